@@ -1,0 +1,126 @@
+package landlock
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Why there is no Landlock to be had. Each of them Is [errors.ErrUnsupported],
+// and its text says what to do. [Probe] returns them, and so does every method
+// that enforces a ruleset, unless [Ruleset.BestEffort] was told that none will do.
+var (
+	// ErrNotBuilt: the kernel was built without Landlock, or is older than
+	// Linux 5.13, or this is not Linux.
+	ErrNotBuilt error = &sentinel{"landlock: not built into this kernel or operating system: " +
+		"needs Linux 5.13 or newer with CONFIG_SECURITY_LANDLOCK=y", errors.ErrUnsupported}
+	// ErrDisabled: the kernel has Landlock, and it was turned off at boot.
+	ErrDisabled error = &sentinel{"landlock: disabled at boot: " +
+		"add landlock to the lsm= parameter of the kernel's command line (or to CONFIG_LSM)", errors.ErrUnsupported}
+	// ErrBlocked: something between this process and the kernel refuses the
+	// system calls, usually the seccomp filter of a container.
+	ErrBlocked error = &sentinel{"landlock: system calls refused, probably by a container's seccomp filter: " +
+		"allow landlock_create_ruleset, landlock_add_rule and landlock_restrict_self in its profile", errors.ErrUnsupported}
+)
+
+// ErrTooManyLayers is returned where 16 domains are stacked on this process
+// already, its parents' included: the kernel takes no more. Nothing has
+// changed. It Is E2BIG.
+var ErrTooManyLayers error = &sentinel{"landlock: 16 layers are stacked on this process already, which is the kernel's limit: " +
+	"put the restrictions into fewer rulesets", errTooBig}
+
+// errNoThreads is why Apply cannot work in some binaries on some kernels.
+var errNoThreads error = &sentinel{"landlock: cannot restrict all threads of a binary with cgo on this architecture below ABI 8 (Linux 7.0): " +
+	"build with CGO_ENABLED=0", errors.ErrUnsupported}
+
+// sentinel is an error with a text of its own that Is another one.
+type sentinel struct {
+	text string
+	is   error
+}
+
+func (e *sentinel) Error() string { return e.text }
+func (e *sentinel) Unwrap() error { return e.is }
+
+// UnsupportedError says that the kernel is too old for a ruleset. Nothing has
+// been restricted. It Is [errors.ErrUnsupported].
+type UnsupportedError struct {
+	Kernel       Kernel   // what is running
+	Needed       ABI      // the lowest ABI that would do
+	Missing      Rights   // what the ruleset handles and this kernel cannot restrict
+	MissingLog   LogFlags // the logging flags that it does not know
+	MissingQuiet bool     // the ruleset has quiet rules, which it does not know
+
+	threadScopes bool // scopes are missing only because of the other threads
+	bestEffort   bool // the floor is not met, or nothing would be enforced
+}
+
+// Error names what is missing and the Linux release that has it.
+func (e *UnsupportedError) Error() string {
+	var missing []string
+	if !e.Missing.isZero() {
+		missing = append(missing, e.Missing.String())
+	}
+	if e.MissingLog != 0 {
+		missing = append(missing, e.MissingLog.String())
+	}
+	if e.MissingQuiet {
+		missing = append(missing, "quiet rules")
+	}
+	text := fmt.Sprintf("landlock: the ruleset needs %v, this kernel has %v", e.Needed, e.Kernel.ABI)
+	if len(missing) > 0 {
+		text += " and lacks " + strings.Join(missing, ", ")
+	}
+	if e.threadScopes {
+		text += "; for all threads of a process, scopes need ABI 8 (Linux 7.0): an older kernel gives each thread a domain of its own"
+	}
+	if e.bestEffort {
+		return text + "; only BestEffort with a lower floor would run here"
+	}
+	return text + "; BestEffort would run with less"
+}
+
+// Is reports whether target is [errors.ErrUnsupported].
+func (e *UnsupportedError) Is(target error) bool { return target == errors.ErrUnsupported }
+
+// RuleError says which rule of a ruleset is wrong, and why.
+type RuleError struct {
+	Path   string       // the rule's path, or its file's name; empty for a port
+	Port   int          // the rule's port; -1 for a path
+	Access fmt.Stringer // the rule's access: an AccessFS or AccessNet
+	Err    error        // why: unwraps to fs.ErrNotExist, fs.ErrInvalid and the like
+}
+
+// Error returns rule, object and cause.
+func (e *RuleError) Error() string {
+	object := strconv.Quote(e.Path)
+	if e.Port >= 0 {
+		object = "port " + strconv.Itoa(e.Port)
+	}
+	return fmt.Sprintf("landlock: rule %v on %s: %v", e.Access, object, e.Err)
+}
+
+// Unwrap returns the cause.
+func (e *RuleError) Unwrap() error { return e.Err }
+
+// PartialError says that some threads of this process are restricted and some
+// are not, because the kernel failed half way. There is no way back, and no
+// telling which goroutine meets which: the only safe thing left is to exit.
+//
+// It takes a kernel below ABI 8 (Linux 7.0), which restricts threads one by one,
+// and one that runs out of memory while it does.
+type PartialError struct {
+	Restricted int   // threads that are restricted
+	Failed     int   // threads that are not
+	Err        error // the kernel's answer to the first that failed
+}
+
+// Error says how many threads there are of each kind, and what to do.
+func (e *PartialError) Error() string {
+	return fmt.Sprintf("landlock: %d threads are restricted and %d are not: exit now, nothing else is safe: %v",
+		e.Restricted, e.Failed, e.Err)
+}
+
+// Unwrap returns the kernel's answer.
+func (e *PartialError) Unwrap() error { return e.Err }

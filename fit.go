@@ -1,0 +1,185 @@
+package landlock
+
+// reach is whom one enforcement restricts.
+type reach int
+
+const (
+	oneThread    reach = iota // a thread that then becomes a child, or ends
+	wholeProcess              // every thread of this process
+)
+
+// The flags of landlock_restrict_self besides the logging ones, and the one of
+// landlock_add_rule.
+const (
+	restrictTSYNC      uint32 = 1 << 3
+	restrictNoNewPrivs uint32 = 1 << 4
+	addRuleQuiet       uint32 = 1 << 0
+)
+
+// plan is what one kernel can do of a ruleset: the arguments of every system
+// call, and the report of it.
+type plan struct {
+	// Of landlock_create_ruleset. Nothing handled: there is nothing to enforce.
+	handled, quiet Rights
+	attrSize       uintptr // how much of the attr this kernel knows
+
+	// Of landlock_add_rule.
+	paths []plannedPath
+	ports []plannedPort
+
+	// Of landlock_restrict_self.
+	flags      uint32
+	noNewPrivs bool // set it by prctl first, since there is no flag for it
+
+	report Report
+}
+
+// plannedPath is a path rule with what is left of it on a kernel. The path is
+// opened even where that is nothing, so that one that is wrong is wrong on
+// every kernel.
+type plannedPath struct {
+	pathRule
+	allowed AccessFS
+	flags   uint32
+}
+
+type plannedPort struct {
+	portRule
+	allowed AccessNet
+	flags   uint32
+}
+
+// fit works out what a kernel can do of r. It is pure: it makes no system call
+// and changes nothing. The error is an *UnsupportedError.
+func (r *Ruleset) fit(kernel Kernel, who reach) (plan, error) {
+	p := r.assess(kernel, who)
+	if !r.accepts(p) {
+		return plan{}, r.unsupported(p, who)
+	}
+	abi := kernel.ABI.known()
+	p.attrSize = attrSize(abi)
+	p.noNewPrivs = !r.newPrivs && abi < abiNoNewPrivs
+	if abi >= abiLog {
+		p.flags |= uint32(r.log)
+	}
+	if abi >= abiTSYNC && who == wholeProcess {
+		p.flags |= restrictTSYNC
+	}
+	if abi >= abiNoNewPrivs && !r.newPrivs {
+		p.flags |= restrictNoNewPrivs
+	}
+	if abi >= abiQuiet {
+		p.quiet = r.quiet.intersect(p.handled)
+	}
+	r.fitRules(&p)
+	return p, nil
+}
+
+// assess fills in what is handled, and the report.
+func (r *Ruleset) assess(kernel Kernel, who reach) plan {
+	abi := kernel.ABI.known()
+	handled := r.handled.intersect(restrictable(abi, who))
+	p := plan{handled: handled, report: Report{Kernel: kernel, Enforced: handled}}
+	if handled.FS != 0 {
+		r.assessRefer(&p, abi)
+	}
+	p.report.Missing = r.handled.minus(p.report.Enforced)
+	if abi < abiLog {
+		p.report.MissingLog = r.log
+	}
+	p.report.MissingQuiet = r.hasQuiet && abi < abiQuiet
+	return p
+}
+
+// restrictable returns the rights that a kernel can restrict for who. Below
+// ABI 8 each thread gets a domain of its own, and a scope would cut the threads of
+// a process off from each other's sockets and children: not for a whole process.
+func restrictable(abi ABI, who reach) Rights {
+	can := abi.Rights()
+	if who == wholeProcess && abi < abiTSYNC {
+		can.Scope = 0
+	}
+	return can
+}
+
+// assessRefer settles the one right that is denied whether handled or not. A
+// rule that allows it needs it handled, which denies no more than before.
+// ABI 1 denies it as well, and has no rule for it.
+func (r *Ruleset) assessRefer(p *plan, abi ABI) {
+	var allowed AccessFS
+	for i := range r.paths {
+		allowed |= r.paths[i].access & FSRefer
+	}
+	if abi == V1 {
+		p.report.Denied = allowed
+		p.report.Enforced.FS |= r.handled.FS & FSRefer
+		return
+	}
+	p.handled.FS |= allowed
+}
+
+// accepts reports whether the caller puts up with what a kernel can do.
+func (r *Ruleset) accepts(p plan) bool {
+	report := p.report
+	if r.bestEffort {
+		return report.Kernel.ABI >= r.floor && (r.floor == 0 || !p.handled.isZero())
+	}
+	return report.Kernel.ABI >= r.target && report.Missing.isZero() && report.MissingLog == 0 && !report.MissingQuiet
+}
+
+// unsupported returns the error for a plan that is not accepted.
+func (r *Ruleset) unsupported(p plan, who reach) error {
+	abi := p.report.Kernel.ABI.known()
+	needed := abi + 1
+	for needed < newest && !r.accepts(r.assess(Kernel{ABI: needed}, who)) {
+		needed++
+	}
+	missing := r.handled.minus(restrictable(abi, who))
+	return &UnsupportedError{
+		Kernel:       p.report.Kernel,
+		Needed:       needed,
+		Missing:      missing,
+		MissingLog:   p.report.MissingLog,
+		MissingQuiet: p.report.MissingQuiet,
+		threadScopes: missing.Scope&abi.Scopes() != 0,
+		bestEffort:   r.bestEffort,
+	}
+}
+
+// fitRules masks every rule by what is handled.
+func (r *Ruleset) fitRules(p *plan) {
+	var quietFS, quietNet uint32
+	if p.quiet.FS != 0 {
+		quietFS = addRuleQuiet
+	}
+	if p.quiet.Net != 0 {
+		quietNet = addRuleQuiet
+	}
+	p.paths = make([]plannedPath, len(r.paths))
+	for i, rule := range r.paths {
+		p.paths[i] = plannedPath{pathRule: rule, allowed: rule.access & p.handled.FS}
+		if rule.quiet {
+			p.paths[i].flags = quietFS
+		}
+	}
+	p.ports = make([]plannedPort, len(r.ports))
+	for i, rule := range r.ports {
+		p.ports[i] = plannedPort{portRule: rule, allowed: rule.access & p.handled.Net}
+		if rule.quiet {
+			p.ports[i].flags = quietNet
+		}
+	}
+}
+
+// attrSize returns how many bytes of landlock_ruleset_attr an ABI knows.
+func attrSize(abi ABI) uintptr {
+	switch {
+	case abi >= abiQuiet:
+		return 48
+	case abi >= V6:
+		return 24
+	case abi >= V4:
+		return 16
+	}
+	return 8
+}

@@ -1,0 +1,68 @@
+//go:build linux && (amd64 || arm64)
+
+package allthreads
+
+// board is what the signal handler reads and writes. The handler has no other
+// state: it knows no goroutine, no stack but the one it was given, no libc.
+type board struct {
+	// generation is the upper half of the value that our signals carry. 0
+	// means that no call is under way, and every signal is someone else's.
+	generation uint32
+	// order is the futex that parked threads wait on.
+	order uint32
+	// inside counts the threads that are in the handler.
+	inside uint32
+	// parked counts the threads that wait for the order. Reaching wakeAt wakes the caller.
+	parked uint32
+	wakeAt uint32
+	// sweep is the number of the sweep under way; a thread that parks writes
+	// it into its entry of threads.
+	sweep uint32
+
+	// What to do.
+	ruleset    uint32
+	flags      uint32
+	noNewPrivs uint32
+
+	// What came of it.
+	restricted uint32
+	failed     uint32
+	errno      uint32 // of one of those that failed
+
+	threads  uintptr // [maxThreadID]uint32: the entry of each thread id
+	previous uintptr // the handler that was there before ours; 0 and 1 are none
+}
+
+var shared board
+
+// The orders.
+const (
+	orderWait     = 0
+	orderRestrict = 1
+	orderLeave    = 2
+)
+
+// The entry of a thread: one of these, or the sweep during which it parked.
+const (
+	unseen     = 0
+	signalled  = 1
+	firstSweep = 2
+)
+
+// handlerPC returns the address of the signal handler.
+func handlerPC() uintptr
+
+// restorerPC returns the address of the code that a signal handler returns to,
+// or 0 where the kernel brings its own.
+func restorerPC() uintptr
+
+// load reads *addr, and no later access happens before it. It is here since
+// sync/atomic calls into the race detector in a binary built for it.
+//
+//go:noescape
+func load(addr *uint32) uint32
+
+// store writes *addr, and no access moves from one side of it to the other.
+//
+//go:noescape
+func store(addr *uint32, value uint32)

@@ -1,0 +1,2 @@
+// Package allthreads is a placeholder doc
+package allthreads

@@ -1,0 +1,25 @@
+package allthreads
+
+import (
+	"fmt"
+	"syscall"
+)
+
+// Error says at what Restrict failed, and how far it had come. Where
+// Restricted is 0, nothing has changed but the calling thread's no_new_privs.
+type Error struct {
+	Op         string        // the system call, or what was attempted
+	Errno      syscall.Errno // ETIMEDOUT: threads did not answer
+	Restricted int           // threads that are restricted
+	Failed     int           // threads that failed, or did not answer
+}
+
+func (e *Error) Error() string {
+	text := fmt.Sprintf("%s: %v", e.Op, e.Errno)
+	if e.Failed > 0 {
+		text += fmt.Sprintf(" (%d threads)", e.Failed)
+	}
+	return text
+}
+
+func (e *Error) Unwrap() error { return e.Errno }

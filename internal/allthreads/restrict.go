@@ -1,0 +1,407 @@
+//go:build linux && (amd64 || arm64)
+
+package allthreads
+
+import (
+	"sync"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Supported reports whether this architecture has a handler.
+const Supported = true
+
+// sig is SIGSETXID to glibc and SIGCANCEL to musl. Neither lets a program
+// block it, and Go's runtime leaves it alone.
+const sig = 33
+
+// maxThreadID is the kernel's PID_MAX_LIMIT on 64-bit machines.
+const maxThreadID = 1 << 22
+
+// The bounds on how long the threads are held while the last ones are waited
+// for. Between two tries they run, so that one that another waits for in the
+// kernel (a FUSE server, say) gets on.
+var patience = []time.Duration{100 * time.Millisecond, 400 * time.Millisecond, 1500 * time.Millisecond, 8 * time.Second}
+
+var (
+	calls      sync.Mutex // one call at a time
+	generation uint32     // of the last try, of all calls
+	handlerOn  bool       // our handler is installed
+	broken     bool       // a thread never left the handler: no later call can work
+	tasks      = taskList{fd: -1}
+)
+
+// Restrict makes every thread of this process, this one first, set
+// no_new_privs where that is asked for, and enforce the ruleset. The calling
+// goroutine must be locked to its thread.
+//
+// Every other thread is held in a signal handler before the first is
+// restricted, and goes on once it is restricted. The error is an *Error.
+func Restrict(ruleset int, flags uint32, noNewPrivs bool) error {
+	calls.Lock()
+	defer calls.Unlock()
+	if broken {
+		return &Error{Op: "hold all threads", Errno: unix.EDEADLK}
+	}
+	// A copy, since a thread that never answers leaves it in use.
+	fd, err := unix.FcntlInt(uintptr(ruleset), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return &Error{Op: "fcntl", Errno: err.(syscall.Errno)}
+	}
+	tasks.open()
+	c := &call{process: unix.Getpid(), tasks: tasks.fd}
+	if errno := installHandler(); errno != 0 {
+		unix.Close(fd)
+		return &Error{Op: "rt_sigaction", Errno: errno}
+	}
+	for _, bound := range c.patience() {
+		if err := c.prepare(fd, flags, noNewPrivs); err != nil {
+			c.failure = Error{Op: "mmap", Errno: err.(syscall.Errno)}
+			break
+		}
+		c.attempt(int64(bound))
+		if !c.empty {
+			break
+		}
+		unix.Munmap(c.memory)
+		if c.held || c.failure.Errno != unix.ETIMEDOUT {
+			break
+		}
+		time.Sleep(time.Millisecond) // let the threads run before the next try
+	}
+	if broken = !c.empty; !broken { // else a thread in the handler uses memory and descriptor
+		unix.Close(fd)
+	}
+	if c.held { // else a signal may be pending still, and without a handler it would kill
+		removeHandler()
+	}
+	if c.failure.Errno != 0 {
+		return &c.failure
+	}
+	return nil
+}
+
+// call is one call of Restrict. All that it needs while the threads are held
+// is allocated before.
+type call struct {
+	process int
+	thread  int // the calling thread
+	tasks   int // the task directory, or -1
+
+	memory []byte // of entries
+	// entries has the entry of each thread id.
+	entries *[maxThreadID]uint32
+	info    siginfo
+	dirents [32 << 10]byte
+	time    unix.Timespec // of futex and clock_gettime
+
+	seen    sweep
+	held    bool // every other thread was parked
+	empty   bool // no thread is in the handler any more
+	failure Error
+}
+
+// sweep counts what one pass over all threads found.
+type sweep struct {
+	parked  uint32 // held since before this sweep began
+	fresh   uint32 // held since, or come and gone: another sweep is needed
+	pending uint32 // have the signal, and have not answered
+}
+
+// siginfo is the kernel's siginfo_t with the members for SI_QUEUE.
+type siginfo struct {
+	signo, errno, code, _ int32
+	pid, uid              int32
+	thread, generation    uint32 // si_value, which the handler looks at
+	_                     [96]byte
+}
+
+func (c *call) patience() []time.Duration {
+	if c.tasks >= 0 {
+		return patience
+	}
+	return []time.Duration{time.Minute} // a sweep over all thread ids takes up to a second, more under emulation
+}
+
+// prepare sets up the board for a new try.
+func (c *call) prepare(fd int, flags uint32, noNewPrivs bool) error {
+	// Untouched pages cost nothing, so the table can be indexed by thread id.
+	memory, err := unix.Mmap(-1, 0, maxThreadID*4, unix.PROT_READ|unix.PROT_WRITE,
+		unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE)
+	if err != nil {
+		return err
+	}
+	c.memory = memory
+	c.entries = (*[maxThreadID]uint32)(unsafe.Pointer(&memory[0]))
+	c.thread = unix.Gettid()
+	c.failure, c.held, c.empty = Error{}, false, false
+	if generation++; generation == 0 {
+		generation = 1
+	}
+	c.info = siginfo{signo: sig, code: -1, pid: int32(c.process), uid: int32(unix.Getuid()), generation: generation} // SI_QUEUE
+	shared.order, shared.parked, shared.wakeAt, shared.sweep = orderWait, 0, 0, firstSweep
+	shared.restricted, shared.failed, shared.errno = 0, 0, 0
+	shared.ruleset, shared.flags, shared.noNewPrivs = uint32(fd), flags, 0
+	if noNewPrivs {
+		shared.noNewPrivs = 1
+	}
+	shared.threads = uintptr(unsafe.Pointer(c.entries))
+	store(&shared.generation, generation)
+	return nil
+}
+
+// From here to the end of this file nothing may call the Go runtime, not even
+// to grow the stack or to be preempted: the threads that are held may have its locks.
+// So every function is nosplit and allocates nothing, and all signals
+// are blocked. None calls the race detector either.
+
+// attempt holds all other threads, restricts this one and then the others. Where
+// one does not answer in time, all go on as they were.
+//
+//go:nosplit
+//go:norace
+func (c *call) attempt(bound int64) {
+	all, old := ^uint64(0), uint64(0)
+	sigprocmask(&all, &old)
+	order := uint32(orderLeave)
+	c.hold(c.now() + bound)
+	if c.held && c.restrictSelf() {
+		order = orderRestrict
+	}
+	store(&shared.generation, 0)
+	store(&shared.order, order)
+	c.futex(&shared.order, futexWake, 1<<30, 0)
+	c.awaitEmpty(c.now() + int64(10*time.Second))
+	if order == orderRestrict {
+		c.count()
+	}
+	sigprocmask(&old, nil)
+}
+
+// hold returns when every other thread is parked.
+//
+// What makes a sweep the last: each thread that it lists was parked before it
+// began. A parked thread neither ends nor starts another, so the list has
+// lost no entry to a thread that ended while it was read, and a thread
+// that is not on it would have to come from one that is not on it either.
+//
+//go:nosplit
+//go:norace
+func (c *call) hold(deadline int64) {
+	slice := int64(time.Millisecond)
+	for number := uint32(firstSweep); ; number++ {
+		store(&shared.sweep, number)
+		c.seen = sweep{}
+		if c.tasks >= 0 {
+			c.sweepTasks(number)
+		} else {
+			c.sweepThreadIDs(number)
+		}
+		if c.failure.Errno != 0 {
+			return
+		}
+		if c.seen.fresh == 0 && c.seen.pending == 0 {
+			c.held = true
+			return
+		}
+		if c.now() > deadline {
+			c.failure.Op, c.failure.Errno, c.failure.Failed = "hold all threads", unix.ETIMEDOUT, int(c.seen.pending)
+			return
+		}
+		if c.seen.pending > 0 && !c.awaitParked(slice) && slice < int64(50*time.Millisecond) {
+			slice *= 2
+		}
+	}
+}
+
+// awaitParked waits until as many threads are parked as the last sweep makes
+// expect, or until no more come for a while: those have ended.
+//
+//go:nosplit
+//go:norace
+func (c *call) awaitParked(slice int64) bool {
+	expected := c.seen.parked + c.seen.fresh + c.seen.pending
+	store(&shared.wakeAt, expected)
+	for {
+		parked := load(&shared.parked)
+		if parked >= expected {
+			return true
+		}
+		if c.futex(&shared.parked, futexWait, parked, slice) == unix.ETIMEDOUT {
+			return false
+		}
+	}
+}
+
+// awaitEmpty waits until no thread is in the handler.
+//
+//go:nosplit
+//go:norace
+func (c *call) awaitEmpty(deadline int64) {
+	for c.now() < deadline {
+		inside := load(&shared.inside)
+		if inside == 0 {
+			c.empty = true
+			return
+		}
+		c.futex(&shared.inside, futexWait, inside, int64(50*time.Millisecond))
+	}
+}
+
+// restrictSelf restricts the calling thread.
+//
+//go:nosplit
+//go:norace
+func (c *call) restrictSelf() bool {
+	var errno syscall.Errno
+	c.failure.Op = "prctl"
+	if shared.noNewPrivs != 0 {
+		_, _, errno = syscall.RawSyscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0)
+	}
+	if errno == 0 {
+		c.failure.Op = "landlock_restrict_self"
+		_, _, errno = syscall.RawSyscall6(unix.SYS_LANDLOCK_RESTRICT_SELF, uintptr(shared.ruleset), uintptr(shared.flags), 0, 0, 0, 0)
+	}
+	c.failure.Errno = errno
+	return errno == 0
+}
+
+// count fills in the failure where a thread was not restricted.
+//
+//go:nosplit
+//go:norace
+func (c *call) count() {
+	restricted, failed, parked := load(&shared.restricted), load(&shared.failed), load(&shared.parked)
+	if restricted == parked {
+		return
+	}
+	c.failure.Op, c.failure.Errno = "landlock_restrict_self", syscall.Errno(load(&shared.errno))
+	if failed == 0 {
+		c.failure.Errno = unix.ETIMEDOUT
+	}
+	c.failure.Restricted, c.failure.Failed = int(restricted)+1, int(parked-restricted)
+}
+
+// sweepTasks visits each thread that the task directory lists.
+//
+//go:nosplit
+//go:norace
+func (c *call) sweepTasks(number uint32) {
+	_, _, errno := syscall.RawSyscall6(unix.SYS_LSEEK, uintptr(c.tasks), 0, 0, 0, 0, 0)
+	for errno == 0 {
+		var n uintptr
+		n, _, errno = syscall.RawSyscall6(unix.SYS_GETDENTS64, uintptr(c.tasks), uintptr(unsafe.Pointer(&c.dirents)), unsafe.Sizeof(c.dirents), 0, 0, 0)
+		if errno != 0 || n == 0 {
+			break
+		}
+		// struct linux_dirent64: inode 8, offset 8, record length 2, type 1, name.
+		for at := uintptr(0); at+19 < n && n <= unsafe.Sizeof(c.dirents); {
+			length := uintptr(c.dirents[at+16]) | uintptr(c.dirents[at+17])<<8
+			thread := 0
+			for i := at + 19; i < n && c.dirents[i] >= '0' && c.dirents[i] <= '9' && thread < maxThreadID; i++ {
+				thread = thread*10 + int(c.dirents[i]-'0')
+			}
+			if thread > 0 { // not "." or ".."
+				c.visit(thread, number)
+			}
+			at += max(length, 1)
+		}
+	}
+	if errno != 0 {
+		c.failure.Op, c.failure.Errno = "getdents64", errno
+	}
+}
+
+// sweepThreadIDs visits each thread that there is, by asking for every id
+// there can be. It needs no /proc.
+//
+//go:nosplit
+//go:norace
+func (c *call) sweepThreadIDs(number uint32) {
+	for thread := 1; thread < maxThreadID && c.failure.Errno == 0; thread++ {
+		_, _, errno := syscall.RawSyscall6(unix.SYS_TGKILL, uintptr(c.process), uintptr(thread), 0, 0, 0, 0)
+		if errno == 0 {
+			c.visit(thread, number)
+		} else if errno != unix.ESRCH {
+			c.failure.Op, c.failure.Errno = "tgkill", errno
+		}
+	}
+}
+
+// visit looks at one thread, and signals it where it is new.
+//
+//go:nosplit
+//go:norace
+func (c *call) visit(thread int, number uint32) {
+	if thread == c.thread || thread >= maxThreadID {
+		return
+	}
+	switch entry := load(&c.entries[thread]); {
+	case entry == unseen:
+		c.signal(thread)
+	case entry == signalled:
+		c.seen.pending++
+	case entry < number:
+		c.seen.parked++
+	default:
+		c.seen.fresh++
+	}
+}
+
+// signal sends our signal to one thread. rt_tgsigqueueinfo and not tgkill: the
+// value tells the handler whose it is, and libc ignores one that is not by tgkill.
+//
+//go:nosplit
+//go:norace
+func (c *call) signal(thread int) {
+	store(&c.entries[thread], signalled)
+	c.info.thread = uint32(thread)
+	_, _, errno := syscall.RawSyscall6(unix.SYS_RT_TGSIGQUEUEINFO, uintptr(c.process), uintptr(thread), sig, uintptr(unsafe.Pointer(&c.info)), 0, 0)
+	switch errno {
+	case 0:
+		c.seen.pending++
+		return
+	case unix.ESRCH: // it has ended
+		c.seen.fresh++
+	case unix.EAGAIN: // too many signals are queued for this user: try again in the next sweep
+		c.seen.pending++
+	default:
+		c.failure.Op, c.failure.Errno = "rt_tgsigqueueinfo", errno
+	}
+	store(&c.entries[thread], unseen)
+}
+
+// now returns the time in nanoseconds, without the vDSO, whose code wants a
+// larger stack.
+//
+//go:nosplit
+//go:norace
+func (c *call) now() int64 {
+	syscall.RawSyscall6(unix.SYS_CLOCK_GETTIME, unix.CLOCK_MONOTONIC, uintptr(unsafe.Pointer(&c.time)), 0, 0, 0, 0)
+	return c.time.Sec*1e9 + c.time.Nsec
+}
+
+const (
+	futexWait = 128 + iota // FUTEX_WAIT_PRIVATE
+	futexWake              // FUTEX_WAKE_PRIVATE
+)
+
+// futex waits for at most the given nanoseconds, or wakes up to value threads.
+//
+//go:nosplit
+//go:norace
+func (c *call) futex(addr *uint32, op uintptr, value uint32, timeout int64) syscall.Errno {
+	c.time.Sec, c.time.Nsec = timeout/1e9, timeout%1e9
+	_, _, errno := syscall.RawSyscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(addr)), op, uintptr(value), uintptr(unsafe.Pointer(&c.time)), 0, 0)
+	return errno
+}
+
+//go:nosplit
+//go:norace
+func sigprocmask(set, old *uint64) {
+	const setMask = 2
+	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, setMask, uintptr(unsafe.Pointer(set)), uintptr(unsafe.Pointer(old)), 8, 0, 0)
+}

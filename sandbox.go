@@ -1,0 +1,217 @@
+package landlock
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"runtime"
+	"sync"
+)
+
+// Sandbox is a ruleset loaded into the kernel: its paths are opened and its
+// rules final. It restricts nothing by itself. It is safe for concurrent use.
+type Sandbox struct {
+	file   *os.File // the ruleset; nil where there is nothing to enforce
+	report Report
+}
+
+// Prepare loads the ruleset for one thread, such as a child has when
+// it starts, and restricts nothing. The thread has one domain from the start, so scopes
+// are enforced from ABI 6 on, where Apply needs ABI 8.
+//
+// The errors are those of Apply, less the ones of the restriction. Close
+// releases the kernel's copy; a Sandbox that is forgotten is closed by the
+// garbage collector.
+func (r *Ruleset) Prepare() (*Sandbox, error) {
+	file, p, err := r.load(oneThread)
+	if err != nil {
+		return nil, err
+	}
+	return &Sandbox{file, p.report}, nil
+}
+
+// Report says what the Sandbox enforces. It can be asked after Close too.
+func (s *Sandbox) Report() Report { return s.report }
+
+// Fd returns the ruleset's file descriptor for those who make the system calls
+// themselves. It is close-on-exec, and valid until Close. It is
+// ^uintptr(0) after Close, and where BestEffort(0) left nothing to enforce.
+func (s *Sandbox) Fd() uintptr {
+	if s.file == nil {
+		return ^uintptr(0)
+	}
+	return s.file.Fd()
+}
+
+// Close releases the ruleset. What is restricted by it stays so. Closing it
+// again does nothing.
+func (s *Sandbox) Close() error {
+	if s.file == nil {
+		return nil
+	}
+	if err := s.file.Close(); !errors.Is(err, os.ErrClosed) {
+		return err
+	}
+	return nil
+}
+
+// Apply restricts every thread of this process, and with them all threads and
+// processes that they start from now on, for the rest of their lives. What is open
+// already stays usable: open what is needed first. There is no undo, and a second
+// Apply can only take away more. Up to 16 layers stack.
+//
+// On success the Report says what is enforced. On an error the Report is the
+// zero value and nothing is restricted. The errors are the ruleset's mistakes and every
+// [RuleError], joined; [ErrNotBuilt], [ErrDisabled] and [ErrBlocked]; [UnsupportedError];
+// [ErrTooManyLayers]; and whatever else the kernel answers. The exception is
+// [PartialError], after which the only safe thing is to exit.
+//
+// It sets no_new_privs first, unless AllowNewPrivs was called. Where an error
+// comes after that, no_new_privs may stay set in a binary without cgo below ABI 8.
+//
+// From ABI 8 (Linux 7.0) the kernel restricts all threads at once, and gives each the
+// domain of this call, also a thread that the program restricted by other means.
+// Below, this package reaches each thread in turn, those of C code
+// too. Below ABI 8 the scopes count as missing: threads would have domains of their own.
+func (r *Ruleset) Apply() (Report, error) {
+	file, p, err := r.load(wholeProcess)
+	if err != nil || file == nil {
+		return p.report, err
+	}
+	defer file.Close()
+	if err := enforce(int(file.Fd()), p); err != nil {
+		return Report{}, err
+	}
+	return p.report, nil
+}
+
+// load makes the kernel's ruleset of r. The file is nil where there is nothing
+// to enforce.
+func (r *Ruleset) load(who reach) (*os.File, plan, error) {
+	kernel, probeErr := Probe()
+	p, err := r.fit(kernel, who)
+	if probeErr != nil && !(r.bestEffort && r.floor == 0 && errors.Is(probeErr, errors.ErrUnsupported)) {
+		err = probeErr
+	}
+	if err != nil {
+		if len(r.mistakes) > 0 { // what the caller can mend comes first
+			err = errors.Join(r.mistakes...)
+		}
+		return nil, plan{}, err
+	}
+	if p.handled.isZero() {
+		return nil, p, errors.Join(r.mistakes...)
+	}
+	fd, err := createRuleset(p.handled, p.quiet, p.attrSize)
+	if err != nil {
+		return nil, plan{}, errors.Join(append(r.mistakes, fmt.Errorf("landlock: %w", err))...)
+	}
+	file := os.NewFile(uintptr(fd), "landlock-ruleset")
+	if errs := append(r.mistakes[:len(r.mistakes):len(r.mistakes)], p.addRules(fd)...); len(errs) > 0 {
+		file.Close()
+		return nil, plan{}, errors.Join(errs...)
+	}
+	return file, p, nil
+}
+
+// addRules adds every rule, and returns an error for each that is wrong.
+func (p *plan) addRules(ruleset int) []error {
+	var errs []error
+	for i := range p.paths {
+		rule := &p.paths[i]
+		err := rule.add(ruleset)
+		if rule.optional && errors.Is(err, fs.ErrNotExist) {
+			p.report.Skipped = append(p.report.Skipped, rule.path)
+			continue
+		}
+		if err != nil {
+			errs = append(errs, &RuleError{Path: rule.name(), Port: -1, Access: rule.access, Err: err})
+		}
+	}
+	for _, rule := range p.ports {
+		if rule.allowed == 0 && rule.flags == 0 {
+			continue
+		}
+		if err := addPort(ruleset, rule.port, rule.allowed, rule.flags); err != nil {
+			errs = append(errs, &RuleError{Port: int(rule.port), Access: rule.access, Err: err})
+		}
+	}
+	return errs
+}
+
+// add opens the rule's path, or borrows its file, and adds the rule.
+func (rule *plannedPath) add(ruleset int) error {
+	if rule.file != nil {
+		conn, err := rule.file.SyscallConn()
+		if err != nil {
+			return err
+		}
+		if controlErr := conn.Control(func(fd uintptr) { err = rule.addTo(ruleset, int(fd)) }); controlErr != nil {
+			return controlErr
+		}
+		return err
+	}
+	fd, err := openPath(rule.path)
+	if err != nil {
+		return err
+	}
+	defer closeFd(fd)
+	return rule.addTo(ruleset, fd)
+}
+
+// addTo adds the rule for an open file. The kernel answers EINVAL to a right
+// that only a directory can have; only then is it worth a look what fd is.
+func (rule *plannedPath) addTo(ruleset, fd int) error {
+	allowed, flags := rule.allowed, rule.flags
+	if allowed == 0 && flags == 0 {
+		return nil
+	}
+	err := addPath(ruleset, fd, allowed, flags)
+	if !errors.Is(err, errInvalid) || allowed&^fsFile == 0 || isDirectory(fd) {
+		return err
+	}
+	if rule.access&fsFile == 0 {
+		return &sentinel{"not a directory, and only directories can have these rights", errNotDirectory}
+	}
+	if allowed &= fsFile; allowed == 0 && flags == 0 {
+		return nil
+	}
+	return addPath(ruleset, fd, allowed, flags)
+}
+
+// enforcing lets one restriction of this process happen at a time.
+var enforcing sync.Mutex
+
+// enforce restricts every thread of this process.
+func enforce(ruleset int, p plan) error {
+	enforcing.Lock()
+	defer enforcing.Unlock()
+	if p.flags&restrictTSYNC == 0 {
+		return restrictEachThread(ruleset, p.flags, p.noNewPrivs)
+	}
+	return onOwnThread(func() error { return restrictThread(ruleset, p.flags, p.noNewPrivs) })
+}
+
+// onOwnThread runs f on an operating system thread that is not the main one
+// and that no other goroutine uses. Where f fails the thread ends with it, and
+// so does whatever f had changed of the thread alone.
+func onOwnThread(f func() error) error {
+	result := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		if isMainThread() {
+			// The main thread cannot end. Holding it here, another
+			// goroutine is bound to get another thread.
+			result <- onOwnThread(f)
+			runtime.UnlockOSThread()
+			return
+		}
+		err := f()
+		if err == nil {
+			runtime.UnlockOSThread()
+		}
+		result <- err
+	}()
+	return <-result
+}

@@ -1,0 +1,174 @@
+package landlock
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"example.com/landlock/internal/allthreads"
+)
+
+const (
+	errTooBig       = unix.E2BIG
+	errInvalid      = unix.EINVAL
+	errNotDirectory = unix.ENOTDIR
+
+	ruleNetPort = 2 // LANDLOCK_RULE_NET_PORT, which x/sys/unix lacks
+)
+
+// netPortAttr is struct landlock_net_port_attr, which x/sys/unix lacks.
+type netPortAttr struct{ allowedAccess, port uint64 }
+
+func probe() (Kernel, error) {
+	abi, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
+	switch errno {
+	case 0:
+	case unix.ENOSYS:
+		return Kernel{}, ErrNotBuilt
+	case unix.EOPNOTSUPP:
+		return Kernel{}, ErrDisabled
+	case unix.EPERM, unix.EACCES:
+		return Kernel{}, ErrBlocked
+	default:
+		return Kernel{}, fmt.Errorf("landlock: ask for the kernel's ABI: %w", os.NewSyscallError("landlock_create_ruleset", errno))
+	}
+	// A kernel without this query answers EINVAL: it has fixed nothing that it can tell of.
+	errata, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_ERRATA)
+	if errno != 0 {
+		errata = 0
+	}
+	return Kernel{ABI(abi), Errata(errata)}, nil
+}
+
+func createRuleset(handled, quiet Rights, size uintptr) (int, error) {
+	attr := unix.LandlockRulesetAttr{
+		Handled_access_fs:  uint64(handled.FS),
+		Handled_access_net: uint64(handled.Net),
+		Scoped:             uint64(handled.Scope),
+		Quiet_access_fs:    uint64(quiet.FS),
+		Quiet_access_net:   uint64(quiet.Net),
+		Quiet_scoped:       uint64(quiet.Scope),
+	}
+	fd, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, uintptr(unsafe.Pointer(&attr)), size, 0)
+	if errno != 0 {
+		return -1, os.NewSyscallError("landlock_create_ruleset", errno)
+	}
+	return int(fd), nil // the kernel made it close-on-exec
+}
+
+func addPath(ruleset, parent int, access AccessFS, flags uint32) error {
+	attr := unix.LandlockPathBeneathAttr{Allowed_access: uint64(access), Parent_fd: int32(parent)}
+	err := addRule(ruleset, unix.LANDLOCK_RULE_PATH_BENEATH, unsafe.Pointer(&attr), flags)
+	if errors.Is(err, unix.EBADFD) {
+		return fmt.Errorf("only files and directories of a filesystem can have rules, no pipe or socket: %w", err)
+	}
+	return err
+}
+
+func addPort(ruleset int, port uint16, access AccessNet, flags uint32) error {
+	attr := netPortAttr{uint64(access), uint64(port)}
+	err := addRule(ruleset, ruleNetPort, unsafe.Pointer(&attr), flags)
+	if errors.Is(err, unix.EAFNOSUPPORT) {
+		return nil // no TCP/IP in this kernel: there is nothing to allow
+	}
+	return err
+}
+
+func addRule(ruleset int, kind uintptr, attr unsafe.Pointer, flags uint32) error {
+	_, _, errno := unix.Syscall6(unix.SYS_LANDLOCK_ADD_RULE, uintptr(ruleset), kind, uintptr(attr), uintptr(flags), 0, 0)
+	if errno != 0 {
+		return os.NewSyscallError("landlock_add_rule", errno)
+	}
+	return nil
+}
+
+func openPath(path string) (int, error) {
+	for {
+		fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
+		if err != unix.EINTR { // which a network filesystem may answer
+			return fd, os.NewSyscallError("open", err)
+		}
+	}
+}
+
+func closeFd(fd int) { unix.Close(fd) }
+
+func isDirectory(fd int) bool {
+	var stat unix.Stat_t
+	return unix.Fstat(fd, &stat) == nil && stat.Mode&unix.S_IFMT == unix.S_IFDIR
+}
+
+func isMainThread() bool { return unix.Gettid() == unix.Getpid() }
+
+// restrictThread makes one call of landlock_restrict_self, on this thread.
+func restrictThread(ruleset int, flags uint32, noNewPrivs bool) error {
+	if noNewPrivs {
+		if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+			return noNewPrivsError(err)
+		}
+	}
+	_, _, errno := unix.Syscall(unix.SYS_LANDLOCK_RESTRICT_SELF, uintptr(ruleset), uintptr(flags), 0)
+	return restrictError(errno)
+}
+
+// restrictEachThread restricts this process on a kernel that restricts one
+// thread at a time. The Go runtime can make a system call on every
+// thread, unless cgo is linked in and with it threads that it does not know.
+func restrictEachThread(ruleset int, flags uint32, noNewPrivs bool) error {
+	if noNewPrivs {
+		_, _, errno := syscall.AllThreadsSyscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0)
+		if errno == unix.ENOTSUP {
+			return signalEachThread(ruleset, flags, noNewPrivs)
+		}
+		if errno != 0 {
+			return noNewPrivsError(errno)
+		}
+	}
+	_, _, errno := syscall.AllThreadsSyscall(unix.SYS_LANDLOCK_RESTRICT_SELF, uintptr(ruleset), uintptr(flags), 0)
+	if errno == unix.ENOTSUP {
+		return signalEachThread(ruleset, flags, noNewPrivs)
+	}
+	return restrictError(errno)
+}
+
+// signalEachThread is restrictEachThread for a binary with cgo.
+func signalEachThread(ruleset int, flags uint32, noNewPrivs bool) error {
+	if !allthreads.Supported {
+		return errNoThreads
+	}
+	err := onOwnThread(func() error { return allthreads.Restrict(ruleset, flags, noNewPrivs) })
+	failure, ok := errors.AsType[*allthreads.Error](err)
+	switch {
+	case !ok:
+		return err
+	case failure.Restricted > 0:
+		return &PartialError{failure.Restricted, failure.Failed, failure}
+	case failure.Op == "landlock_restrict_self":
+		return restrictError(failure.Errno)
+	case failure.Op == "prctl":
+		return noNewPrivsError(failure.Errno)
+	}
+	return fmt.Errorf("landlock: reach all threads, none is restricted: %w", failure)
+}
+
+func noNewPrivsError(err error) error {
+	return fmt.Errorf("landlock: set no_new_privs: %w", os.NewSyscallError("prctl", err))
+}
+
+func restrictError(errno syscall.Errno) error {
+	switch errno {
+	case 0:
+		return nil
+	case unix.E2BIG:
+		return ErrTooManyLayers
+	}
+	err := fmt.Errorf("landlock: enforce the ruleset: %w", os.NewSyscallError("landlock_restrict_self", errno))
+	if errno == unix.EPERM {
+		return fmt.Errorf("%w: needs no_new_privs, which AllowNewPrivs leaves unset, or CAP_SYS_ADMIN", err)
+	}
+	return err
+}

@@ -1,0 +1,26 @@
+//go:build !linux
+
+package landlock
+
+import "errors"
+
+// What the system calls would answer; no kernel does here.
+var (
+	errTooBig       = errors.New("argument list too long")
+	errInvalid      = errors.New("invalid argument")
+	errNotDirectory = errors.New("not a directory")
+)
+
+func probe() (Kernel, error) { return Kernel{}, ErrNotBuilt }
+
+// Without an ABI nothing below is ever called.
+
+func createRuleset(handled, quiet Rights, size uintptr) (int, error)         { return -1, ErrNotBuilt }
+func addPath(ruleset, parent int, access AccessFS, flags uint32) error       { return ErrNotBuilt }
+func addPort(ruleset int, port uint16, access AccessNet, flags uint32) error { return ErrNotBuilt }
+func openPath(path string) (int, error)                                      { return -1, ErrNotBuilt }
+func closeFd(fd int)                                                         {}
+func isDirectory(fd int) bool                                                { return false }
+func isMainThread() bool                                                     { return false }
+func restrictThread(ruleset int, flags uint32, noNewPrivs bool) error        { return ErrNotBuilt }
+func restrictEachThread(ruleset int, flags uint32, noNewPrivs bool) error    { return ErrNotBuilt }
