@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -80,9 +81,6 @@ func New(target ABI) *Ruleset {
 // Handling nothing, or an unknown bit, is a mistake.
 func NewHandling(handled Rights) *Ruleset {
 	r := &Ruleset{target: lowestABI(handled), handled: handled}
-	if handled.isZero() {
-		r.mistake(errors.New("landlock: the ruleset handles no right at all"))
-	}
 	if unknown := handled.minus(newest.Rights()); !unknown.isZero() {
 		r.mistake(fmt.Errorf("landlock: the ruleset handles rights that this version of the package does not know: %v", unknown))
 	}
@@ -229,6 +227,15 @@ func (r *Ruleset) QuietScope(scope Scope) *Ruleset {
 
 // mistake keeps an error for the method that loads the ruleset.
 func (r *Ruleset) mistake(err error) { r.mistakes = append(r.mistakes, err) }
+
+// check returns the mistakes made so far, in a slice of the caller's own.
+func (r *Ruleset) check() []error {
+	mistakes := slices.Clone(r.mistakes)
+	if r.handled.isZero() && len(mistakes) == 0 {
+		mistakes = append(mistakes, errors.New("landlock: the ruleset handles no right at all"))
+	}
+	return mistakes
+}
 
 // eachPath applies change to the rule of each key, making it where it is new.
 // A rule that no kernel would take becomes a mistake instead.

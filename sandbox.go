@@ -76,43 +76,50 @@ func (s *Sandbox) Close() error {
 // too. Below ABI 8 the scopes count as missing: threads would have domains of their own.
 func (r *Ruleset) Apply() (Report, error) {
 	file, p, err := r.load(wholeProcess)
-	if err != nil || file == nil {
-		return p.report, err
-	}
-	defer file.Close()
-	if err := enforce(int(file.Fd()), p); err != nil {
+	if err != nil {
 		return Report{}, err
+	}
+	if file != nil {
+		defer file.Close()
+		if err := enforce(int(file.Fd()), p); err != nil {
+			return Report{}, err
+		}
 	}
 	return p.report, nil
 }
 
-// load makes the kernel's ruleset of r. The file is nil where there is nothing
-// to enforce.
+// load makes the kernel's ruleset of r, and returns it with the plan that it
+// follows. The file is nil where there is nothing to enforce.
 func (r *Ruleset) load(who reach) (*os.File, plan, error) {
+	errs := r.check()
 	kernel, probeErr := Probe()
 	p, err := r.fit(kernel, who)
-	if probeErr != nil && !(r.bestEffort && r.floor == 0 && errors.Is(probeErr, errors.ErrUnsupported)) {
+	if noLandlockIsFine := r.bestEffort && r.floor == 0 && errors.Is(probeErr, errors.ErrUnsupported); probeErr != nil && !noLandlockIsFine {
 		err = probeErr
 	}
-	if err != nil {
-		if len(r.mistakes) > 0 { // what the caller can mend comes first
-			err = errors.Join(r.mistakes...)
-		}
-		return nil, plan{}, err
+	if err != nil && len(errs) == 0 { // what the caller can mend comes first
+		errs = append(errs, err)
 	}
-	if p.handled.isZero() {
-		return nil, p, errors.Join(r.mistakes...)
+	var file *os.File
+	if err == nil && !p.handled.isZero() {
+		var more []error
+		file, more = p.load()
+		errs = append(errs, more...)
 	}
-	fd, err := createRuleset(p.handled, p.quiet, p.attrSize)
-	if err != nil {
-		return nil, plan{}, errors.Join(append(r.mistakes, fmt.Errorf("landlock: %w", err))...)
-	}
-	file := os.NewFile(uintptr(fd), "landlock-ruleset")
-	if errs := append(r.mistakes[:len(r.mistakes):len(r.mistakes)], p.addRules(fd)...); len(errs) > 0 {
+	if len(errs) > 0 {
 		file.Close()
 		return nil, plan{}, errors.Join(errs...)
 	}
 	return file, p, nil
+}
+
+// load makes the system calls of p, and returns an error for each that failed.
+func (p *plan) load() (*os.File, []error) {
+	fd, err := createRuleset(p.handled, p.quiet, p.attrSize)
+	if err != nil {
+		return nil, []error{fmt.Errorf("landlock: make the ruleset: %w", err)}
+	}
+	return os.NewFile(uintptr(fd), "landlock-ruleset"), p.addRules(fd)
 }
 
 // addRules adds every rule, and returns an error for each that is wrong.
@@ -147,8 +154,9 @@ func (rule *plannedPath) add(ruleset int) error {
 		if err != nil {
 			return err
 		}
-		if controlErr := conn.Control(func(fd uintptr) { err = rule.addTo(ruleset, int(fd)) }); controlErr != nil {
-			return controlErr
+		// Not by Fd, which may turn the file into a blocking one.
+		if conn.Control(func(fd uintptr) { err = rule.addTo(ruleset, int(fd)) }) != nil {
+			return os.ErrClosed
 		}
 		return err
 	}

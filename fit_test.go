@@ -1,0 +1,324 @@
+package landlock
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// everything returns a ruleset that asks for all there is.
+func everything(target ABI) *Ruleset {
+	return New(target).
+		Allow(newest.FS(), "/all").Allow(FSMakeDir, "/dirs").
+		AllowNet(newest.Net(), 80).
+		Quiet(FSRead, "/quiet").QuietNet(NetBindTCP, 81).QuietScope(ScopeSignal).
+		Log(LogNewExecOn)
+}
+
+func TestFitEveryABI(t *testing.T) {
+	attrSizes := []uintptr{0: 8, 8, 8, 8, 16, 16, 24, 24, 24, 24, 48, 48, 48}
+	for abi := ABI(0); abi <= 12; abi++ {
+		for _, who := range []reach{oneThread, wholeProcess} {
+			for _, newPrivs := range []bool{false, true} {
+				t.Run(fmt.Sprintf("ABI %d, reach %d, new privs %v", int(abi), who, newPrivs), func(t *testing.T) {
+					r := everything(V11).BestEffort(0)
+					if newPrivs {
+						r.AllowNewPrivs()
+					}
+					kernel := Kernel{ABI: abi, Errata: 5}
+					p, err := r.fit(kernel, who)
+					if err != nil {
+						t.Fatal(err)
+					}
+					raw := kernelRights[abi]
+					want := Rights{AccessFS(raw.fs), AccessNet(raw.net), Scope(raw.scope)}
+					if who == wholeProcess && abi < 8 {
+						want.Scope = 0
+					}
+					if p.handled != want {
+						t.Errorf("handled %v, want %v", p.handled, want)
+					}
+					if p.attrSize != attrSizes[abi] {
+						t.Errorf("attr size %d, want %d", p.attrSize, attrSizes[abi])
+					}
+					checkFlags(t, p, abi, who, newPrivs)
+					checkQuiet(t, p, abi)
+					if got := p.paths[0].allowed; got != want.FS {
+						t.Errorf("rule for everything allows %v, want %v", got, want.FS)
+					}
+					if got := p.ports[0].allowed; got != want.Net {
+						t.Errorf("port rule allows %v, want %v", got, want.Net)
+					}
+					report := Report{Kernel: kernel, Enforced: want, MissingQuiet: abi < 10}
+					if abi == 1 { // denied there, and no rule can allow it
+						report.Enforced.FS |= FSRefer
+						report.Denied = FSRefer
+					}
+					report.Missing = V11.Rights().minus(report.Enforced)
+					if abi < 7 {
+						report.MissingLog = LogNewExecOn
+					}
+					if p.report.String() != report.String() {
+						t.Errorf("report %v\nwant   %v", p.report, report)
+					}
+					if complete := abi >= 10; p.report.Complete() != complete {
+						t.Errorf("Complete() = %v, want %v", !complete, complete)
+					}
+				})
+			}
+		}
+	}
+}
+
+func checkFlags(t *testing.T, p plan, abi ABI, who reach, newPrivs bool) {
+	t.Helper()
+	var want uint32
+	if abi >= 7 {
+		want |= 2 // LOG_NEW_EXEC_ON
+	}
+	if abi >= 8 && who == wholeProcess {
+		want |= 8 // TSYNC
+	}
+	if abi >= 11 && !newPrivs {
+		want |= 16 // NO_NEW_PRIVS
+	}
+	if p.flags != want {
+		t.Errorf("restrict_self flags %#x, want %#x", p.flags, want)
+	}
+	if prctl := !newPrivs && abi < 11; p.noNewPrivs != prctl {
+		t.Errorf("no_new_privs by prctl: %v, want %v", p.noNewPrivs, prctl)
+	}
+}
+
+func checkQuiet(t *testing.T, p plan, abi ABI) {
+	t.Helper()
+	var want Rights
+	flags := []uint32{0, 0, 0}
+	if abi >= 10 {
+		want = Rights{FSRead, NetBindTCP, ScopeSignal}
+		flags = []uint32{0, 0, 1}
+	}
+	if p.quiet != want {
+		t.Errorf("quiet %v, want %v", p.quiet, want)
+	}
+	for i, path := range p.paths {
+		if path.flags != flags[i] {
+			t.Errorf("flags of the rule on %s: %d, want %d", path.path, path.flags, flags[i])
+		}
+	}
+	if got := p.ports[1]; got.allowed != 0 || got.flags != flags[2] {
+		t.Errorf("rule on port %d: %v, flags %d, want none and %d", got.port, got.allowed, got.flags, flags[2])
+	}
+}
+
+func TestFitRefused(t *testing.T) {
+	strict := func(target ABI) *Ruleset { return New(target) }
+	tests := []struct {
+		name    string
+		ruleset *Ruleset
+		kernel  ABI
+		who     reach
+		needed  ABI // 0: accepted
+		words   string
+	}{
+		{"strict on its own kernel", strict(V5), V5, wholeProcess, 0, ""},
+		{"strict on a newer kernel", strict(V5), V11, wholeProcess, 0, ""},
+		{"strict on an unknown kernel", strict(V11), 12, wholeProcess, 0, ""},
+		{"strict, one right missing", strict(V3), V2, oneThread, V3, "fs.truncate"},
+		{"strict, refer missing", strict(V2), V1, oneThread, V2, "fs.refer"},
+		{"strict, net missing", strict(V4), V3, oneThread, V4, "net.bind_tcp,net.connect_tcp"},
+		{"strict, no Landlock", strict(V1), 0, oneThread, V1, "no Landlock"},
+		{"strict, scopes for one thread", strict(V6), V6, oneThread, 0, ""},
+		{"strict, scopes for all threads", strict(V6), V7, wholeProcess, V8, "ABI 8 (Linux 7.0): an older kernel gives each thread"},
+		{"strict, scopes for all threads", strict(V6), V8, wholeProcess, 0, ""},
+		{"strict, nothing missing but below", strict(V7), V6, oneThread, V7, "ABI 7 (Linux 6.15)"},
+		{"strict, log flags", New(V1).Log(LogNewExecOn), V6, oneThread, V7, "log_new_exec_on"},
+		{"strict, quiet", New(V1).Quiet(FSRead, "/"), V9, oneThread, V10, "quiet rules"},
+		{"handling, its lowest ABI", NewHandling(Rights{FS: FSTruncate}), V3, oneThread, 0, ""},
+		{"handling, below", NewHandling(Rights{Net: NetBindUDP}), V9, oneThread, V10, "net.bind_udp"},
+		{"best effort at its floor", New(V11).BestEffort(V4), V4, wholeProcess, 0, ""},
+		{"best effort below its floor", New(V11).BestEffort(V4), V3, wholeProcess, V4, "lower floor"},
+		{"best effort with no floor", New(V11).BestEffort(0), 0, wholeProcess, 0, ""},
+		{"best effort, nothing left", NewHandling(Rights{Net: NetBindTCP}).BestEffort(V1), V3, oneThread, V4, "net.bind_tcp"},
+		{"best effort, no floor, nothing left", NewHandling(Rights{Net: NetBindTCP}).BestEffort(0), V3, oneThread, 0, ""},
+		{"best effort, scopes alone", NewHandling(Rights{Scope: ScopeSignal}).BestEffort(V6), V7, wholeProcess, V8, "scope.signal"},
+		{"best effort, refer alone", NewHandling(Rights{FS: FSRefer}).BestEffort(V1), V1, oneThread, V2, "fs.refer"},
+	}
+	for _, test := range tests {
+		t.Run(fmt.Sprintf("%s on %d", test.name, test.kernel), func(t *testing.T) {
+			p, err := test.ruleset.fit(Kernel{ABI: test.kernel}, test.who)
+			if test.needed == 0 {
+				if err != nil {
+					t.Errorf("refused: %v", err)
+				}
+				return
+			}
+			unsupported, ok := errors.AsType[*UnsupportedError](err)
+			if !ok || !errors.Is(err, errors.ErrUnsupported) {
+				t.Fatalf("error %v with report %v, want an UnsupportedError", err, p.report)
+			}
+			if unsupported.Needed != test.needed || unsupported.Kernel.ABI != test.kernel {
+				t.Errorf("%v: needed %v on %v, want %v on %v", err, unsupported.Needed, unsupported.Kernel.ABI, test.needed, test.kernel)
+			}
+			if !strings.Contains(err.Error(), test.words) || !strings.Contains(err.Error(), test.needed.String()) {
+				t.Errorf("error %q does not contain %q and %q", err, test.words, test.needed)
+			}
+			if _, err := test.ruleset.fit(Kernel{ABI: test.needed}, test.who); err != nil {
+				t.Errorf("refused on the kernel it asks for: %v", err)
+			}
+		})
+	}
+}
+
+// FSRefer is denied whether handled or not, so a rule for it is always worth having.
+func TestFitReferUnhandled(t *testing.T) {
+	r := NewHandling(Rights{FS: FSWriteFile}).AllowReadWrite("/tmp")
+	p, err := r.fit(Kernel{ABI: V2}, oneThread)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := FSWriteFile | FSRefer; p.handled.FS != want || p.paths[0].allowed != want {
+		t.Errorf("handled %v, allowed %v, want %v", p.handled.FS, p.paths[0].allowed, want)
+	}
+	if want := (Rights{FS: FSWriteFile}); p.report.Enforced != want {
+		t.Errorf("enforced %v, want %v", p.report.Enforced, want)
+	}
+	r = NewHandling(Rights{Net: NetBindTCP}).AllowReadWrite("/tmp")
+	if p, err = r.fit(Kernel{ABI: V4}, oneThread); err != nil || p.handled.FS != 0 || p.paths[0].allowed != 0 {
+		t.Errorf("network ruleset handles %v and allows %v, %v, want neither", p.handled.FS, p.paths[0].allowed, err)
+	}
+}
+
+// randomRuleset returns a ruleset without mistakes.
+func randomRuleset(rnd *rand.Rand) *Ruleset {
+	var r *Ruleset
+	if rnd.IntN(2) == 0 {
+		r = New(ABI(1 + rnd.IntN(int(newest))))
+	} else {
+		r = NewHandling(Rights{AccessFS(rnd.Uint64()), AccessNet(rnd.Uint64()), Scope(rnd.Uint64())}.intersect(newest.Rights()))
+	}
+	for range rnd.IntN(6) {
+		path := fmt.Sprint("/", rnd.IntN(3))
+		fs, net := AccessFS(rnd.Uint64())&newest.FS()|FSRead, AccessNet(rnd.Uint64())&newest.Net()|NetBindTCP
+		switch rnd.IntN(6) {
+		case 0:
+			r.Allow(fs, path)
+		case 1:
+			r.AllowOptional(fs, path)
+		case 2:
+			r.AllowNet(net, uint16(rnd.IntN(3)))
+		case 3:
+			r.Quiet(fs, path).QuietNet(net, 1).QuietScope(ScopeSignal)
+		case 4:
+			r.Log(LogFlags(rnd.IntN(8)))
+		case 5:
+			r.AllowNewPrivs()
+		}
+	}
+	if rnd.IntN(3) > 0 {
+		r.BestEffort(ABI(rnd.IntN(int(r.target) + 1)))
+	}
+	return r
+}
+
+func TestFitProperties(t *testing.T) {
+	for seed := range uint64(50_000) {
+		rnd := rand.New(rand.NewPCG(seed, 1))
+		r := randomRuleset(rnd)
+		if len(r.mistakes) > 0 {
+			if !r.handled.isZero() {
+				t.Fatalf("seed %d: %v", seed, r.mistakes)
+			}
+			continue
+		}
+		kernel := Kernel{ABI(rnd.IntN(13)), Errata(rnd.Uint32())}
+		who := reach(rnd.IntN(2))
+		before := fmt.Sprintf("%+v", r)
+		p, err := r.fit(kernel, who)
+		if after := fmt.Sprintf("%+v", r); after != before {
+			t.Fatalf("seed %d: fit changed the ruleset:\n%s\n%s", seed, before, after)
+		}
+		for _, broken := range brokenProperties(r, kernel, who, p, err) {
+			t.Errorf("seed %d: %s\non %v for %d: %+v\n%v\nfrom %s", seed, broken, kernel, who, p, err, before)
+		}
+	}
+}
+
+// brokenProperties returns what must hold for every fit and does not.
+func brokenProperties(r *Ruleset, kernel Kernel, who reach, p plan, err error) (broken []string) {
+	holds := func(ok bool, property string) {
+		if !ok {
+			broken = append(broken, property)
+		}
+	}
+	if err != nil {
+		unsupported, ok := errors.AsType[*UnsupportedError](err)
+		holds(ok, "the error is an UnsupportedError")
+		holds(ok && unsupported.Needed > kernel.ABI.known(), "what is needed is newer")
+		holds(r.floor > 0 || !r.bestEffort, "best effort without a floor never fails")
+		holds(p.handled.isZero() && p.paths == nil, "no plan comes with an error")
+		return broken
+	}
+	report, can := p.report, kernel.ABI.Rights()
+	holds(report.Enforced.intersect(report.Missing).isZero(), "Enforced and Missing are disjoint")
+	holds(report.Enforced.union(report.Missing) == r.handled, "Enforced and Missing are what is handled")
+	holds(p.handled.minus(can).isZero(), "nothing is handled that the kernel does not know")
+	holds(p.handled.FS&^(r.handled.FS|FSRefer) == 0 && p.handled.minus(Rights{FS: p.handled.FS}).minus(r.handled).isZero(),
+		"nothing is handled that was not asked for, but refer")
+	holds(p.handled.FS == 0 || r.handled.FS&^FSRefer != 0 || r.handled.FS == p.handled.FS, "refer comes only with other rights")
+	holds(p.quiet.minus(p.handled).isZero(), "quiet rights are handled")
+	for i, path := range p.paths {
+		holds(path.allowed&^p.handled.FS == 0, "no rule asks for a right that is not handled")
+		lost := r.paths[i].access & p.handled.FS &^ path.allowed
+		holds(lost == 0, "every handled right that a rule allows stays allowed")
+		holds(report.Denied == 0 || kernel.ABI == V1, "rules are denied on ABI 1 only")
+	}
+	for i, port := range p.ports {
+		holds(port.allowed == r.ports[i].access&p.handled.Net, "a port rule has the rights that are handled")
+	}
+	holds(kernel.ABI >= V7 || p.flags&7 == 0, "no log flag below ABI 7")
+	if !r.bestEffort {
+		holds(kernel.ABI >= r.target && report.Missing.isZero(), "strict means that nothing is missing")
+	}
+	if kernel.ABI >= r.target && (who == oneThread || kernel.ABI >= V8) {
+		holds(report.Missing.isZero(), "nothing is missing at or above the target")
+	}
+	if r.bestEffort && r.floor > 0 {
+		holds(!p.handled.isZero() && kernel.ABI >= r.floor, "a floor promises that something is enforced")
+	}
+	return broken
+}
+
+// What a best-effort ruleset denies on an old kernel, it denies on a new one too.
+func TestFitNeverStricter(t *testing.T) {
+	for seed := range uint64(5_000) {
+		rnd := rand.New(rand.NewPCG(seed, 2))
+		r := randomRuleset(rnd)
+		if len(r.mistakes) > 0 {
+			continue
+		}
+		r.bestEffort, r.floor = true, 0
+		who := reach(rnd.IntN(2))
+		full, err := r.fit(Kernel{ABI: newest}, who)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for abi := ABI(0); abi < newest; abi++ {
+			p, err := r.fit(Kernel{ABI: abi}, who)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if extra := p.handled.minus(full.handled); !extra.isZero() {
+				t.Errorf("seed %d: ABI %d denies %v, the target does not", seed, int(abi), extra)
+			}
+			if !slices.EqualFunc(p.paths, full.paths, func(old, new plannedPath) bool {
+				return new.allowed&p.handled.FS == old.allowed
+			}) {
+				t.Errorf("seed %d: ABI %d allows %+v beneath paths, the target %+v", seed, int(abi), p.paths, full.paths)
+			}
+		}
+	}
+}

@@ -1,0 +1,42 @@
+// Package landlock lets a program sandbox itself with Linux Landlock: it gives
+// up, for good, the access to files and network that it will not need, before
+// it handles input that it cannot trust. It needs no root, no container and no C.
+//
+//	report, err := landlock.New(landlock.V9).BestEffort(landlock.V4).
+//		AllowRead("/usr/share/zoneinfo", "/srv/data").
+//		AllowReadWrite("/var/lib/app").
+//		AllowConnectTCP(443).
+//		Apply()
+//	if err != nil {
+//		log.Fatal(err) // nothing is restricted
+//	}
+//	log.Print(report) // what is enforced on this kernel
+//
+// # Terms
+//
+// A [Ruleset] handles access rights: each is denied everywhere, unless a rule
+// allows it beneath a path or on a port. Enforcing a ruleset puts a thread into
+// a domain, which its children inherit and nobody can leave. Domains stack: what
+// is done must be allowed by every layer.
+//
+// # Kernels
+//
+// What can be denied grew with the kernel's [ABI], from Linux 5.13 to 7.3.
+// [New] names the ABI that the program was written for, and everything that it
+// can deny is denied, on this kernel and on all later ones. On an older kernel
+// nothing is restricted and the error says what is missing, unless
+// [Ruleset.BestEffort] allows less, down to a floor. The [Report] then says exactly
+// what is enforced. On other operating systems the package compiles, and [Probe] returns [ErrNotBuilt].
+//
+// # Limits
+//
+// Landlock leaves some things alone: files that are open already, reading and
+// changing metadata (stat, chmod, chown, setxattr, utime), changing the working
+// directory, sockets that are neither TCP, UDP nor Unix, and Multipath TCP. A root process stays
+// root: it keeps its capabilities, and other ways out that Landlock does not close.
+// Code that can write the memory of an unrestricted process with the same user is one, which is why
+// a domain also denies ptrace of processes outside it.
+//
+// The kernel's own description is the man page landlock(7) and
+// Documentation/userspace-api/landlock.rst.
+package landlock

@@ -1,0 +1,147 @@
+package landlock
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// A restriction cannot be undone, so each test that makes one does it in a
+// process of its own: this test binary, started again for that test alone.
+const (
+	childTest = "LANDLOCK_CHILD_TEST" // the test whose child part to run
+	childDir  = "LANDLOCK_CHILD_DIR"  // the scratch directory that its parent made
+	childExit = "LANDLOCK_CHILD_EXIT" // just end: a program to be executed
+)
+
+func TestMain(m *testing.M) {
+	if os.Getenv(childExit) != "" {
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// inChild runs f in a process of its own, with a scratch directory that
+// prepare has filled. Where that can be, it does so twice: as this user, and
+// as one without any privileges. It returns in the parent only.
+func inChild(t *testing.T, prepare, f func(t *testing.T, dir string)) {
+	t.Helper()
+	if os.Getenv(childTest) == t.Name() {
+		f(t, os.Getenv(childDir))
+		if t.Failed() {
+			t.FailNow() // what follows is the parent's
+		}
+		fmt.Println("child done:", t.Name())
+		os.Exit(0)
+	}
+	for _, user := range testUsers() {
+		dir := scratch(t)
+		if prepare != nil {
+			prepare(t, dir)
+		}
+		pattern := regexp.QuoteMeta(t.Name())
+		cmd := exec.Command(self(), "-test.v", "-test.run=^"+strings.ReplaceAll(pattern, "/", "$/^")+"$")
+		cmd.Env = append(os.Environ(), childTest+"="+t.Name(), childDir+"="+dir,
+			"GORACE=atexit_sleep_ms=0") // the race detector sleeps a second else
+		user.become(cmd, dir)
+		out, err := cmd.CombinedOutput()
+		if err != nil || !strings.Contains(string(out), "child done: "+t.Name()+"\n") {
+			t.Fatalf("child as %s: %v\n%s", user.name, err, out)
+		}
+		if testing.Verbose() {
+			t.Logf("as %s:\n%s", user.name, out)
+		}
+	}
+}
+
+// scratch makes a directory for the children of a test, whoever they run as.
+func scratch(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, d := range []string{dir, filepath.Dir(dir)} {
+		if err := os.Chmod(d, 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// write makes a file that everybody may use.
+func write(t *testing.T, path, text string) string {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range []string{path, filepath.Dir(path)} {
+		os.Chmod(p, 0o777) // whatever the umask
+	}
+	return path
+}
+
+// needABI skips a test that the kernel cannot run.
+func needABI(t testing.TB, need ABI) {
+	t.Helper()
+	if os.Getenv(childTest) != "" {
+		return // the parent has asked, and Probe keeps its first answer
+	}
+	kernel, err := Probe()
+	if err != nil {
+		t.Skipf("needs ABI %d: %v", int(need), err)
+	}
+	if kernel.ABI < need {
+		t.Skipf("needs ABI %d, this kernel has %d", int(need), int(kernel.ABI))
+	}
+}
+
+// needBelow skips a test of what only older kernels do.
+func needBelow(t testing.TB, limit ABI) {
+	t.Helper()
+	if os.Getenv(childTest) != "" {
+		return
+	}
+	if kernel, _ := Probe(); kernel.ABI >= limit {
+		t.Skipf("needs a kernel below ABI %d, this one has %d", int(limit), int(kernel.ABI))
+	}
+}
+
+func mustApply(t *testing.T, r *Ruleset) Report {
+	t.Helper()
+	report, err := r.Apply()
+	if err != nil {
+		t.Fatalf("Apply: %v", err)
+	}
+	return report
+}
+
+// What holds on every machine, whether it has Landlock or not.
+func TestWithoutLandlock(t *testing.T) {
+	_, reason := Probe()
+	if reason == nil {
+		t.Skip("this kernel has Landlock")
+	}
+	if _, err := New(V1).AllowRead(t.TempDir()).Apply(); err != reason {
+		t.Errorf("strict Apply: %v, want %v", err, reason)
+	}
+	if _, err := New(V5).BestEffort(V1).Prepare(); err != reason {
+		t.Errorf("Prepare with a floor of V1: %v, want %v", err, reason)
+	}
+	report, err := New(V5).BestEffort(0).AllowRead("/nonexistent").Apply()
+	if err != nil || !report.Enforced.isZero() || report.Missing != V5.Rights() || report.Complete() {
+		t.Errorf("Apply with a floor of 0: %v, %v, want everything missing", report, err)
+	}
+	sandbox, err := New(V5).BestEffort(0).Prepare()
+	if err != nil || sandbox.Fd() != ^uintptr(0) || sandbox.Report().Complete() {
+		t.Fatalf("Prepare with a floor of 0: %v", err)
+	}
+	if err := errors.Join(sandbox.Close(), sandbox.Close()); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+}

@@ -1,0 +1,31 @@
+package landlock
+
+import (
+	"os"
+	"os/exec"
+	"syscall"
+)
+
+// testUser is whom a child runs as.
+type testUser struct {
+	name string
+	uid  uint32 // 0: as this process
+}
+
+func testUsers() []testUser {
+	if os.Getuid() != 0 {
+		return []testUser{{name: "this user"}}
+	}
+	return []testUser{{name: "root"}, {name: "an ordinary user", uid: 65534}}
+}
+
+func (u testUser) become(cmd *exec.Cmd, dir string) {
+	if u.uid != 0 {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: u.uid, Gid: u.uid}}
+		cmd.Dir = dir
+		cmd.Env = append(cmd.Env, "TMPDIR="+dir, "HOME="+dir)
+	}
+}
+
+// self is this test binary, also for a user who may not enter its directory.
+func self() string { return "/proc/self/exe" }
