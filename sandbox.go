@@ -5,20 +5,28 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"runtime"
-	"sync"
+	"sync/atomic"
 )
 
 // Sandbox is a ruleset loaded into the kernel: its paths are opened and its
-// rules final. It restricts nothing by itself. It is safe for concurrent use.
+// rules final. Start, Run, Exec and Do enforce it on a child, a program or a piece
+// of work, any number of times, and this process stays as it is. It is safe
+// for concurrent use.
+//
+// Each of them uses an operating system thread that nothing else runs on: it
+// restricts itself, does the one thing and ends. What the caller may have set
+// for its own thread (a namespace, CPU affinity, a priority) does not reach the child.
 type Sandbox struct {
-	file   *os.File // the ruleset; nil where there is nothing to enforce
-	report Report
+	file       *os.File // the ruleset; nil where there is nothing to enforce
+	flags      uint32
+	noNewPrivs bool
+	report     Report
+	closed     atomic.Bool
 }
 
-// Prepare loads the ruleset for one thread, such as a child has when
-// it starts, and restricts nothing. The thread has one domain from the start, so scopes
-// are enforced from ABI 6 on, where Apply needs ABI 8.
+// Prepare loads the ruleset for children and pieces of work, and restricts
+// nothing. A child has one domain from its first instruction, so scopes are enforced
+// from ABI 6 on, where Apply needs ABI 8.
 //
 // The errors are those of Apply, less the ones of the restriction. Close
 // releases the kernel's copy; a Sandbox that is forgotten is closed by the
@@ -28,7 +36,7 @@ func (r *Ruleset) Prepare() (*Sandbox, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Sandbox{file, p.report}, nil
+	return &Sandbox{file: file, flags: p.flags, noNewPrivs: p.noNewPrivs, report: p.report}, nil
 }
 
 // Report says what the Sandbox enforces. It can be asked after Close too.
@@ -45,15 +53,12 @@ func (s *Sandbox) Fd() uintptr {
 }
 
 // Close releases the ruleset. What is restricted by it stays so. Closing it
-// again does nothing.
+// again does nothing; any other use is an error that Is [os.ErrClosed].
 func (s *Sandbox) Close() error {
-	if s.file == nil {
+	if s.closed.Swap(true) || s.file == nil {
 		return nil
 	}
-	if err := s.file.Close(); !errors.Is(err, os.ErrClosed) {
-		return err
-	}
-	return nil
+	return s.file.Close()
 }
 
 // Apply restricts every thread of this process, and with them all threads and
@@ -81,7 +86,7 @@ func (r *Ruleset) Apply() (Report, error) {
 	}
 	if file != nil {
 		defer file.Close()
-		if err := enforce(int(file.Fd()), p); err != nil {
+		if err := restrictProcess(int(file.Fd()), p); err != nil {
 			return Report{}, err
 		}
 	}
@@ -186,40 +191,4 @@ func (rule *plannedPath) addTo(ruleset, fd int) error {
 		return nil
 	}
 	return addPath(ruleset, fd, allowed, flags)
-}
-
-// enforcing lets one restriction of this process happen at a time.
-var enforcing sync.Mutex
-
-// enforce restricts every thread of this process.
-func enforce(ruleset int, p plan) error {
-	enforcing.Lock()
-	defer enforcing.Unlock()
-	if p.flags&restrictTSYNC == 0 {
-		return restrictEachThread(ruleset, p.flags, p.noNewPrivs)
-	}
-	return onOwnThread(func() error { return restrictThread(ruleset, p.flags, p.noNewPrivs) })
-}
-
-// onOwnThread runs f on an operating system thread that is not the main one
-// and that no other goroutine uses. Where f fails the thread ends with it, and
-// so does whatever f had changed of the thread alone.
-func onOwnThread(f func() error) error {
-	result := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread()
-		if isMainThread() {
-			// The main thread cannot end. Holding it here, another
-			// goroutine is bound to get another thread.
-			result <- onOwnThread(f)
-			runtime.UnlockOSThread()
-			return
-		}
-		err := f()
-		if err == nil {
-			runtime.UnlockOSThread()
-		}
-		result <- err
-	}()
-	return <-result
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"syscall"
 	"unsafe"
 
@@ -15,6 +16,7 @@ import (
 const (
 	errTooBig       = unix.E2BIG
 	errInvalid      = unix.EINVAL
+	errDenied       = unix.EACCES
 	errNotDirectory = unix.ENOTDIR
 
 	ruleNetPort = 2 // LANDLOCK_RULE_NET_PORT, which x/sys/unix lacks
@@ -102,6 +104,8 @@ func isDirectory(fd int) bool {
 	return unix.Fstat(fd, &stat) == nil && stat.Mode&unix.S_IFMT == unix.S_IFDIR
 }
 
+func threadID() int { return unix.Gettid() }
+
 func isMainThread() bool { return unix.Gettid() == unix.Getpid() }
 
 // restrictThread makes one call of landlock_restrict_self, on this thread.
@@ -171,4 +175,44 @@ func restrictError(errno syscall.Errno) error {
 		return fmt.Errorf("%w: needs no_new_privs, which AllowNewPrivs leaves unset, or CAP_SYS_ADMIN", err)
 	}
 	return err
+}
+
+// warmUp makes os probe what it can do with process descriptors, which it does
+// once and with a signal, while nothing is restricted.
+var warmUp = sync.OnceFunc(func() {
+	if process, err := os.FindProcess(os.Getpid()); err == nil {
+		process.Release()
+	}
+})
+
+func isTraced(attr *syscall.SysProcAttr) bool { return attr != nil && attr.Ptrace }
+
+// diesWithThread reports whether a child is sent a signal when the thread that
+// made it ends.
+func diesWithThread(attr *syscall.SysProcAttr) bool { return attr != nil && attr.Pdeathsig != 0 }
+
+// awaitEnd returns when the child has ended, and leaves it to be waited for.
+func awaitEnd(pid int) {
+	for unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR {
+	}
+}
+
+// mayExecute asks the kernel whether this thread may run a file, without doing so. It
+// returns no error where it may, EACCES where not, and EINVAL where
+// the kernel cannot tell (before Linux 6.14, for a file that may be read).
+func mayExecute(path string) error {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	const atExecveCheck = 0x10000 // AT_EXECVE_CHECK
+	empty, argv, envv := [1]byte{}, [2]*byte{}, [1]*byte{}
+	argv[0] = &empty[0]
+	_, _, errno := unix.RawSyscall6(unix.SYS_EXECVEAT, uintptr(fd), uintptr(unsafe.Pointer(&empty)),
+		uintptr(unsafe.Pointer(&argv)), uintptr(unsafe.Pointer(&envv)), unix.AT_EMPTY_PATH|atExecveCheck, 0)
+	if errno != 0 {
+		return errno
+	}
+	return nil
 }

@@ -2,11 +2,15 @@
 
 package landlock
 
-import "errors"
+import (
+	"errors"
+	"syscall"
+)
 
 // What the system calls would answer; no kernel does here.
 var (
 	errTooBig       = errors.New("argument list too long")
+	errDenied       = errors.New("permission denied")
 	errInvalid      = errors.New("invalid argument")
 	errNotDirectory = errors.New("not a directory")
 )
@@ -24,3 +28,9 @@ func isDirectory(fd int) bool                                                { r
 func isMainThread() bool                                                     { return false }
 func restrictThread(ruleset int, flags uint32, noNewPrivs bool) error        { return ErrNotBuilt }
 func restrictEachThread(ruleset int, flags uint32, noNewPrivs bool) error    { return ErrNotBuilt }
+func threadID() int                                                          { return 0 }
+func warmUp()                                                                {}
+func isTraced(attr *syscall.SysProcAttr) bool                                { return false }
+func diesWithThread(attr *syscall.SysProcAttr) bool                          { return false }
+func awaitEnd(pid int)                                                       {}
+func mayExecute(path string) error                                           { return ErrNotBuilt }

@@ -1,0 +1,290 @@
+package landlock
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"runtime"
+)
+
+// Start starts cmd inside the sandbox and does not wait for it. It does what
+// [exec.Cmd.Start] does and leaves cmd as that would, so Wait, the pipes, Cancel and
+// everything else work as usual. This process is not restricted, and can signal the
+// child whatever the scopes are.
+//
+// The child needs to be allowed what any program needs: FSReadExecute on its file and,
+// if it is dynamically linked, on its loader and libraries. Where that is why it
+// cannot be started, the error says which path to allow; it still is the one of os/exec.
+//
+// With SysProcAttr.Pdeathsig the child gets that signal when this process ends, whatever
+// thread Start is called on. SysProcAttr.Ptrace is an error, since the tracer
+// would be a thread that ends. User namespace mappings are written by a thread
+// that is restricted already, so they need a rule for /proc.
+func (s *Sandbox) Start(cmd *exec.Cmd) error {
+	if s.file == nil && !s.closed.Load() {
+		return cmd.Start()
+	}
+	if err := s.startable(cmd); err != nil {
+		return failStart(cmd, err)
+	}
+	warmUp()
+	restore := openNullDevice(cmd)
+	defer restore()
+	result := make(chan error, 1)
+	takeThread(func() (reusable bool) {
+		pid, err := s.startHere(cmd)
+		result <- err
+		if pid > 0 {
+			awaitEnd(pid)
+		}
+		return false
+	})
+	if err := <-result; err != nil {
+		return s.explain(err, programPath(cmd))
+	}
+	return nil
+}
+
+// startHere restricts this thread and starts cmd on it. It returns the process
+// id where the thread must not end before the child does.
+func (s *Sandbox) startHere(cmd *exec.Cmd) (int, error) {
+	enforcing.RLock()
+	defer enforcing.RUnlock()
+	if err := s.restrict(); err != nil {
+		return 0, failStart(cmd, err)
+	}
+	if err := cmd.Start(); err != nil {
+		return 0, err
+	}
+	if diesWithThread(cmd.SysProcAttr) {
+		return cmd.Process.Pid, nil
+	}
+	return 0, nil
+}
+
+// startable returns why cmd cannot be started from a thread of its own.
+func (s *Sandbox) startable(cmd *exec.Cmd) error {
+	if insideDo() {
+		return errInsideDo
+	}
+	if isTraced(cmd.SysProcAttr) {
+		return errors.New("landlock: start: SysProcAttr.Ptrace: the thread that starts the child, its tracer, ends at once")
+	}
+	return nil
+}
+
+// failStart makes cmd.Start fail with err, so that it cleans up after itself.
+func failStart(cmd *exec.Cmd, err error) error {
+	if cmd.Err != nil {
+		return cmd.Start()
+	}
+	cmd.Err = err
+	defer func() { cmd.Err = nil }()
+	return cmd.Start()
+}
+
+// openNullDevice opens what os/exec would open by path, for the streams that
+// are nil, while nothing is restricted. The function that it returns closes it and
+// puts the streams back. Where it cannot be opened os/exec says so.
+func openNullDevice(cmd *exec.Cmd) (restore func()) {
+	stdin, stdout, stderr := cmd.Stdin, cmd.Stdout, cmd.Stderr
+	var opened []*os.File
+	open := func(flag int) *os.File {
+		null, err := os.OpenFile(os.DevNull, flag, 0)
+		if err == nil {
+			opened = append(opened, null)
+		}
+		return null
+	}
+	if stdin == nil {
+		if null := open(os.O_RDONLY); null != nil {
+			cmd.Stdin = null
+		}
+	}
+	if stdout == nil || stderr == nil {
+		if null := open(os.O_WRONLY); null != nil {
+			if stdout == nil {
+				cmd.Stdout = null
+			}
+			if stderr == nil {
+				cmd.Stderr = null
+			}
+		}
+	}
+	return func() {
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, stdout, stderr
+		for _, null := range opened {
+			null.Close()
+		}
+	}
+}
+
+// Run starts cmd inside the sandbox as Start does, and waits for it to end as
+// [exec.Cmd.Run] does.
+func (s *Sandbox) Run(cmd *exec.Cmd) error {
+	if err := s.Start(cmd); err != nil {
+		return err
+	}
+	return cmd.Wait()
+}
+
+// Exec replaces this process with a program inside the sandbox, as
+// [syscall.Exec] does: on success it does not return. The program keeps the process id and
+// whatever descriptors are not close-on-exec. On an error this process goes on
+// as it was, unrestricted; where the ruleset is why, the error says which path to allow.
+func (s *Sandbox) Exec(argv0 string, argv, envv []string) error {
+	if s.file == nil && !s.closed.Load() {
+		return execError(argv0, execve(argv0, argv, envv))
+	}
+	if insideDo() {
+		return errInsideDo
+	}
+	result := make(chan error, 1)
+	takeThread(func() (reusable bool) {
+		enforcing.RLock()
+		defer enforcing.RUnlock()
+		err := s.restrict()
+		if err == nil {
+			err = execError(argv0, execve(argv0, argv, envv))
+		}
+		result <- err
+		return false
+	})
+	return s.explain(<-result, argv0)
+}
+
+func execError(path string, err error) error { return &fs.PathError{Op: "exec", Path: path, Err: err} }
+
+// Do is not a boundary against code execution: f shares its memory with the rest of the
+// process, so an attacker who takes over f is free. It is a net under bugs, such as a
+// path that leads out of a directory.
+//
+// Do runs f on a thread that is restricted, and returns its error. A panic and a
+// [runtime.Goexit] in f are carried over to the caller. The thread ends with f.
+//
+// Only what f itself does is restricted, and children that it starts with os/exec.
+// Goroutines that it starts are not, nor is what it passes to others. It must not
+// call [runtime.UnlockOSThread] more often than it locks. From inside f every
+// Sandbox and Apply are errors, and Apply is one everywhere while a Do is running.
+func (s *Sandbox) Do(f func() error) error {
+	if s.file == nil && !s.closed.Load() {
+		return f()
+	}
+	if insideDo() {
+		return errInsideDo
+	}
+	result := make(chan outcome, 1)
+	takeThread(func() (reusable bool) {
+		o := outcome{goexit: true} // unless it comes back
+		defer func() { result <- o }()
+		if err := s.beginWork(); err != nil {
+			o = outcome{err: err}
+			return false
+		}
+		defer endWork()
+		o.call(f)
+		return false
+	})
+	return (<-result).pass()
+}
+
+// beginWork restricts this thread for a Do.
+func (s *Sandbox) beginWork() error {
+	enforcing.RLock()
+	defer enforcing.RUnlock()
+	if err := s.restrict(); err != nil {
+		return err
+	}
+	working.Add(1)
+	workPlace.Store(threadID(), nil)
+	return nil
+}
+
+func endWork() {
+	workPlace.Delete(threadID())
+	working.Add(-1)
+}
+
+// insideDo reports whether the caller is the f of a Do: nothing else runs on
+// its thread.
+func insideDo() bool {
+	if working.Load() == 0 {
+		return false
+	}
+	_, inside := workPlace.Load(threadID())
+	return inside
+}
+
+// outcome is how a function ended.
+type outcome struct {
+	err      error
+	panicked bool
+	value    any // of the panic
+	goexit   bool
+}
+
+func (o *outcome) call(f func() error) {
+	defer func() {
+		if value := recover(); value != nil {
+			*o = outcome{panicked: true, value: value}
+		}
+	}()
+	*o = outcome{err: f()}
+}
+
+// pass ends the caller in the same way.
+func (o outcome) pass() error {
+	switch {
+	case o.panicked:
+		panic(o.value)
+	case o.goexit:
+		runtime.Goexit()
+	}
+	return o.err
+}
+
+// restrict restricts this thread, for good.
+func (s *Sandbox) restrict() error {
+	if s.file == nil {
+		return errClosed
+	}
+	conn, err := s.file.SyscallConn()
+	if err != nil {
+		return errClosed
+	}
+	// Not by Fd: the descriptor must not be closed, and opened as something
+	// else, in between.
+	if conn.Control(func(fd uintptr) { err = restrictThread(int(fd), s.flags, s.noNewPrivs) }) != nil {
+		return errClosed
+	}
+	return err
+}
+
+// Start is Prepare and [Sandbox.Start] in one, for a single child. See there.
+func (r *Ruleset) Start(cmd *exec.Cmd) error {
+	s, err := r.Prepare()
+	if err != nil {
+		return failStart(cmd, err)
+	}
+	defer s.Close()
+	return s.Start(cmd)
+}
+
+// Run is Prepare and [Sandbox.Run] in one, for a single child. See there.
+func (r *Ruleset) Run(cmd *exec.Cmd) error {
+	if err := r.Start(cmd); err != nil {
+		return err
+	}
+	return cmd.Wait()
+}
+
+// Exec is Prepare and [Sandbox.Exec] in one. See there.
+func (r *Ruleset) Exec(argv0 string, argv, envv []string) error {
+	s, err := r.Prepare()
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	return s.Exec(argv0, argv, envv)
+}

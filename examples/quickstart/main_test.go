@@ -1,0 +1,84 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"example.com/landlock"
+)
+
+// The tests start their own binary as the program: that needs no Go toolchain.
+func TestMain(m *testing.M) {
+	if os.Getenv("LANDLOCK_EXAMPLE_MAIN") == "1" {
+		main()
+		return
+	}
+	m.Run()
+}
+
+func TestQuickstart(t *testing.T) {
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	temp := t.TempDir()
+	cmd := exec.Command(exe)
+	cmd.Env = append(os.Environ(), "LANDLOCK_EXAMPLE_MAIN=1", "TMPDIR="+temp, "TMP="+temp)
+	out, err := cmd.CombinedOutput()
+
+	if left, err := os.ReadDir(temp); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+	kernel, probeErr := landlock.Probe()
+	if probeErr != nil {
+		want := "quickstart: " + probeErr.Error() + "\n"
+		if string(out) != want || cmd.ProcessState.ExitCode() != 1 {
+			t.Errorf("without Landlock: %v, output:\n%swant status 1 and:\n%s", err, out, want)
+		}
+		t.Skipf("needs Landlock ABI 1: %v", probeErr)
+	}
+	if err != nil {
+		t.Fatalf("%v, output:\n%s", err, out)
+	}
+
+	passwd := "refused: "
+	if _, err := os.Stat("/etc/passwd"); err != nil {
+		passwd = "failed: "
+	}
+	want := []string{
+		"kernel: " + kernel.String(),
+		"sandbox: " + kernel.String() + "; enforced: fs.execute,fs.write_file,fs.read_file,fs.read_dir",
+		"works: read in the directory",
+		"works: write beneath out",
+		"works: write to a file that was open before",
+		"refused: open the same file for writing: ",
+		passwd + "read /etc/passwd",
+		passwd + "read /etc/passwd by a link in the directory",
+		"refused: connect to TCP port 443: ",
+	}
+	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	if len(lines) != len(want) {
+		t.Fatalf("%d lines, want %d:\n%s", len(lines), len(want), out)
+	}
+	for i, line := range lines {
+		line = strings.Join(strings.Fields(line), " ")
+		if i == len(lines)-1 && kernel.ABI < landlock.V4 {
+			// Whatever becomes of the connection, the sandbox does not refuse it.
+			if strings.HasPrefix(line, "refused") || !strings.Contains(line, "connect to TCP port 443") {
+				t.Errorf("on %v, which cannot restrict TCP: %q", kernel.ABI, line)
+			}
+			continue
+		}
+		if !strings.HasPrefix(line, want[i]) {
+			t.Errorf("line %d: %q, want %q", i+1, line, want[i])
+		}
+		if strings.HasPrefix(line, "refused") && !strings.Contains(line, "permission denied") {
+			t.Errorf("line %d does not say why: %q", i+1, line)
+		}
+	}
+	if missing := "still allowed, this kernel cannot restrict it: "; strings.Contains(lines[1], missing) == (kernel.ABI >= landlock.V10) {
+		t.Errorf("on %v: %q", kernel.ABI, lines[1])
+	}
+}

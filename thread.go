@@ -1,0 +1,79 @@
+package landlock
+
+import (
+	"errors"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+)
+
+// enforcing keeps Apply apart from the threads that Sandboxes restrict. Apply
+// holds it alone, and each thread shares it from its restriction until what it was
+// restricted for is under way: from ABI 8 Apply gives every thread its own
+// domain, and would set one free that has a stricter one; below, it might find
+// one with a layer too many.
+var enforcing sync.RWMutex
+
+// A Do is too long to wait for, so Apply fails while one is running.
+var (
+	working   atomic.Int64 // Do calls between their restriction and their end; raised under enforcing
+	workPlace sync.Map     // their thread ids
+)
+
+var (
+	errClosed error = &sentinel{"landlock: use of a closed Sandbox", os.ErrClosed}
+
+	errWorking = errors.New("landlock: Apply while a Do is running, or from inside it: " +
+		"Apply restricts all threads, and would change that one's domain")
+	errInsideDo = errors.New("landlock: a Sandbox cannot be used from inside a Do: " +
+		"it would start from the process's domain and not from this one; use os/exec, which inherits it")
+)
+
+// restrictProcess restricts every thread of this process.
+func restrictProcess(ruleset int, p plan) error {
+	enforcing.Lock()
+	defer enforcing.Unlock()
+	if working.Load() > 0 {
+		return errWorking
+	}
+	if p.flags&restrictTSYNC == 0 {
+		return restrictEachThread(ruleset, p.flags, p.noNewPrivs)
+	}
+	return onOwnThread(func() error { return restrictThread(ruleset, p.flags, p.noNewPrivs) })
+}
+
+// onOwnThread runs f on a thread of its own, and returns what it returns.
+// Where f fails the thread ends, and with it what f had changed of the thread alone.
+func onOwnThread(f func() error) error {
+	result := make(chan error, 1)
+	takeThread(func() (reusable bool) {
+		err := f()
+		result <- err
+		return err == nil
+	})
+	return <-result
+}
+
+// takeThread starts f on an operating system thread that is not the main one,
+// and that nothing else runs on. When f returns, the thread ends too, unless f
+// says that others may use it.
+func takeThread(f func() (reusable bool)) {
+	taken := make(chan struct{})
+	go func() {
+		runtime.LockOSThread()
+		if isMainThread() {
+			// The main thread cannot end. While this goroutine holds it,
+			// another one is bound to get another thread.
+			takeThread(f)
+			runtime.UnlockOSThread()
+			close(taken)
+			return
+		}
+		close(taken)
+		if f() {
+			runtime.UnlockOSThread()
+		}
+	}()
+	<-taken
+}
