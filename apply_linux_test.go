@@ -89,7 +89,7 @@ func TestEachRightFS(t *testing.T) {
 	}{
 		{right: FSExecute, try: func(dir string) error {
 			cmd := exec.Command(filepath.Join(dir, "program"))
-			cmd.Env = []string{childExit + "=1"}
+			cmd.Env = []string{childTry + "=1"}
 			return cmd.Run()
 		}},
 		{right: FSWriteFile, try: open(os.O_WRONLY)},

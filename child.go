@@ -2,6 +2,7 @@ package landlock
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -86,36 +87,36 @@ func failStart(cmd *exec.Cmd, err error) error {
 
 // openNullDevice opens what os/exec would open by path, for the streams that
 // are nil, while nothing is restricted. The function that it returns closes it and
-// puts the streams back. Where it cannot be opened os/exec says so.
+// makes the streams nil again; the others are in use by then. Where the
+// device cannot be opened os/exec will say so.
 func openNullDevice(cmd *exec.Cmd) (restore func()) {
-	stdin, stdout, stderr := cmd.Stdin, cmd.Stdout, cmd.Stderr
-	var opened []*os.File
+	var undo []func()
 	open := func(flag int) *os.File {
 		null, err := os.OpenFile(os.DevNull, flag, 0)
-		if err == nil {
-			opened = append(opened, null)
+		if err != nil {
+			return nil
 		}
+		undo = append(undo, func() { null.Close() })
 		return null
 	}
-	if stdin == nil {
+	if cmd.Stdin == nil {
 		if null := open(os.O_RDONLY); null != nil {
 			cmd.Stdin = null
+			undo = append(undo, func() { cmd.Stdin = nil })
 		}
 	}
-	if stdout == nil || stderr == nil {
+	for _, stream := range []*io.Writer{&cmd.Stdout, &cmd.Stderr} {
+		if *stream != nil {
+			continue
+		}
 		if null := open(os.O_WRONLY); null != nil {
-			if stdout == nil {
-				cmd.Stdout = null
-			}
-			if stderr == nil {
-				cmd.Stderr = null
-			}
+			*stream = null
+			undo = append(undo, func() { *stream = nil })
 		}
 	}
 	return func() {
-		cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, stdout, stderr
-		for _, null := range opened {
-			null.Close()
+		for _, f := range undo {
+			f()
 		}
 	}
 }

@@ -16,11 +16,12 @@ import (
 const (
 	childTest = "LANDLOCK_CHILD_TEST" // the test whose child part to run
 	childDir  = "LANDLOCK_CHILD_DIR"  // the scratch directory that its parent made
-	childExit = "LANDLOCK_CHILD_EXIT" // just end: a program to be executed
+	childTry  = "LANDLOCK_CHILD_TRY"  // be a program that tries what its arguments say
 )
 
 func TestMain(m *testing.M) {
-	if os.Getenv(childExit) != "" {
+	if os.Getenv(childTry) != "" {
+		tryAll(os.Args[1:])
 		os.Exit(0)
 	}
 	os.Exit(m.Run())
@@ -28,8 +29,9 @@ func TestMain(m *testing.M) {
 
 // inChild runs f in a process of its own, with a scratch directory that
 // prepare has filled. Where that can be, it does so twice: as this user, and
-// as one without any privileges. It returns in the parent only.
-func inChild(t *testing.T, prepare, f func(t *testing.T, dir string)) {
+// as one without any privileges. It returns in the parent
+// only, with what each printed.
+func inChild(t *testing.T, prepare, f func(t *testing.T, dir string)) (outputs []string) {
 	t.Helper()
 	if os.Getenv(childTest) == t.Name() {
 		f(t, os.Getenv(childDir))
@@ -56,7 +58,9 @@ func inChild(t *testing.T, prepare, f func(t *testing.T, dir string)) {
 		if testing.Verbose() {
 			t.Logf("as %s:\n%s", user.name, out)
 		}
+		outputs = append(outputs, string(out))
 	}
+	return outputs
 }
 
 // scratch makes a directory for the children of a test, whoever they run as.

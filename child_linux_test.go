@@ -1,0 +1,726 @@
+package landlock
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// tryAll is this test binary as a program in a sandbox. Each argument is a verb
+// and an object; it prints each with what came of it.
+func tryAll(args []string) {
+	for _, arg := range args {
+		verb, object, _ := strings.Cut(arg, "=")
+		number, _ := strconv.Atoi(object)
+		var err error
+		switch verb {
+		case "read":
+			_, err = os.ReadFile(object)
+		case "write":
+			err = os.WriteFile(object, nil, 0o600)
+		case "connect":
+			_, err = net.Dial("tcp", "127.0.0.1:"+object)
+		case "signal":
+			err = unix.Kill(number, 0)
+		case "fd":
+			_, err = unix.FcntlInt(uintptr(number), unix.F_GETFD, 0)
+		case "copy": // standard input to output
+			_, err = io.Copy(os.Stdout, os.Stdin)
+		case "stderr":
+			fmt.Fprint(os.Stderr, object)
+		case "wait": // until the parent closes standard input
+			io.Copy(io.Discard, os.Stdin)
+		case "env":
+			if os.Getenv(object) == "" {
+				err = errors.New("not set")
+			}
+		case "dir":
+			var dir string
+			if dir, err = os.Getwd(); err == nil && dir != object {
+				err = errors.New(dir)
+			}
+		case "pid":
+			if os.Getpid() != number {
+				err = fmt.Errorf("it is %d", os.Getpid())
+			}
+		case "exit":
+			os.Exit(number)
+		}
+		var errno syscall.Errno
+		switch {
+		case err == nil:
+			fmt.Printf("%s: ok\n", arg)
+		case errors.As(err, &errno):
+			fmt.Printf("%s: %s\n", arg, unix.ErrnoName(errno))
+		default:
+			fmt.Printf("%s: %v\n", arg, err)
+		}
+	}
+}
+
+// try returns a command that tries args, and its output.
+func try(args ...string) (*exec.Cmd, *bytes.Buffer) {
+	cmd := exec.Command(self(), args...)
+	cmd.Env = append(os.Environ(), childTry+"=1", "GORACE=atexit_sleep_ms=0")
+	var out bytes.Buffer
+	cmd.Stdout = &out
+	return cmd, &out
+}
+
+// lines is what tryAll prints.
+func lines(l ...string) string { return strings.Join(l, "\n") + "\n" }
+
+// runnable allows what the test binary needs to run, and no more: the race
+// detector reads its options in /proc.
+func runnable(r *Ruleset) *Ruleset {
+	return r.AllowExecute(self()).
+		AllowOptional(FSReadExecute, "/lib", "/lib64", "/usr/lib", "/usr/lib64").
+		AllowOptional(FSRead, "/etc/ld.so.cache", "/proc")
+}
+
+// bestForChildren returns everything that this kernel can deny to a child.
+func bestForChildren() *Ruleset { return New(V11).BestEffort(V1) }
+
+func mustPrepare(t testing.TB, r *Ruleset) *Sandbox {
+	t.Helper()
+	s, err := r.Prepare()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+// inBoth runs f in a child process for each user: what it starts is restricted,
+// it itself is not.
+func inBoth(t *testing.T, f func(t *testing.T, dir string)) (outputs []string) {
+	t.Helper()
+	needABI(t, V1)
+	return inChild(t, func(t *testing.T, dir string) {
+		write(t, filepath.Join(dir, "secret"), "secret")
+		write(t, filepath.Join(dir, "own", "file"), "file")
+	}, f)
+}
+
+func TestRunRestrictsTheChild(t *testing.T) {
+	inBoth(t, func(t *testing.T, dir string) {
+		listener, err := listenTCP("127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer listener.Close()
+		port := listener.Addr().(*net.TCPAddr).Port
+		secret, own := filepath.Join(dir, "secret"), filepath.Join(dir, "own")
+		args := []string{
+			"read=" + secret,
+			"write=" + filepath.Join(dir, "new"),
+			"read=" + filepath.Join(own, "file"),
+			"write=" + filepath.Join(own, "new"),
+			fmt.Sprint("connect=", port),
+			fmt.Sprint("signal=", os.Getpid()),
+		}
+		want := []string{"EACCES", "EACCES", "ok", "ok", "ok", "ok"}
+		kernel, _ := Probe()
+		if kernel.ABI >= V4 {
+			want[4] = "EACCES"
+		}
+		if kernel.ABI >= V6 {
+			want[5] = "EPERM"
+		}
+		r := runnable(bestForChildren()).AllowReadWrite(own)
+		check := func(call string, run func(*exec.Cmd) error, restricted bool) {
+			cmd, out := try(args...)
+			err := run(cmd)
+			for i, arg := range args {
+				line := fmt.Sprintf("%s: %s\n", arg, want[i])
+				if !restricted {
+					line = arg + ": ok\n"
+				}
+				if !strings.Contains(out.String(), line) {
+					t.Errorf("%s: %v: not %q in %s", call, err, line, out)
+				}
+			}
+			if err != nil {
+				t.Errorf("%s: %v", call, err)
+			}
+		}
+		s := mustPrepare(t, r)
+		check("Sandbox.Run", s.Run, true)
+		check("Ruleset.Run", r.Run, true)
+		check("again", s.Run, true)
+		check("Start and Wait", func(cmd *exec.Cmd) error { return errors.Join(s.Start(cmd), cmd.Wait()) }, true)
+		check("Ruleset.Start and Wait", func(cmd *exec.Cmd) error { return errors.Join(r.Start(cmd), cmd.Wait()) }, true)
+		check("os/exec", (*exec.Cmd).Run, false)
+		if report := s.Report(); report.Enforced != r.handled.intersect(kernel.ABI.Rights()) || report.Kernel != kernel {
+			t.Errorf("report %v", report)
+		}
+		if _, err := os.ReadFile(secret); err != nil {
+			t.Errorf("the parent cannot read: %v", err)
+		}
+	})
+}
+
+// Everything else of os/exec is as it is without a sandbox.
+func TestStartIsLikeExec(t *testing.T) {
+	inBoth(t, func(t *testing.T, dir string) {
+		s := mustPrepare(t, runnable(bestForChildren()))
+		t.Run("streams", func(t *testing.T) {
+			for _, start := range []func(*exec.Cmd) error{s.Start, (*exec.Cmd).Start} {
+				cmd, out := try("copy=", "stderr=error text")
+				var stderr bytes.Buffer
+				cmd.Stdin, cmd.Stderr = strings.NewReader("input\n"), &stderr
+				if err := errors.Join(start(cmd), cmd.Wait()); err != nil || out.String() != lines("input", "copy=: ok", "stderr=error text: ok") || stderr.String() != "error text" {
+					t.Errorf("%v: %q, %q", err, out, stderr.String())
+				}
+			}
+		})
+		t.Run("nil streams", func(t *testing.T) {
+			cmd, _ := try("copy=", "stderr=x")
+			cmd.Stdout = nil
+			if err := s.Run(cmd); err != nil || cmd.Stdin != nil || cmd.Stdout != nil || cmd.Stderr != nil {
+				t.Errorf("%v, then streams %v %v %v", err, cmd.Stdin, cmd.Stdout, cmd.Stderr)
+			}
+		})
+		t.Run("pipes and files", func(t *testing.T) {
+			cmd, _ := try("copy=", "fd=3", "fd=4")
+			cmd.Stdout = nil
+			extra, err := os.Open(filepath.Join(dir, "secret"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer extra.Close()
+			cmd.ExtraFiles = []*os.File{extra}
+			stdin, err1 := cmd.StdinPipe()
+			stdout, err2 := cmd.StdoutPipe()
+			if err := errors.Join(err1, err2, s.Start(cmd)); err != nil {
+				t.Fatal(err)
+			}
+			io.WriteString(stdin, "through a pipe\n")
+			stdin.Close()
+			out, err := io.ReadAll(stdout)
+			// Not even the ruleset is open in the child.
+			if err := errors.Join(err, cmd.Wait()); err != nil || string(out) != lines("through a pipe", "copy=: ok", "fd=3: ok", "fd=4: EBADF") {
+				t.Errorf("%v: %q", err, out)
+			}
+		})
+		t.Run("directory and environment", func(t *testing.T) {
+			own := filepath.Join(dir, "own")
+			cmd, out := try("dir="+own, "env=LANDLOCK_SOME")
+			cmd.Dir = own
+			cmd.Env = append(cmd.Env, "LANDLOCK_SOME=1")
+			if err := s.Run(cmd); err != nil || strings.Contains(strings.ReplaceAll(out.String(), ": ok\n", ""), ":") {
+				t.Errorf("%v: %s", err, out)
+			}
+		})
+		t.Run("exit status", func(t *testing.T) {
+			cmd, _ := try("exit=7")
+			var exit *exec.ExitError
+			if err := s.Run(cmd); !errors.As(err, &exit) || exit.ExitCode() != 7 || cmd.ProcessState.ExitCode() != 7 {
+				t.Errorf("%v, state %v", err, cmd.ProcessState)
+			}
+		})
+		t.Run("cancel", func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			cmd := exec.CommandContext(ctx, self(), "wait=")
+			cmd.Env = append(os.Environ(), childTry+"=1")
+			stdin, err := cmd.StdinPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer stdin.Close()
+			if err := s.Start(cmd); err != nil {
+				t.Fatal(err)
+			}
+			cancel() // the parent may signal its child, whatever the scopes are
+			if err := cmd.Wait(); err == nil || cmd.ProcessState.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
+				t.Errorf("%v, state %v", err, cmd.ProcessState)
+			}
+		})
+		t.Run("process group", func(t *testing.T) {
+			cmd, _ := try("wait=")
+			cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+			stdin, err := cmd.StdinPipe()
+			if err := errors.Join(err, s.Start(cmd)); err != nil {
+				t.Fatal(err)
+			}
+			if group, err := unix.Getpgid(cmd.Process.Pid); err != nil || group != cmd.Process.Pid {
+				t.Errorf("process group %d, %v, want %d", group, err, cmd.Process.Pid)
+			}
+			stdin.Close()
+			if err := cmd.Wait(); err != nil {
+				t.Error(err)
+			}
+		})
+		if os.Getuid() == 0 {
+			t.Run("credential", func(t *testing.T) {
+				target := "write=" + filepath.Join(dir, "new")
+				cmd, out := try(target)
+				cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+				if err := s.Run(cmd); err != nil || out.String() != lines(target+": EACCES") {
+					t.Errorf("%v: %s", err, out)
+				}
+			})
+		}
+	})
+}
+
+func TestStartErrors(t *testing.T) {
+	inBoth(t, func(t *testing.T, dir string) {
+		s := mustPrepare(t, runnable(bestForChildren()))
+		closed := mustPrepare(t, New(V1))
+		closed.Close()
+		canceled, cancel := context.WithCancel(t.Context())
+		cancel()
+		program := filepath.Join(dir, "program")
+		script := filepath.Join(dir, "script")
+		nobody := filepath.Join(dir, "mode")
+		if err := errors.Join(os.WriteFile(script, []byte("#! "+program+" x\n"), 0o755), os.WriteFile(nobody, nil, 0o644)); err != nil {
+			t.Fatal(err)
+		}
+		text, err := os.ReadFile(self())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(program, text, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		tests := []struct {
+			name string
+			s    *Sandbox
+			cmd  *exec.Cmd
+			is   error
+			text string
+		}{
+			{"not found", s, exec.Command("/nonexistent"), os.ErrNotExist, "fork/exec /nonexistent: no such file or directory"},
+			{"not in the path", s, exec.Command("landlock-no-such-program"), exec.ErrNotFound, "not found in $PATH"},
+			{"no command", s, &exec.Cmd{}, nil, "exec: no command"},
+			{"canceled", s, exec.CommandContext(canceled, self()), context.Canceled, "context canceled"},
+			{"no directory", s, &exec.Cmd{Path: self(), Dir: filepath.Join(dir, "missing")}, os.ErrNotExist, "chdir"},
+			{"not allowed", s, exec.Command(program), unix.EACCES, fmt.Sprintf("the ruleset does not allow executing [%q]", program)},
+			{"relative", s, &exec.Cmd{Path: "./program", Dir: dir}, unix.EACCES, fmt.Sprintf("the ruleset does not allow executing [%q]", program)},
+			{"script", s, exec.Command(script), unix.EACCES, fmt.Sprintf("the ruleset does not allow executing [%q %q]", script, program)},
+			{"not by the sandbox", s, exec.Command(nobody), unix.EACCES, "permission denied"},
+			{"traced", s, &exec.Cmd{Path: self(), SysProcAttr: &syscall.SysProcAttr{Ptrace: true}}, nil, "SysProcAttr.Ptrace"},
+			{"closed", closed, exec.Command(self()), os.ErrClosed, "use of a closed Sandbox"},
+		}
+		for _, test := range tests {
+			t.Run(test.name, func(t *testing.T) {
+				before := openFiles()
+				pipe, _ := test.cmd.StdoutPipe()
+				err := test.s.Start(test.cmd)
+				if err == nil || test.is != nil && !errors.Is(err, test.is) || !strings.Contains(err.Error(), test.text) {
+					t.Errorf("error %v, want %q", err, test.text)
+				}
+				if test.name == "not by the sandbox" && strings.Contains(err.Error(), "ruleset") {
+					t.Errorf("the ruleset is blamed: %v", err)
+				}
+				if test.cmd.Process != nil {
+					t.Errorf("process %v", test.cmd.Process)
+				}
+				if _, err := pipe.Read(make([]byte, 1)); !errors.Is(err, os.ErrClosed) {
+					t.Errorf("the pipe is not closed: %v", err)
+				}
+				for fd := range openFiles() {
+					if !before[fd] {
+						t.Errorf("descriptor %d is left open: %s", fd, readLink(fd))
+					}
+				}
+				if err := test.s.Start(test.cmd); err == nil || err.Error() != "exec: already started" && test.name != "traced" {
+					t.Errorf("second Start: %v", err)
+				}
+			})
+		}
+		cmd, _ := try()
+		if err := s.Run(cmd); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Start(cmd); err == nil || err.Error() != "exec: already started" {
+			t.Errorf("Start of a command that has run: %v", err)
+		}
+		if err := New(0).Start(exec.Command(self())); err == nil || !strings.Contains(err.Error(), "target ABI 0") {
+			t.Errorf("Start with a mistake: %v", err)
+		}
+		for name, err := range map[string]error{
+			"Do": closed.Do(nil), "Exec": closed.Exec(self(), nil, nil), "Run": closed.Run(exec.Command(self())),
+		} {
+			if !errors.Is(err, os.ErrClosed) {
+				t.Errorf("%s on a closed Sandbox: %v", name, err)
+			}
+		}
+	})
+}
+
+// The child must outlive the thread that made it, and end with the process.
+func TestPdeathsig(t *testing.T) {
+	inBoth(t, func(t *testing.T, dir string) {
+		s := mustPrepare(t, runnable(bestForChildren()))
+		cmd, out := try("wait=", "exit=3")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+		stdin, err := cmd.StdinPipe()
+		if err := errors.Join(err, s.Start(cmd)); err != nil {
+			t.Fatal(err)
+		}
+		for range 100 { // threads come and go, its own must not
+			if err := s.Do(func() error { return nil }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		stdin.Close()
+		if err := cmd.Wait(); cmd.ProcessState.ExitCode() != 3 {
+			t.Errorf("%v: %s", err, out)
+		}
+	})
+}
+
+func TestExec(t *testing.T) {
+	outputs := inBoth(t, func(t *testing.T, dir string) {
+		secret := filepath.Join(dir, "secret")
+		s := mustPrepare(t, runnable(bestForChildren()))
+		env := append(os.Environ(), childTry+"=1")
+		if err := s.Exec("/nonexistent", []string{"x"}, env); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("Exec of what is not there: %v", err)
+		}
+		denied := filepath.Join(dir, "denied")
+		if err := os.WriteFile(denied, []byte("#!"+denied), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Exec(denied, []string{"x"}, env); !errors.Is(err, unix.EACCES) || !strings.Contains(err.Error(), "does not allow executing") {
+			t.Errorf("Exec of what is not allowed: %v", err)
+		}
+		if _, err := os.ReadFile(secret); err != nil {
+			t.Errorf("after Exec failed: %v", err)
+		}
+		if t.Failed() {
+			return
+		}
+		fmt.Println("child done:", t.Name()) // this process goes on as another program
+		err := s.Exec(self(), []string{"self", "read=" + secret, fmt.Sprint("pid=", os.Getpid()), fmt.Sprint("fd=", s.Fd())}, env)
+		t.Fatalf("Exec: %v", err)
+	})
+	for _, out := range outputs {
+		_, out, _ = strings.Cut(out, "child done: TestExec\n")
+		if l := strings.Split(out, "\n"); len(l) != 4 || !strings.HasSuffix(l[0], ": EACCES") ||
+			!strings.HasPrefix(l[1], "pid=") || !strings.HasSuffix(l[1], ": ok") || !strings.HasSuffix(l[2], ": EBADF") {
+			t.Errorf("the program printed %q", l)
+		}
+	}
+}
+
+func TestDo(t *testing.T) {
+	inBoth(t, func(t *testing.T, dir string) {
+		secret := filepath.Join(dir, "secret")
+		s := mustPrepare(t, runnable(bestForChildren()))
+		read := func() error { _, err := os.ReadFile(secret); return err }
+		if err := s.Do(read); !errors.Is(err, unix.EACCES) {
+			t.Errorf("reading what is denied: %v", err)
+		}
+		if err := read(); err != nil {
+			t.Errorf("reading after Do: %v", err)
+		}
+		if err := s.Do(func() error { return nil }); err != nil {
+			t.Error(err)
+		}
+		func() {
+			defer func() {
+				if value := recover(); value != "a panic" {
+					t.Errorf("recovered %v", value)
+				}
+			}()
+			s.Do(func() error { panic("a panic") })
+			t.Error("a panic in f is lost")
+		}()
+		ended := make(chan bool)
+		go func() {
+			defer close(ended)
+			s.Do(func() error { runtime.Goexit(); return nil })
+			t.Error("a Goexit in f is lost")
+		}()
+		<-ended
+
+		// From inside: no other sandbox, and children are restricted too.
+		err := s.Do(func() error {
+			cmd, out := try("read=" + secret)
+			cmd.Stdin, cmd.Stderr = os.Stdin, os.Stderr
+			if err := cmd.Run(); err != nil || out.String() != lines("read="+secret+": EACCES") {
+				t.Errorf("a child of f: %v: %s", err, out)
+			}
+			_, applyErr := New(V1).Apply()
+			for name, err := range map[string]error{
+				"Start": s.Start(exec.Command(self())), "Do": s.Do(nil), "Exec": s.Exec(self(), nil, nil), "Apply": applyErr,
+			} {
+				if err == nil || !strings.Contains(err.Error(), "inside") {
+					t.Errorf("%s inside Do: %v", name, err)
+				}
+			}
+			return read()
+		})
+		if !errors.Is(err, unix.EACCES) {
+			t.Errorf("after all that, f reads: %v", err)
+		}
+	})
+}
+
+// Nobody else ever runs on a thread that is restricted, and the main thread is
+// not one.
+func TestThreadsAreNotShared(t *testing.T) {
+	inBoth(t, func(t *testing.T, dir string) {
+		secret := filepath.Join(dir, "secret")
+		s := mustPrepare(t, runnable(bestForChildren()))
+		var busy, idle sync.WaitGroup
+		var stop atomic.Bool
+		for range 16 {
+			idle.Go(func() {
+				for !stop.Load() {
+					if _, err := os.ReadFile(secret); err != nil {
+						t.Errorf("a goroutine that has no sandbox: %v", err)
+						return
+					}
+				}
+			})
+		}
+		for range 8 {
+			busy.Go(func() {
+				for range 50 {
+					err := s.Do(func() error {
+						if isMainThread() {
+							t.Error("the main thread is restricted")
+						}
+						_, err := os.ReadFile(secret)
+						return err
+					})
+					if !errors.Is(err, unix.EACCES) {
+						t.Errorf("Do: %v", err)
+					}
+				}
+			})
+		}
+		busy.Wait()
+		stop.Store(true)
+		idle.Wait()
+	})
+}
+
+// takeThread must find another thread where it is handed the main one.
+func TestTakeThreadFromMain(t *testing.T) {
+	for range 200 {
+		var wg sync.WaitGroup
+		for range 8 {
+			wg.Add(1)
+			go takeThread(func() bool {
+				defer wg.Done()
+				if isMainThread() {
+					t.Error("f runs on the main thread")
+				}
+				return true
+			})
+		}
+		wg.Wait()
+	}
+}
+
+func TestManyChildrenLeakNothing(t *testing.T) {
+	inBoth(t, func(t *testing.T, dir string) {
+		children := 1000
+		if testing.Short() {
+			children = 100
+		}
+		count := func(what string) int {
+			entries, err := os.ReadDir("/proc/self/" + what)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return len(entries)
+		}
+		s := mustPrepare(t, runnable(bestForChildren()))
+		run := func(n int) {
+			var wg sync.WaitGroup
+			var left atomic.Int64
+			left.Store(int64(n))
+			for range 16 {
+				wg.Go(func() {
+					for left.Add(-1) >= 0 {
+						cmd, out := try("read=" + filepath.Join(dir, "secret"))
+						if err := s.Run(cmd); err != nil || !strings.HasSuffix(out.String(), ": EACCES\n") {
+							t.Errorf("%v: %s", err, out)
+						}
+					}
+				})
+			}
+			wg.Wait()
+		}
+		run(64) // so that the runtime has the threads that it wants
+		files, threads := openFiles(), count("task")
+		run(children)
+		if after := openFiles(); len(after) > len(files) {
+			t.Errorf("%d open files, %d before", len(after), len(files))
+		}
+		if after := count("task"); after > threads+16 {
+			t.Errorf("%d threads, %d before", after, threads)
+		}
+		s.Close()
+		if after := openFiles(); len(after) != len(files)-1 {
+			t.Errorf("%d open files after Close, want %d", len(after), len(files)-1)
+		}
+		if _, err := os.ReadFile(filepath.Join(dir, "secret")); err != nil {
+			t.Errorf("the parent: %v", err)
+		}
+	})
+}
+
+// From ABI 8 on Apply gives all threads one domain, and so it would set free a thread
+// that is restricted for a child, or for a Do.
+func TestApplyBesideSandboxes(t *testing.T) {
+	inBoth(t, func(t *testing.T, dir string) {
+		secret := filepath.Join(dir, "secret")
+		s := mustPrepare(t, runnable(bestForChildren()))
+		loose := NewHandling(Rights{FS: FSMakeChar})
+		var wg sync.WaitGroup
+		var applied, refused atomic.Int64
+		for range 4 {
+			wg.Go(func() {
+				for range 25 {
+					switch _, err := loose.Apply(); {
+					case err == nil:
+						applied.Add(1)
+					case errors.Is(err, errWorking), errors.Is(err, ErrTooManyLayers):
+						refused.Add(1)
+					default:
+						t.Errorf("Apply: %v", err)
+					}
+				}
+			})
+			wg.Go(func() {
+				for range 10 {
+					cmd, out := try("read=" + secret)
+					err := s.Run(cmd)
+					if errors.Is(err, ErrTooManyLayers) {
+						return
+					}
+					if err != nil || out.String() != lines("read="+secret+": EACCES") {
+						t.Errorf("a child: %v: %s", err, out)
+					}
+				}
+			})
+			wg.Go(func() {
+				for range 10 {
+					err := s.Do(func() error {
+						for range 100 {
+							if _, err := os.ReadFile(secret); !errors.Is(err, unix.EACCES) {
+								return fmt.Errorf("f reads the secret: %v", err)
+							}
+						}
+						return nil
+					})
+					if err != nil && !errors.Is(err, ErrTooManyLayers) {
+						t.Errorf("Do: %v", err)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		t.Logf("%d Applies, %d refused", applied.Load(), refused.Load())
+	})
+}
+
+// The danger that TestApplyBesideSandboxes is about, without the library's care:
+// the kernel sets a stricter thread free.
+func TestThreadSyncReplacesDomains(t *testing.T) {
+	needABI(t, V8)
+	inBoth(t, func(t *testing.T, dir string) {
+		secret := filepath.Join(dir, "secret")
+		s := mustPrepare(t, NewHandling(Rights{FS: FSReadFile}))
+		restricted, synced, result := make(chan bool), make(chan bool), make(chan [2]error)
+		go func() {
+			enforceOnThread(t, s)
+			_, before := os.ReadFile(secret)
+			close(restricted)
+			<-synced
+			_, after := os.ReadFile(secret)
+			result <- [2]error{before, after}
+		}()
+		<-restricted
+		mustApply(t, NewHandling(Rights{FS: FSMakeChar}))
+		close(synced)
+		if errs := <-result; !errors.Is(errs[0], unix.EACCES) || errs[1] != nil {
+			t.Errorf("before TSYNC %v, after it %v", errs[0], errs[1])
+		}
+	})
+}
+
+func TestDoRefusesApply(t *testing.T) {
+	inBoth(t, func(t *testing.T, dir string) {
+		s := mustPrepare(t, New(V1))
+		inside, leave, done := make(chan bool), make(chan bool), make(chan error)
+		go func() {
+			done <- s.Do(func() error {
+				close(inside)
+				<-leave
+				return nil
+			})
+		}()
+		<-inside
+		if _, err := New(V1).Apply(); !errors.Is(err, errWorking) {
+			t.Errorf("Apply while a Do is running: %v", err)
+		}
+		if _, err := os.ReadDir("/"); err != nil {
+			t.Errorf("the Apply that failed: %v", err)
+		}
+		close(leave)
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		mustApply(t, New(V1))
+	})
+}
+
+func TestElfInterpreter(t *testing.T) {
+	sh, err := exec.LookPath("sh")
+	if err != nil {
+		t.Skip("needs sh")
+	}
+	files := programFiles(sh)
+	if len(files) == 0 || files[0] != sh || len(files) > 2 {
+		t.Errorf("programFiles(%s) = %q", sh, files)
+	}
+	t.Log(files)
+	if got := programFiles("/nonexistent"); got != nil {
+		t.Errorf("of a file that is not there: %q", got)
+	}
+	if file, err := os.ReadFile(sh); err == nil {
+		for n := range min(len(file), 600) {
+			elfInterpreter(file[:n]) // cut anywhere
+		}
+	}
+	loop := filepath.Join(t.TempDir(), "loop")
+	if err := os.WriteFile(loop, []byte("#!"+loop), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if files := programFiles(loop); !slices.Equal(files, []string{loop, loop, loop, loop, loop, loop}) {
+		t.Errorf("a script that names itself: %q", files)
+	}
+}
+
+func FuzzElfInterpreter(f *testing.F) {
+	for _, path := range []string{"/bin/sh", "/proc/self/exe"} {
+		if text, err := os.ReadFile(path); err == nil {
+			f.Add(text[:min(len(text), 4096)])
+		}
+	}
+	f.Fuzz(func(t *testing.T, head []byte) { elfInterpreter(head) })
+}
