@@ -728,6 +728,59 @@ func TestNoDescriptorLeaks(t *testing.T) {
 	})
 }
 
+// A path is open for a moment only, but another goroutine may start a child then.
+func TestPathsAreCloseOnExec(t *testing.T) {
+	fd, err := openPath("/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeFd(fd)
+	if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil || flags&unix.FD_CLOEXEC == 0 {
+		t.Errorf("flags %#x, %v, want close-on-exec", flags, err)
+	}
+}
+
+// A failure leaves no_new_privs as it was, but for the one case that Apply's
+// documentation names.
+func TestFailureLeavesNoNewPrivs(t *testing.T) {
+	needABI(t, V1)
+	inChild(t, nil, func(t *testing.T, _ string) {
+		_, _, errno := syscall.AllThreadsSyscall(unix.SYS_GETPID, 0, 0, 0)
+		if kernel, _ := Probe(); kernel.ABI < V8 && errno != unix.ENOTSUP || os.Getuid() != 0 {
+			return // a binary without cgo, or one that cannot install the filter
+		}
+		refuse(t, unix.SYS_LANDLOCK_RESTRICT_SELF, unix.ENOMEM)
+		for range 20 { // which threads it gets is up to the scheduler
+			if _, err := New(V1).Apply(); !errors.Is(err, unix.ENOMEM) {
+				t.Fatalf("Apply: %v, want ENOMEM", err)
+			}
+			threads, err := filepath.Glob("/proc/self/task/*/status")
+			if err != nil || len(threads) == 0 {
+				t.Fatalf("threads %v, %v", threads, err)
+			}
+			for _, thread := range threads {
+				// One that has ended meanwhile cannot be read.
+				if status, err := os.ReadFile(thread); err == nil && strings.Contains(string(status), "NoNewPrivs:\t1") {
+					if !ends(thread) { // the thread that has failed is on its way out
+						t.Errorf("%s has no_new_privs set", thread)
+					}
+				}
+			}
+		}
+	})
+}
+
+// ends waits a good while for a thread to be gone.
+func ends(thread string) bool {
+	for range 100_000 {
+		if _, err := os.Stat(thread); err != nil {
+			return true
+		}
+		runtime.Gosched()
+	}
+	return false
+}
+
 func TestForgottenSandbox(t *testing.T) {
 	needABI(t, V1)
 	sandbox, err := New(V1).Prepare()

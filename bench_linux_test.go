@@ -3,6 +3,7 @@ package landlock
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 	"unsafe"
@@ -98,4 +99,39 @@ func prepareByHand(paths []string) error {
 		}
 	}
 	return nil
+}
+
+// BenchmarkChild pairs the ways to start a sandboxed child with a plain start.
+func BenchmarkChild(b *testing.B) {
+	needABI(b, V1)
+	program, err := exec.LookPath("true")
+	if err != nil {
+		b.Skip("needs true")
+	}
+	r := New(V5).BestEffort(V1).AllowExecute("/")
+	sandbox := mustPrepare(b, r)
+	plain := func() *exec.Cmd { return exec.Command(program) }
+	wrapped := func() *exec.Cmd {
+		cmd := exec.Command(self(), "exec="+program)
+		cmd.Env = append(os.Environ(), childTry+"=1")
+		return cmd
+	}
+	for _, way := range []struct {
+		name string
+		cmd  func() *exec.Cmd
+		run  func(*exec.Cmd) error
+	}{
+		{"plain", plain, (*exec.Cmd).Run},
+		{"Sandbox", plain, sandbox.Run},
+		{"Ruleset", plain, r.Run},
+		{"wrapper", wrapped, (*exec.Cmd).Run},
+	} {
+		b.Run("by="+way.name, func(b *testing.B) {
+			for b.Loop() {
+				if err := way.run(way.cmd()); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }

@@ -59,6 +59,8 @@ func tryAll(args []string) {
 			if os.Getpid() != number {
 				err = fmt.Errorf("it is %d", os.Getpid())
 			}
+		case "exec": // restricted, as a wrapper does it
+			err = New(V5).BestEffort(V1).AllowExecute("/").Exec(object, []string{object}, nil)
 		case "exit":
 			os.Exit(number)
 		}
