@@ -169,6 +169,9 @@ func execError(path string, err error) error { return &fs.PathError{Op: "exec", 
 // call [runtime.UnlockOSThread] more often than it locks. From inside f every
 // Sandbox and Apply are errors, and Apply is one everywhere while a Do is running.
 func (s *Sandbox) Do(f func() error) error {
+	if f == nil {
+		return errors.New("landlock: Do of a nil function")
+	}
 	if s.file == nil && !s.closed.Load() {
 		return f()
 	}

@@ -359,7 +359,7 @@ func TestStartErrors(t *testing.T) {
 			t.Errorf("Start with a mistake: %v", err)
 		}
 		for name, err := range map[string]error{
-			"Do": closed.Do(nil), "Exec": closed.Exec(self(), nil, nil), "Run": closed.Run(exec.Command(self())),
+			"Do": closed.Do(func() error { return nil }), "Exec": closed.Exec(self(), nil, nil), "Run": closed.Run(exec.Command(self())),
 		} {
 			if !errors.Is(err, os.ErrClosed) {
 				t.Errorf("%s on a closed Sandbox: %v", name, err)
@@ -438,6 +438,9 @@ func TestDo(t *testing.T) {
 		if err := s.Do(func() error { return nil }); err != nil {
 			t.Error(err)
 		}
+		if err := s.Do(nil); err == nil || !strings.Contains(err.Error(), "nil function") {
+			t.Errorf("Do of nil: %v", err)
+		}
 		func() {
 			defer func() {
 				if value := recover(); value != "a panic" {
@@ -464,7 +467,7 @@ func TestDo(t *testing.T) {
 			}
 			_, applyErr := New(V1).Apply()
 			for name, err := range map[string]error{
-				"Start": s.Start(exec.Command(self())), "Do": s.Do(nil), "Exec": s.Exec(self(), nil, nil), "Apply": applyErr,
+				"Start": s.Start(exec.Command(self())), "Do": s.Do(read), "Exec": s.Exec(self(), nil, nil), "Apply": applyErr,
 			} {
 				if err == nil || !strings.Contains(err.Error(), "inside") {
 					t.Errorf("%s inside Do: %v", name, err)

@@ -58,22 +58,23 @@ func onOwnThread(f func() error) error {
 // takeThread starts f on an operating system thread that is not the main one,
 // and that nothing else runs on. When f returns, the thread ends too, unless f
 // says that others may use it.
-func takeThread(f func() (reusable bool)) {
-	taken := make(chan struct{})
-	go func() {
-		runtime.LockOSThread()
-		if isMainThread() {
-			// The main thread cannot end. While this goroutine holds it,
-			// another one is bound to get another thread.
-			takeThread(f)
-			runtime.UnlockOSThread()
-			close(taken)
-			return
-		}
-		close(taken)
-		if f() {
-			runtime.UnlockOSThread()
-		}
-	}()
-	<-taken
+func takeThread(f func() (reusable bool)) { go occupyThread(f, func() {}) }
+
+// occupyThread calls taken once f has a thread, and f on it.
+func occupyThread(f func() (reusable bool), taken func()) {
+	runtime.LockOSThread()
+	if isMainThread() {
+		// The main thread cannot end. While this goroutine holds it, another
+		// one is bound to get another thread.
+		other := make(chan struct{})
+		go occupyThread(f, func() { close(other) })
+		<-other
+		runtime.UnlockOSThread()
+		taken()
+		return
+	}
+	taken()
+	if f() {
+		runtime.UnlockOSThread()
+	}
 }
