@@ -108,8 +108,10 @@ func (e *RuleError) Unwrap() error { return e.Err }
 // are not, because the kernel failed half way. There is no way back, and no
 // telling which goroutine meets which: the only safe thing left is to exit.
 //
-// It takes a kernel below ABI 8 (Linux 7.0), which restricts threads one by one,
-// and one that runs out of memory while it does.
+// It takes a kernel below ABI 8 (Linux 7.0), which restricts threads one by
+// one, and one that runs out of memory meanwhile, or a thread that has stacked
+// more layers than the others by its own system calls. In a binary without cgo
+// the Go runtime ends the process then.
 type PartialError struct {
 	Restricted int   // threads that are restricted
 	Failed     int   // threads that are not

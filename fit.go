@@ -87,7 +87,7 @@ func (r *Ruleset) assess(kernel Kernel, who reach) plan {
 	if abi < abiLog {
 		p.report.MissingLog = r.log
 	}
-	p.report.MissingQuiet = r.hasQuiet && abi < abiQuiet
+	p.report.MissingQuiet = !r.quiet.isZero() && abi < abiQuiet
 	return p
 }
 
@@ -158,14 +158,14 @@ func (r *Ruleset) fitRules(p *plan) {
 	p.paths = make([]plannedPath, len(r.paths))
 	for i, rule := range r.paths {
 		p.paths[i] = plannedPath{pathRule: rule, allowed: rule.access & p.handled.FS}
-		if rule.quiet {
+		if rule.quiet != 0 {
 			p.paths[i].flags = quietFS
 		}
 	}
 	p.ports = make([]plannedPort, len(r.ports))
 	for i, rule := range r.ports {
 		p.ports[i] = plannedPort{portRule: rule, allowed: rule.access & p.handled.Net}
-		if rule.quiet {
+		if rule.quiet != 0 {
 			p.ports[i].flags = quietNet
 		}
 	}

@@ -30,12 +30,10 @@
 //
 // # Limits
 //
-// Landlock leaves some things alone: files that are open already, reading and
-// changing metadata (stat, chmod, chown, setxattr, utime), changing the working
-// directory, sockets that are neither TCP, UDP nor Unix, and Multipath TCP. A root process stays
-// root: it keeps its capabilities, and other ways out that Landlock does not close.
-// Code that can write the memory of an unrestricted process with the same user is one, which is why
-// a domain also denies ptrace of processes outside it.
+// Landlock leaves some things alone: files that are open already; metadata
+// (stat, chmod, chown, setxattr, utime); the working directory; Multipath TCP,
+// and sockets that are neither TCP, UDP nor Unix. A process that is root keeps
+// its capabilities, and some of them lead around any sandbox: drop them first.
 //
 // The kernel's own description is the man page landlock(7) and
 // Documentation/userspace-api/landlock.rst.

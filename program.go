@@ -53,13 +53,14 @@ func programPath(cmd *exec.Cmd) string {
 	return path
 }
 
-// programFiles returns the files that the kernel opens to run path and that are
-// there: itself, the interpreter of a script, the loader of a dynamically linked program.
+// programFiles returns the files that the kernel opens to run path: itself, the
+// interpreter of a script, the loader of a dynamically linked program.
 func programFiles(path string) []string {
 	var files []string
 	for len(files) < 6 && path != "" { // the kernel follows five interpreters
-		if info, err := os.Stat(path); err != nil || info.Mode()&0o111 == 0 {
-			break // the sandbox is not why this one cannot be run
+		info, err := os.Stat(path)
+		if err != nil || info.Mode()&0o111 == 0 || errors.Is(mayExecute(path), errDenied) {
+			break // cannot be run, or not be looked at, without the sandbox either
 		}
 		files = append(files, path)
 		path = interpreter(path)

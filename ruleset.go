@@ -48,13 +48,13 @@ type pathRule struct {
 	pathKey
 	access   AccessFS // as asked for, whether handled or not
 	optional bool     // only AllowOptional named it: it need not exist
-	quiet    bool
+	quiet    AccessFS // as asked for
 }
 
 type portRule struct {
 	port   uint16
 	access AccessNet
-	quiet  bool
+	quiet  AccessNet
 }
 
 // New returns a ruleset that handles every right of the target ABI: they are
@@ -199,7 +199,7 @@ func (r *Ruleset) Log(flags LogFlags) *Ruleset {
 // Mistakes are those of Allow.
 func (r *Ruleset) Quiet(access AccessFS, paths ...string) *Ruleset {
 	return r.eachPath(access, pathKeys(paths), func(rule *pathRule) {
-		rule.quiet, r.hasQuiet = true, true
+		rule.quiet |= access
 		r.quiet.FS |= access
 	})
 }
@@ -208,7 +208,7 @@ func (r *Ruleset) Quiet(access AccessFS, paths ...string) *Ruleset {
 // It allows nothing, and calls add up as with [Ruleset.Quiet].
 func (r *Ruleset) QuietNet(access AccessNet, ports ...uint16) *Ruleset {
 	return r.eachPort(access, ports, func(rule *portRule) {
-		rule.quiet, r.hasQuiet = true, true
+		rule.quiet |= access
 		r.quiet.Net |= access
 	})
 }
@@ -221,7 +221,6 @@ func (r *Ruleset) QuietScope(scope Scope) *Ruleset {
 		return r
 	}
 	r.quiet.Scope |= scope
-	r.hasQuiet = true
 	return r
 }
 

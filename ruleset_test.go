@@ -157,17 +157,17 @@ func TestRulesMerge(t *testing.T) {
 		AllowFile(FSRead, file).AllowFile(FSWrite, file).
 		AllowBindTCP(80).AllowConnectTCP(80, 443).QuietNet(NetBindUDP, 80)
 	want := []pathRule{
-		{pathKey{path: "/a"}, FSRead | FSWriteFile, false, true},
-		{pathKey{path: "/optional"}, FSReadWrite, true, true},
-		{pathKey{path: "/quiet first"}, FSRead, true, true},
-		{pathKey{path: "/required"}, FSReadWrite, false, false},
-		{pathKey{path: "/quiet only"}, 0, false, true},
-		{pathKey{file: file}, FSReadWrite, false, false},
+		{pathKey{path: "/a"}, FSRead | FSWriteFile, false, FSExecute},
+		{pathKey{path: "/optional"}, FSReadWrite, true, FSRead},
+		{pathKey{path: "/quiet first"}, FSRead, true, FSRead},
+		{pathKey{path: "/required"}, FSReadWrite, false, 0},
+		{pathKey{path: "/quiet only"}, 0, false, FSRead},
+		{pathKey{file: file}, FSReadWrite, false, 0},
 	}
 	if fmt.Sprint(r.paths) != fmt.Sprint(want) {
 		t.Errorf("path rules %v\nwant       %v", r.paths, want)
 	}
-	wantPorts := []portRule{{80, NetBindTCP | NetConnectTCP, true}, {443, NetConnectTCP, false}}
+	wantPorts := []portRule{{80, NetBindTCP | NetConnectTCP, NetBindUDP}, {443, NetConnectTCP, 0}}
 	if fmt.Sprint(r.ports) != fmt.Sprint(wantPorts) {
 		t.Errorf("port rules %v, want %v", r.ports, wantPorts)
 	}

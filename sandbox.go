@@ -1,6 +1,7 @@
 package landlock
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -99,10 +100,10 @@ func (r *Ruleset) load(who reach) (*os.File, plan, error) {
 	errs := r.check()
 	kernel, probeErr := Probe()
 	p, err := r.fit(kernel, who)
-	if noLandlockIsFine := r.bestEffort && r.floor == 0 && errors.Is(probeErr, errors.ErrUnsupported); probeErr != nil && !noLandlockIsFine {
-		err = probeErr
+	if probeErr != nil && !(r.bestEffort && r.floor == 0 && errors.Is(probeErr, errors.ErrUnsupported)) {
+		err = probeErr // it says more than that the ABI is 0
 	}
-	if err != nil && len(errs) == 0 { // what the caller can mend comes first
+	if err != nil && len(errs) == 0 { // else the caller has something to mend first
 		errs = append(errs, err)
 	}
 	var file *os.File
@@ -138,7 +139,7 @@ func (p *plan) addRules(ruleset int) []error {
 			continue
 		}
 		if err != nil {
-			errs = append(errs, &RuleError{Path: rule.name(), Port: -1, Access: rule.access, Err: err})
+			errs = append(errs, &RuleError{Path: rule.name(), Port: -1, Access: cmp.Or(rule.access, rule.quiet), Err: err})
 		}
 	}
 	for _, rule := range p.ports {
@@ -146,7 +147,7 @@ func (p *plan) addRules(ruleset int) []error {
 			continue
 		}
 		if err := addPort(ruleset, rule.port, rule.allowed, rule.flags); err != nil {
-			errs = append(errs, &RuleError{Port: int(rule.port), Access: rule.access, Err: err})
+			errs = append(errs, &RuleError{Port: int(rule.port), Access: cmp.Or(rule.access, rule.quiet), Err: err})
 		}
 	}
 	return errs
