@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// ABI is a version of the kernel's Landlock interface. Each version adds to
-// the one before and takes nothing away. 0 means that there is no Landlock.
+// ABI is a version of the kernel's Landlock interface. Each version adds to the
+// one before and takes nothing away. 0 means that there is no Landlock.
 type ABI int
 
 // The ABI versions, with the Linux version that brought each. A distribution
@@ -100,20 +100,20 @@ func lowestABI(r Rights) ABI {
 	return 0
 }
 
-// Errata is the set of Landlock's own bugs that the running kernel has fixed:
-// a set bit means fixed. A kernel that cannot be asked reports none.
+// Errata is the set of Landlock's own bugs that the running kernel has fixed: a
+// set bit means fixed. A kernel that cannot be asked reports none.
 type Errata uint32
 
 // The errata that the kernel documents.
 const (
-	// ErratumTCPSockets: the TCP rights no longer hit other stream protocols
-	// (Multipath TCP, SMC, SCTP). Concerns ABI 4 and up.
+	// ErratumTCPSockets: the TCP rights no longer hit other stream
+	// protocols (Multipath TCP, SMC, SCTP). Concerns ABI 4 and up.
 	ErratumTCPSockets Errata = 1 << iota
 	// ErratumScopedSignals: threads of one process can signal each other
 	// under ScopeSignal. Concerns ABI 6 and up.
 	ErratumScopedSignals
-	// ErratumDisconnectedDirs: rules hold for directories that were moved out
-	// of the mount by which they were opened. Concerns all ABIs.
+	// ErratumDisconnectedDirs: rules hold for directories that were moved
+	// out of the mount by which they were opened. Concerns all ABIs.
 	ErratumDisconnectedDirs
 	// ErratumWhiteouts: overlayfs whiteouts are made with FSMakeReg, not
 	// with FSMakeChar. Concerns all ABIs.
@@ -141,9 +141,9 @@ func (k Kernel) String() string {
 	return fmt.Sprintf("%v, errata fixed: %v", k.ABI, k.Errata)
 }
 
-// Probe asks the running kernel for its Landlock ABI and errata. The answer,
-// an error included, is kept for the life of the process, since a kernel does
-// not change; only the first call makes system calls.
+// Probe asks the running kernel for its Landlock ABI and errata. The answer, an
+// error included, is kept for the life of the process, since a kernel does not
+// change; only the first call makes system calls.
 //
 // The error is [ErrNotBuilt], [ErrDisabled] or [ErrBlocked] where there is no
 // Landlock to be had, and says what to do about it. It is ErrNotBuilt on every

@@ -16,9 +16,9 @@ import (
 // restricted at all, with FSRefer as the one exception.
 type AccessFS uint64
 
-// The filesystem access rights. A rule on a directory covers everything
-// beneath it; a rule on a file may hold only the rights that the list below
-// marks "file" (the others are masked off, see [Ruleset.Allow]).
+// The filesystem access rights. A rule on a directory covers everything beneath
+// it; a rule on a file may hold only the rights that the list below marks
+// "file" (the others are masked off, see [Ruleset.Allow]).
 const (
 	// FSExecute (file) allows running a file. The kernel also asks for
 	// FSReadFile, and for both on the loader and libraries of a dynamically
@@ -49,10 +49,11 @@ const (
 	FSMakeBlock
 	// FSMakeSym allows making, renaming or linking a symbolic link. ABI 1.
 	FSMakeSym
-	// FSRefer allows moving or linking a file from one directory to another;
-	// both need it, and the move may not gain rights for the file. Every
-	// ruleset that handles any filesystem right denies it, handled or not,
-	// unless a rule allows it. ABI 2; on ABI 1 it is always denied, with EXDEV.
+	// FSRefer allows moving or linking a file from one directory to
+	// another; both need it, and the move may not gain rights for the file.
+	// Every ruleset that handles any filesystem right denies it, handled or
+	// not, unless a rule allows it. ABI 2; on ABI 1 it is always denied,
+	// with EXDEV.
 	FSRefer
 	// FSTruncate (file) allows truncating a file, by truncate, ftruncate,
 	// creat or O_TRUNC. It is decided when the file is opened. ABI 3.
@@ -72,9 +73,9 @@ const (
 	// FSReadExecute is FSRead and the right to run files.
 	FSReadExecute = FSRead | FSExecute
 	// FSWrite creates, removes, writes, truncates and moves regular files,
-	// directories, symbolic links, sockets and named pipes. It makes no device
-	// nodes, makes no ioctl calls on devices, connects to no sockets and runs
-	// nothing: each of those has to be asked for by name.
+	// directories, symbolic links, sockets and named pipes. It makes no
+	// device nodes, makes no ioctl calls on devices, connects to no sockets
+	// and runs nothing: each of those has to be asked for by name.
 	FSWrite = FSWriteFile | FSRemoveDir | FSRemoveFile | FSMakeDir | FSMakeReg |
 		FSMakeSock | FSMakeFifo | FSMakeSym | FSRefer | FSTruncate
 	// FSReadWrite is FSRead and FSWrite.
@@ -100,17 +101,17 @@ const (
 	NetBindTCP AccessNet = 1 << iota
 	// NetConnectTCP allows connecting a TCP socket to a remote port. ABI 4.
 	NetConnectTCP
-	// NetBindUDP allows binding a UDP socket to a local port. A client needs
-	// it on port 0, since sending binds the socket first. ABI 10.
+	// NetBindUDP allows binding a UDP socket to a local port. A client
+	// needs it on port 0, since sending binds the socket first. ABI 10.
 	NetBindUDP
-	// NetConnectSendUDP allows connecting or sending a UDP socket to a remote
-	// port. ABI 10.
+	// NetConnectSendUDP allows connecting or sending a UDP socket to a
+	// remote port. ABI 10.
 	NetConnectSendUDP
 )
 
-// Scope is a set of restrictions on reaching processes outside the sandbox.
-// The bits are the kernel's LANDLOCK_SCOPE_* values. A scope has no rules:
-// once handled, it is denied to everything outside the domain.
+// Scope is a set of restrictions on reaching processes outside the sandbox. The
+// bits are the kernel's LANDLOCK_SCOPE_* values. A scope has no rules: once
+// handled, it is denied to everything outside the domain.
 type Scope uint64
 
 // The scopes.
@@ -129,7 +130,8 @@ type LogFlags uint32
 // The logging flags.
 const (
 	// LogSameExecOff mutes denials of the restricted program itself, up to
-	// its next execve. For programs that are expected to probe what they may do.
+	// its next execve. For programs that are expected to probe what they
+	// may do.
 	LogSameExecOff LogFlags = 1 << iota
 	// LogNewExecOn logs denials of programs started by execve after the
 	// restriction, which are muted by default.
@@ -158,55 +160,62 @@ var (
 )
 
 // String returns the rights in the kernel's words, such as
-// "read_file,read_dir". No right at all is "none", an unknown bit is in hexadecimal.
+// "read_file,read_dir". No right at all is "none", an unknown bit is in
+// hexadecimal.
 func (a AccessFS) String() string { return fsWords.format(uint64(a)) }
 
 // MarshalText returns the text of String.
 func (a AccessFS) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
 
 // UnmarshalText accepts what String returns, in any order, with or without
-// spaces around the commas. An unknown word is an error that lists the known ones.
+// spaces around the commas. An unknown word is an error that lists the known
+// ones.
 func (a *AccessFS) UnmarshalText(text []byte) error {
 	return unmarshal(a, fsWords, "filesystem access right", text)
 }
 
 // String returns the rights in the kernel's words, such as
-// "bind_tcp,connect_tcp". No right at all is "none", an unknown bit is in hexadecimal.
+// "bind_tcp,connect_tcp". No right at all is "none", an unknown bit is in
+// hexadecimal.
 func (a AccessNet) String() string { return netWords.format(uint64(a)) }
 
 // MarshalText returns the text of String.
 func (a AccessNet) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
 
 // UnmarshalText accepts what String returns, in any order, with or without
-// spaces around the commas. An unknown word is an error that lists the known ones.
+// spaces around the commas. An unknown word is an error that lists the known
+// ones.
 func (a *AccessNet) UnmarshalText(text []byte) error {
 	return unmarshal(a, netWords, "network access right", text)
 }
 
 // String returns the scopes in the kernel's words, such as
-// "abstract_unix_socket,signal". No scope at all is "none", an unknown bit is in hexadecimal.
+// "abstract_unix_socket,signal". No scope at all is "none", an unknown bit is
+// in hexadecimal.
 func (s Scope) String() string { return scopeWords.format(uint64(s)) }
 
 // MarshalText returns the text of String.
 func (s Scope) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // UnmarshalText accepts what String returns, in any order, with or without
-// spaces around the commas. An unknown word is an error that lists the known ones.
+// spaces around the commas. An unknown word is an error that lists the known
+// ones.
 func (s *Scope) UnmarshalText(text []byte) error { return unmarshal(s, scopeWords, "scope", text) }
 
-// String returns the flags in the kernel's words, such as "log_new_exec_on".
-// No flag at all is "none", an unknown bit is in hexadecimal.
+// String returns the flags in the kernel's words, such as "log_new_exec_on". No
+// flag at all is "none", an unknown bit is in hexadecimal.
 func (f LogFlags) String() string { return logWords.format(uint64(f)) }
 
 // MarshalText returns the text of String.
 func (f LogFlags) MarshalText() ([]byte, error) { return []byte(f.String()), nil }
 
 // UnmarshalText accepts what String returns, in any order, with or without
-// spaces around the commas. An unknown word is an error that lists the known ones.
+// spaces around the commas. An unknown word is an error that lists the known
+// ones.
 func (f *LogFlags) UnmarshalText(text []byte) error { return unmarshal(f, logWords, "log flag", text) }
 
-// String returns the rights in the words of the kernel's audit records, such
-// as "fs.read_file,net.bind_tcp,scope.signal". No right at all is "none".
+// String returns the rights in the words of the kernel's audit records, such as
+// "fs.read_file,net.bind_tcp,scope.signal". No right at all is "none".
 func (r Rights) String() string {
 	var names []string
 	names = fsWords.appendNames(names, "fs.", uint64(r.FS))
@@ -232,8 +241,8 @@ func (w words) known() uint64 { return 1<<len(w) - 1 }
 
 func (w words) format(mask uint64) string { return joinNames(w.appendNames(nil, "", mask)) }
 
-// appendNames appends the name of each bit of mask, and the unknown bits as
-// one hexadecimal number.
+// appendNames appends the name of each bit of mask, and the unknown bits as one
+// hexadecimal number.
 func (w words) appendNames(names []string, prefix string, mask uint64) []string {
 	for rest := mask & w.known(); rest != 0; rest &= rest - 1 {
 		names = append(names, prefix+w[bits.TrailingZeros64(rest)])

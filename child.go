@@ -10,18 +10,19 @@ import (
 )
 
 // Start starts cmd inside the sandbox and does not wait for it. It does what
-// [exec.Cmd.Start] does and leaves cmd as that would, so Wait, the pipes, Cancel and
-// everything else work as usual. This process is not restricted, and can signal the
-// child whatever the scopes are.
+// [exec.Cmd.Start] does and leaves cmd as that would, so Wait, the pipes,
+// Cancel and everything else work as usual. This process is not restricted, and
+// can signal the child whatever the scopes are.
 //
-// The child needs to be allowed what any program needs: FSReadExecute on its file and,
-// if it is dynamically linked, on its loader and libraries. Where that is why it
-// cannot be started, the error says which path to allow; it still is the one of os/exec.
+// The child needs to be allowed what any program needs: FSReadExecute on its
+// file and, if it is dynamically linked, on its loader and libraries. Where
+// that is why it cannot be started, the error says which path to allow; it
+// still is the one of os/exec.
 //
-// With SysProcAttr.Pdeathsig the child gets that signal when this process ends, whatever
-// thread Start is called on. SysProcAttr.Ptrace is an error, since the tracer
-// would be a thread that ends. User namespace mappings are written by a thread
-// that is restricted already, so they need a rule for /proc.
+// With SysProcAttr.Pdeathsig the child gets that signal when this process ends,
+// whatever thread Start is called on. SysProcAttr.Ptrace is an error, since the
+// tracer would be a thread that ends. User namespace mappings are written by a
+// thread that is restricted already, so they need a rule for /proc.
 func (s *Sandbox) Start(cmd *exec.Cmd) error {
 	if s.file == nil && !s.closed.Load() {
 		return cmd.Start()
@@ -86,8 +87,8 @@ func failStart(cmd *exec.Cmd, err error) error {
 }
 
 // openNullDevice opens what os/exec would open by path, for the streams that
-// are nil, while nothing is restricted. The function that it returns closes it and
-// makes the streams nil again; the others are in use by then. Where the
+// are nil, while nothing is restricted. The function that it returns closes it
+// and makes the streams nil again; the others are in use by then. Where the
 // device cannot be opened os/exec will say so.
 func openNullDevice(cmd *exec.Cmd) (restore func()) {
 	var undo []func()
@@ -131,9 +132,10 @@ func (s *Sandbox) Run(cmd *exec.Cmd) error {
 }
 
 // Exec replaces this process with a program inside the sandbox, as
-// [syscall.Exec] does: on success it does not return. The program keeps the process id and
-// whatever descriptors are not close-on-exec. On an error this process goes on
-// as it was, unrestricted; where the ruleset is why, the error says which path to allow.
+// [syscall.Exec] does: on success it does not return. The program keeps the
+// process id and whatever descriptors are not close-on-exec. On an error this
+// process goes on as it was, unrestricted; where the ruleset is why, the error
+// says which path to allow.
 func (s *Sandbox) Exec(argv0 string, argv, envv []string) error {
 	if s.file == nil && !s.closed.Load() {
 		return execError(argv0, execve(argv0, argv, envv))
@@ -157,17 +159,19 @@ func (s *Sandbox) Exec(argv0 string, argv, envv []string) error {
 
 func execError(path string, err error) error { return &fs.PathError{Op: "exec", Path: path, Err: err} }
 
-// Do is not a boundary against code execution: f shares its memory with the rest of the
-// process, so an attacker who takes over f is free. It is a net under bugs, such as a
-// path that leads out of a directory.
+// Do is not a boundary against code execution: f shares its memory with the
+// rest of the process, so an attacker who takes over f is free. It is a net
+// under bugs, such as a path that leads out of a directory.
 //
-// Do runs f on a thread that is restricted, and returns its error. A panic and a
-// [runtime.Goexit] in f are carried over to the caller. The thread ends with f.
+// Do runs f on a thread that is restricted, and returns its error. A panic and
+// a [runtime.Goexit] in f are carried over to the caller. The thread ends with
+// f.
 //
-// Only what f itself does is restricted, and children that it starts with os/exec.
-// Goroutines that it starts are not, nor is what it passes to others. It must not
-// call [runtime.UnlockOSThread] more often than it locks. From inside f every
-// Sandbox and Apply are errors, and Apply is one everywhere while a Do is running.
+// Only what f itself does is restricted, and children that it starts with
+// os/exec. Goroutines that it starts are not, nor is what it passes to others.
+// It must not call [runtime.UnlockOSThread] more often than it locks. From
+// inside f every Sandbox and Apply are errors, and Apply is one everywhere
+// while a Do is running.
 func (s *Sandbox) Do(f func() error) error {
 	if f == nil {
 		return errors.New("landlock: Do of a nil function")

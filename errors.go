@@ -9,7 +9,8 @@ import (
 
 // Why there is no Landlock to be had. Each of them Is [errors.ErrUnsupported],
 // and its text says what to do. [Probe] returns them, and so does every method
-// that enforces a ruleset, unless [Ruleset.BestEffort] was told that none will do.
+// that enforces a ruleset, unless [Ruleset.BestEffort] was told that none will
+// do.
 var (
 	// ErrNotBuilt: the kernel was built without Landlock, or is older than
 	// Linux 5.13, or this is not Linux.

@@ -91,9 +91,10 @@ func (r *Ruleset) assess(kernel Kernel, who reach) plan {
 	return p
 }
 
-// restrictable returns the rights that a kernel can restrict for who. Below
-// ABI 8 each thread gets a domain of its own, and a scope would cut the threads of
-// a process off from each other's sockets and children: not for a whole process.
+// restrictable returns the rights that a kernel can restrict for who. Below ABI
+// 8 each thread gets a domain of its own, and a scope would cut the threads of
+// a process off from each other's sockets and children: not for a whole
+// process.
 func restrictable(abi ABI, who reach) Rights {
 	can := abi.Rights()
 	if who == wholeProcess && abi < abiTSYNC {
@@ -103,8 +104,8 @@ func restrictable(abi ABI, who reach) Rights {
 }
 
 // assessRefer settles the one right that is denied whether handled or not. A
-// rule that allows it needs it handled, which denies no more than before.
-// ABI 1 denies it as well, and has no rule for it.
+// rule that allows it needs it handled, which denies no more than before. ABI 1
+// denies it as well, and has no rule for it.
 func (r *Ruleset) assessRefer(p *plan, abi ABI) {
 	var allowed AccessFS
 	for i := range r.paths {

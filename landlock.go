@@ -1,6 +1,7 @@
 // Package landlock lets a program sandbox itself with Linux Landlock: it gives
 // up, for good, the access to files and network that it will not need, before
-// it handles input that it cannot trust. It needs no root, no container and no C.
+// it handles input that it cannot trust. It needs no root, no container and no
+// C.
 //
 //	report, err := landlock.New(landlock.V9).BestEffort(landlock.V4).
 //		AllowRead("/usr/share/zoneinfo", "/srv/data").
@@ -16,8 +17,8 @@
 //
 // A [Ruleset] handles access rights: each is denied everywhere, unless a rule
 // allows it beneath a path or on a port. Enforcing a ruleset puts a thread into
-// a domain, which its children inherit and nobody can leave. Domains stack: what
-// is done must be allowed by every layer.
+// a domain, which its children inherit and nobody can leave. Domains stack:
+// what is done must be allowed by every layer.
 //
 // # Kernels
 //
@@ -25,8 +26,9 @@
 // [New] names the ABI that the program was written for, and everything that it
 // can deny is denied, on this kernel and on all later ones. On an older kernel
 // nothing is restricted and the error says what is missing, unless
-// [Ruleset.BestEffort] allows less, down to a floor. The [Report] then says exactly
-// what is enforced. On other operating systems the package compiles, and [Probe] returns [ErrNotBuilt].
+// [Ruleset.BestEffort] allows less, down to a floor. The [Report] then says
+// exactly what is enforced. On other operating systems the package compiles,
+// and [Probe] returns [ErrNotBuilt].
 //
 // # Limits
 //

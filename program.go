@@ -68,8 +68,8 @@ func programFiles(path string) []string {
 	return files
 }
 
-// interpreter returns what runs the file at path: the program in the first
-// line of a script, the loader that an ELF file names, or "".
+// interpreter returns what runs the file at path: the program in the first line
+// of a script, the loader that an ELF file names, or "".
 func interpreter(path string) string {
 	file, err := os.Open(path)
 	if err != nil {

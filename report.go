@@ -9,22 +9,22 @@ import (
 // Report says what a kernel made of a ruleset. Enforced and Missing together
 // are the rights that the ruleset handles.
 type Report struct {
-	// Kernel is what the running kernel offers; the zero value where there is
-	// no Landlock.
+	// Kernel is what the running kernel offers; the zero value where there
+	// is no Landlock.
 	Kernel Kernel
 	// Enforced is denied now, except where a rule allows it. Where it is
 	// empty there is no sandbox.
 	Enforced Rights
-	// Missing is handled by the ruleset, but this kernel cannot restrict it:
-	// it is still allowed everywhere. Only BestEffort lets that happen.
+	// Missing is handled by the ruleset, but this kernel cannot restrict
+	// it: it is still allowed everywhere. Only BestEffort lets that happen.
 	Missing Rights
 	// Denied is allowed by a rule, but this kernel denies it everywhere:
 	// FSRefer on ABI 1, where files cannot move between directories.
 	Denied AccessFS
 	// Skipped are the paths of AllowOptional that did not exist.
 	Skipped []string
-	// MissingLog are the flags of Log that this kernel does not know: it logs
-	// by its own defaults, below ABI 7 not at all.
+	// MissingLog are the flags of Log that this kernel does not know: it
+	// logs by its own defaults, below ABI 7 not at all.
 	MissingLog LogFlags
 	// MissingQuiet says that the ruleset has quiet rules, and this kernel
 	// logs their denials all the same.

@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// Ruleset is what a caller wants: the rights to deny, and rules that allow
-// some of them beneath paths and on ports. Nothing is opened and nothing is
+// Ruleset is what a caller wants: the rights to deny, and rules that allow some
+// of them beneath paths and on ports. Nothing is opened and nothing is
 // restricted until it is enforced, and it can be enforced any number of times.
 //
 // Its methods chain. A mistake in a call (an unknown bit, an empty path) is
@@ -58,8 +58,8 @@ type portRule struct {
 }
 
 // New returns a ruleset that handles every right of the target ABI: they are
-// denied unless a rule allows them. The target is explicit so that an update
-// of this module, or of the kernel, never denies more than was tested.
+// denied unless a rule allows them. The target is explicit so that an update of
+// this module, or of the kernel, never denies more than was tested.
 //
 // It is strict: on a kernel below target nothing is restricted, and an
 // [UnsupportedError] returned. [Ruleset.BestEffort] changes that.
@@ -73,10 +73,10 @@ func New(target ABI) *Ruleset {
 	return r
 }
 
-// NewHandling returns a ruleset that handles just these rights; everything
-// else stays unrestricted. One exception is the kernel's: FSRefer is denied
-// by every ruleset that handles any filesystem right. Its target is the lowest ABI
-// that has all of handled.
+// NewHandling returns a ruleset that handles just these rights; everything else
+// stays unrestricted. One exception is the kernel's: FSRefer is denied by every
+// ruleset that handles any filesystem right. Its target is the lowest ABI that
+// has all of handled.
 //
 // Handling nothing, or an unknown bit, is a mistake.
 func NewHandling(handled Rights) *Ruleset {
@@ -92,8 +92,9 @@ func NewHandling(handled Rights) *Ruleset {
 // whatever the kernel lacks is an [UnsupportedError], and so it is below floor.
 //
 // A floor of V1 or above promises that something is enforced: where the kernel
-// knows none of the rights that are handled, that is an UnsupportedError too. Only a
-// floor of 0 can end with no sandbox at all; paths are not even looked at then.
+// knows none of the rights that are handled, that is an UnsupportedError too.
+// Only a floor of 0 can end with no sandbox at all; paths are not even looked
+// at then.
 //
 // A floor above the target, or a negative one, is a mistake.
 func (r *Ruleset) BestEffort(floor ABI) *Ruleset {
@@ -104,15 +105,15 @@ func (r *Ruleset) BestEffort(floor ABI) *Ruleset {
 	return r
 }
 
-// Allow allows access beneath each path, which may be a directory or a file
-// of any kind. Symbolic links are followed when the ruleset is loaded, and the
-// rule belongs to the file found then: it stays with it when it is
-// renamed, and is not for a file that takes its name later.
+// Allow allows access beneath each path, which may be a directory or a file of
+// any kind. Symbolic links are followed when the ruleset is loaded, and the
+// rule belongs to the file found then: it stays with it when it is renamed, and
+// is not for a file that takes its name later.
 //
 // Rights that only directories can have are dropped where the path is not a
 // directory; if none is left, that is a [RuleError]. Rights that the ruleset
-// does not handle are not restricted in the first place and do no harm here. What several
-// rules allow adds up, for one path and for one beneath the other.
+// does not handle are not restricted in the first place and do no harm here.
+// What several rules allow adds up, for one path and for one beneath the other.
 //
 // A path that cannot be opened is a RuleError when the ruleset is loaded. An
 // unknown bit, an access of 0, an empty path and one with a NUL are mistakes.
@@ -136,8 +137,8 @@ func (r *Ruleset) AllowReadWrite(paths ...string) *Ruleset { return r.Allow(FSRe
 func (r *Ruleset) AllowExecute(paths ...string) *Ruleset { return r.Allow(FSReadExecute, paths...) }
 
 // AllowOptional is Allow for paths that need not exist: one that does not is
-// skipped and named in [Report].Skipped. Any other failure to open it is still an
-// error, and so is a path that does not exist where Allow names it too.
+// skipped and named in [Report].Skipped. Any other failure to open it is still
+// an error, and so is a path that does not exist where Allow names it too.
 func (r *Ruleset) AllowOptional(access AccessFS, paths ...string) *Ruleset {
 	return r.eachPath(access, pathKeys(paths), func(rule *pathRule) {
 		// A rule that Allow made has an access and stays required.
@@ -148,21 +149,21 @@ func (r *Ruleset) AllowOptional(access AccessFS, paths ...string) *Ruleset {
 
 // AllowFile is Allow for open files and directories: the rule is for exactly
 // the file that was opened, whatever has become of its name. The files must
-// stay open until the ruleset is loaded, and may be closed then. A nil file is a
-// mistake; a pipe or a socket is a [RuleError].
+// stay open until the ruleset is loaded, and may be closed then. A nil file is
+// a mistake; a pipe or a socket is a [RuleError].
 func (r *Ruleset) AllowFile(access AccessFS, files ...*os.File) *Ruleset {
 	return r.eachPath(access, fileKeys(files), func(rule *pathRule) { rule.access |= access })
 }
 
 // AllowNet allows access on the ports: local ones for the bind rights, remote
-// ones for the others. To bind port 0 is to have the kernel pick one.
-// An unknown bit and an access of 0 are mistakes.
+// ones for the others. To bind port 0 is to have the kernel pick one. An
+// unknown bit and an access of 0 are mistakes.
 func (r *Ruleset) AllowNet(access AccessNet, ports ...uint16) *Ruleset {
 	return r.eachPort(access, ports, func(rule *portRule) { rule.access |= access })
 }
 
-// AllowBindTCP allows NetBindTCP on the ports. A process that listens before
-// it is restricted does not need it. See [Ruleset.AllowNet].
+// AllowBindTCP allows NetBindTCP on the ports. A process that listens before it
+// is restricted does not need it. See [Ruleset.AllowNet].
 func (r *Ruleset) AllowBindTCP(ports ...uint16) *Ruleset { return r.AllowNet(NetBindTCP, ports...) }
 
 // AllowConnectTCP allows NetConnectTCP to the ports, on any host. See
@@ -174,15 +175,17 @@ func (r *Ruleset) AllowConnectTCP(ports ...uint16) *Ruleset {
 // AllowNewPrivs leaves no_new_privs as it is. Without this call it is set when
 // the ruleset is enforced, so that set-user-ID programs and file capabilities
 // give no privileges any more. The kernel then wants CAP_SYS_ADMIN in the
-// process's user namespace, or no_new_privs set before, and refuses with EPERM otherwise.
+// process's user namespace, or no_new_privs set before, and refuses with EPERM
+// otherwise.
 func (r *Ruleset) AllowNewPrivs() *Ruleset {
 	r.newPrivs = true
 	return r
 }
 
 // Log chooses which denials go to the kernel's audit log (ABI 7). Flags of
-// several calls add up. Without it, denials of the restricted program are logged
-// and those of programs that it executes are not. An unknown flag is a mistake.
+// several calls add up. Without it, denials of the restricted program are
+// logged and those of programs that it executes are not. An unknown flag is a
+// mistake.
 func (r *Ruleset) Log(flags LogFlags) *Ruleset {
 	if unknown := uint64(flags) &^ logWords.known(); unknown != 0 {
 		r.mistake(fmt.Errorf("landlock: unknown log flag %#x", unknown))
@@ -192,11 +195,11 @@ func (r *Ruleset) Log(flags LogFlags) *Ruleset {
 	return r
 }
 
-// Quiet keeps denials of access beneath the paths out of the audit log
-// (ABI 10). It allows nothing. The kernel has one quiet mask for each
-// ruleset: several calls add up to all their rights beneath all their
-// paths. A path that does not exist is an error, unless AllowOptional names it too.
-// Mistakes are those of Allow.
+// Quiet keeps denials of access beneath the paths out of the audit log (ABI
+// 10). It allows nothing. The kernel has one quiet mask for each ruleset:
+// several calls add up to all their rights beneath all their paths. A path that
+// does not exist is an error, unless AllowOptional names it too. Mistakes are
+// those of Allow.
 func (r *Ruleset) Quiet(access AccessFS, paths ...string) *Ruleset {
 	return r.eachPath(access, pathKeys(paths), func(rule *pathRule) {
 		rule.quiet |= access
@@ -236,8 +239,8 @@ func (r *Ruleset) check() []error {
 	return mistakes
 }
 
-// eachPath applies change to the rule of each key, making it where it is new.
-// A rule that no kernel would take becomes a mistake instead.
+// eachPath applies change to the rule of each key, making it where it is new. A
+// rule that no kernel would take becomes a mistake instead.
 func (r *Ruleset) eachPath(access AccessFS, keys []pathKey, change func(*pathRule)) *Ruleset {
 	bad := checkMask("access right", uint64(access), fsWords)
 	if bad != nil && len(keys) == 0 {

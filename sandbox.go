@@ -10,13 +10,14 @@ import (
 )
 
 // Sandbox is a ruleset loaded into the kernel: its paths are opened and its
-// rules final. Start, Run, Exec and Do enforce it on a child, a program or a piece
-// of work, any number of times, and this process stays as it is. It is safe
-// for concurrent use.
+// rules final. Start, Run, Exec and Do enforce it on a child, a program or a
+// piece of work, any number of times, and this process stays as it is. It is
+// safe for concurrent use.
 //
 // Each of them uses an operating system thread that nothing else runs on: it
 // restricts itself, does the one thing and ends. What the caller may have set
-// for its own thread (a namespace, CPU affinity, a priority) does not reach the child.
+// for its own thread (a namespace, CPU affinity, a priority) does not reach the
+// child.
 type Sandbox struct {
 	file       *os.File // the ruleset; nil where there is nothing to enforce
 	flags      uint32
@@ -26,8 +27,8 @@ type Sandbox struct {
 }
 
 // Prepare loads the ruleset for children and pieces of work, and restricts
-// nothing. A child has one domain from its first instruction, so scopes are enforced
-// from ABI 6 on, where Apply needs ABI 8.
+// nothing. A child has one domain from its first instruction, so scopes are
+// enforced from ABI 6 on, where Apply needs ABI 8.
 //
 // The errors are those of Apply, less the ones of the restriction. Close
 // releases the kernel's copy; a Sandbox that is forgotten is closed by the
@@ -44,8 +45,8 @@ func (r *Ruleset) Prepare() (*Sandbox, error) {
 func (s *Sandbox) Report() Report { return s.report }
 
 // Fd returns the ruleset's file descriptor for those who make the system calls
-// themselves. It is close-on-exec, and valid until Close. It is
-// ^uintptr(0) after Close, and where BestEffort(0) left nothing to enforce.
+// themselves. It is close-on-exec, and valid until Close. It is ^uintptr(0)
+// after Close, and where BestEffort(0) left nothing to enforce.
 func (s *Sandbox) Fd() uintptr {
 	if s.file == nil {
 		return ^uintptr(0)
@@ -63,23 +64,25 @@ func (s *Sandbox) Close() error {
 }
 
 // Apply restricts every thread of this process, and with them all threads and
-// processes that they start from now on, for the rest of their lives. What is open
-// already stays usable: open what is needed first. There is no undo, and a second
-// Apply can only take away more. Up to 16 layers stack.
+// processes that they start from now on, for the rest of their lives. What is
+// open already stays usable: open what is needed first. There is no undo, and a
+// second Apply can only take away more. Up to 16 layers stack.
 //
 // On success the Report says what is enforced. On an error the Report is the
-// zero value and nothing is restricted. The errors are the ruleset's mistakes and every
-// [RuleError], joined; [ErrNotBuilt], [ErrDisabled] and [ErrBlocked]; [UnsupportedError];
-// [ErrTooManyLayers]; and whatever else the kernel answers. The exception is
-// [PartialError], after which the only safe thing is to exit.
+// zero value and nothing is restricted. The errors are the ruleset's mistakes
+// and every [RuleError], joined; [ErrNotBuilt], [ErrDisabled] and [ErrBlocked];
+// [UnsupportedError]; [ErrTooManyLayers]; and whatever else the kernel answers.
+// The exception is [PartialError], after which the only safe thing is to exit.
 //
 // It sets no_new_privs first, unless AllowNewPrivs was called. Where an error
-// comes after that, no_new_privs may stay set in a binary without cgo below ABI 8.
+// comes after that, no_new_privs may stay set in a binary without cgo below ABI
+// 8.
 //
-// From ABI 8 (Linux 7.0) the kernel restricts all threads at once, and gives each the
-// domain of this call, also a thread that the program restricted by other means.
-// Below, this package reaches each thread in turn, those of C code
-// too. Below ABI 8 the scopes count as missing: threads would have domains of their own.
+// From ABI 8 (Linux 7.0) the kernel restricts all threads at once, and gives
+// each the domain of this call, also a thread that the program restricted by
+// other means. Below, this package reaches each thread in turn, those of C code
+// too. Below ABI 8 the scopes count as missing: threads would have domains of
+// their own.
 func (r *Ruleset) Apply() (Report, error) {
 	file, p, err := r.load(wholeProcess)
 	if err != nil {

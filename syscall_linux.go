@@ -38,7 +38,8 @@ func probe() (Kernel, error) {
 	default:
 		return Kernel{}, fmt.Errorf("landlock: ask for the kernel's ABI: %w", os.NewSyscallError("landlock_create_ruleset", errno))
 	}
-	// A kernel without this query answers EINVAL: it has fixed nothing that it can tell of.
+	// A kernel without this query answers EINVAL: it has fixed nothing that
+	// it can tell of.
 	errata, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_ERRATA)
 	if errno != 0 {
 		errata = 0
@@ -120,8 +121,8 @@ func restrictThread(ruleset int, flags uint32, noNewPrivs bool) error {
 }
 
 // restrictEachThread restricts this process on a kernel that restricts one
-// thread at a time. The Go runtime can make a system call on every
-// thread, unless cgo is linked in and with it threads that it does not know.
+// thread at a time. The Go runtime can make a system call on every thread,
+// unless cgo is linked in and with it threads that it does not know.
 func restrictEachThread(ruleset int, flags uint32, noNewPrivs bool) error {
 	if noNewPrivs {
 		_, _, errno := syscall.AllThreadsSyscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0)
@@ -197,9 +198,9 @@ func awaitEnd(pid int) {
 	}
 }
 
-// mayExecute asks the kernel whether this thread may run a file, without doing so. It
-// returns no error where it may, EACCES where not, and EINVAL where
-// the kernel cannot tell (before Linux 6.14, for a file that may be read).
+// mayExecute asks the kernel whether this thread may run a file, without doing
+// so. It returns no error where it may, EACCES where not, and EINVAL where the
+// kernel cannot tell (before Linux 6.14, for a file that may be read).
 func mayExecute(path string) error {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {

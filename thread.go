@@ -9,8 +9,8 @@ import (
 )
 
 // enforcing keeps Apply apart from the threads that Sandboxes restrict. Apply
-// holds it alone, and each thread shares it from its restriction until what it was
-// restricted for is under way: from ABI 8 Apply gives every thread its own
+// holds it alone, and each thread shares it from its restriction until what it
+// was restricted for is under way: from ABI 8 Apply gives every thread its own
 // domain, and would set one free that has a stricter one; below, it might find
 // one with a layer too many.
 var enforcing sync.RWMutex
@@ -43,8 +43,8 @@ func restrictProcess(ruleset int, p plan) error {
 	return onOwnThread(func() error { return restrictThread(ruleset, p.flags, p.noNewPrivs) })
 }
 
-// onOwnThread runs f on a thread of its own, and returns what it returns.
-// Where f fails the thread ends, and with it what f had changed of the thread alone.
+// onOwnThread runs f on a thread of its own, and returns what it returns. Where
+// f fails the thread ends, and with it what f had changed of the thread alone.
 func onOwnThread(f func() error) error {
 	result := make(chan error, 1)
 	takeThread(func() (reusable bool) {
@@ -64,8 +64,8 @@ func takeThread(f func() (reusable bool)) { go occupyThread(f, func() {}) }
 func occupyThread(f func() (reusable bool), taken func()) {
 	runtime.LockOSThread()
 	if isMainThread() {
-		// The main thread cannot end. While this goroutine holds it, another
-		// one is bound to get another thread.
+		// The main thread cannot end. While this goroutine holds it,
+		// another one is bound to get another thread.
 		other := make(chan struct{})
 		go occupyThread(f, func() { close(other) })
 		<-other
