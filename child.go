@@ -2,6 +2,7 @@ package landlock
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -19,12 +20,19 @@ import (
 // that is why it cannot be started, the error says which path to allow; it
 // still is the one of os/exec.
 //
-// With SysProcAttr.Pdeathsig the child gets that signal when this process ends,
-// whatever thread Start is called on. SysProcAttr.Ptrace is an error, since the
-// tracer would be a thread that ends. User namespace mappings are written by a
-// thread that is restricted already, so they need a rule for /proc.
+// The thread that starts the child is its parent to the kernel, and is kept
+// until the child has ended: SysProcAttr.Pdeathsig, and what a program asks for
+// itself with PR_SET_PDEATHSIG, mean the end of this process. So each running
+// child holds a thread, of which the Go runtime allows 10,000
+// ([runtime/debug.SetMaxThreads]).
+//
+// Some of SysProcAttr does not go with a thread that is restricted already.
+// Ptrace is an error. User namespace mappings need a rule that allows
+// FSReadFile and FSWriteFile on /proc. CLONE_NEWNS works among the Cloneflags
+// and not among the Unshareflags, since no domain with filesystem rights may
+// mount.
 func (s *Sandbox) Start(cmd *exec.Cmd) error {
-	if s.file == nil && !s.closed.Load() {
+	if s.free && !s.closed.Load() {
 		return cmd.Start()
 	}
 	if err := s.startable(cmd); err != nil {
@@ -37,19 +45,25 @@ func (s *Sandbox) Start(cmd *exec.Cmd) error {
 	takeThread(func() (reusable bool) {
 		pid, err := s.startHere(cmd)
 		result <- err
-		if pid > 0 {
+		if err == nil {
+			// The program may ask for a signal at its parent's death, and
+			// the kernel takes this thread for the parent.
 			awaitEnd(pid)
 		}
 		return false
 	})
 	if err := <-result; err != nil {
-		return s.explain(err, programPath(cmd))
+		err = s.explain(err, programPath(cmd))
+		if errors.Is(err, errDenied) && writesIDs(cmd.SysProcAttr) {
+			err = fmt.Errorf("%w: user namespace mappings need FSReadFile and FSWriteFile on /proc", err)
+		}
+		return err
 	}
 	return nil
 }
 
-// startHere restricts this thread and starts cmd on it. It returns the process
-// id where the thread must not end before the child does.
+// startHere restricts this thread and starts cmd on it. The process id is for
+// the caller, since cmd belongs to others once it has started.
 func (s *Sandbox) startHere(cmd *exec.Cmd) (int, error) {
 	enforcing.RLock()
 	defer enforcing.RUnlock()
@@ -59,10 +73,7 @@ func (s *Sandbox) startHere(cmd *exec.Cmd) (int, error) {
 	if err := cmd.Start(); err != nil {
 		return 0, err
 	}
-	if diesWithThread(cmd.SysProcAttr) {
-		return cmd.Process.Pid, nil
-	}
-	return 0, nil
+	return cmd.Process.Pid, nil
 }
 
 // startable returns why cmd cannot be started from a thread of its own.
@@ -137,7 +148,7 @@ func (s *Sandbox) Run(cmd *exec.Cmd) error {
 // process goes on as it was, unrestricted; where the ruleset is why, the error
 // says which path to allow.
 func (s *Sandbox) Exec(argv0 string, argv, envv []string) error {
-	if s.file == nil && !s.closed.Load() {
+	if s.free && !s.closed.Load() {
 		return execError(argv0, execve(argv0, argv, envv))
 	}
 	if insideDo() {
@@ -169,14 +180,18 @@ func execError(path string, err error) error { return &fs.PathError{Op: "exec", 
 //
 // Only what f itself does is restricted, and children that it starts with
 // os/exec. Goroutines that it starts are not, nor is what it passes to others.
-// It must not call [runtime.UnlockOSThread] more often than it locks. From
-// inside f every Sandbox and Apply are errors, and Apply is one everywhere
+// What a package loads when it is first used (MIME types, the local time zone,
+// root certificates) it loads restricted in f, and keeps for everybody: use it
+// once before. f must not call [runtime.UnlockOSThread] more often than it
+// locks, nor resume an [iter.Pull] that was begun outside.
+//
+// From inside f every Sandbox and Apply are errors, and Apply is one everywhere
 // while a Do is running.
 func (s *Sandbox) Do(f func() error) error {
 	if f == nil {
 		return errors.New("landlock: Do of a nil function")
 	}
-	if s.file == nil && !s.closed.Load() {
+	if s.free && !s.closed.Load() {
 		return f()
 	}
 	if insideDo() {
@@ -261,6 +276,7 @@ func (s *Sandbox) restrict() error {
 	if err != nil {
 		return errClosed
 	}
+	layered.Store(true)
 	// Not by Fd: the descriptor must not be closed, and opened as something
 	// else, in between.
 	if conn.Control(func(fd uintptr) { err = restrictThread(int(fd), s.flags, s.noNewPrivs) }) != nil {

@@ -44,6 +44,8 @@ func tryAll(args []string) {
 			_, err = io.Copy(os.Stdout, os.Stdin)
 		case "stderr":
 			fmt.Fprint(os.Stderr, object)
+		case "pdeathsig": // as setpriv --pdeathsig does
+			err = unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0)
 		case "wait": // until the parent closes standard input
 			io.Copy(io.Discard, os.Stdin)
 		case "env":
@@ -319,7 +321,7 @@ func TestStartErrors(t *testing.T) {
 			{"script", s, exec.Command(script), unix.EACCES, fmt.Sprintf("the ruleset does not allow executing [%q %q]", script, program)},
 			{"not by the sandbox", s, exec.Command(nobody), unix.EACCES, "permission denied"},
 			{"traced", s, &exec.Cmd{Path: self(), SysProcAttr: &syscall.SysProcAttr{Ptrace: true}}, nil, "SysProcAttr.Ptrace"},
-			{"closed", closed, exec.Command(self()), os.ErrClosed, "use of a closed Sandbox"},
+			{"closed", closed, exec.Command(self()), os.ErrClosed, "use of a Sandbox that is closed"},
 		}
 		for _, test := range tests {
 			t.Run(test.name, func(t *testing.T) {
@@ -368,26 +370,81 @@ func TestStartErrors(t *testing.T) {
 	})
 }
 
-// The child must outlive the thread that made it, and end with the process.
+// To the kernel the thread that made a child is its parent. It must not end
+// before the child, whoever asks for a signal at its parent's death.
 func TestPdeathsig(t *testing.T) {
 	inBoth(t, func(t *testing.T, dir string) {
 		s := mustPrepare(t, runnable(bestForChildren()))
-		cmd, out := try("wait=", "exit=3")
-		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+		for _, attr := range []*syscall.SysProcAttr{nil, {Pdeathsig: syscall.SIGKILL}} {
+			cmd, out := try("pdeathsig=", "wait=", "exit=3")
+			cmd.SysProcAttr = attr
+			stdin, err := cmd.StdinPipe()
+			if err := errors.Join(err, s.Start(cmd)); err != nil {
+				t.Fatal(err)
+			}
+			for range 100 { // threads come and go, its own must not
+				if err := s.Do(func() error { return nil }); err != nil {
+					t.Fatal(err)
+				}
+			}
+			stdin.Close()
+			if err := cmd.Wait(); cmd.ProcessState.ExitCode() != 3 {
+				t.Errorf("%+v: %v: %s", attr, err, out)
+			}
+		}
+	})
+}
+
+// A thread that a Sandbox has restricted has a layer more than the others, and
+// below ABI 8 Apply must not find out half way that it takes no more.
+func TestLayersBesideAChild(t *testing.T) {
+	outputs := inBoth(t, func(t *testing.T, dir string) {
+		s := mustPrepare(t, runnable(bestForChildren()))
+		cmd, _ := try("wait=")
 		stdin, err := cmd.StdinPipe()
 		if err := errors.Join(err, s.Start(cmd)); err != nil {
 			t.Fatal(err)
 		}
-		for range 100 { // threads come and go, its own must not
-			if err := s.Do(func() error { return nil }); err != nil {
-				t.Fatal(err)
+		layers := 0
+		for ; layers < 20; layers++ {
+			if _, err = NewHandling(Rights{FS: FSMakeChar}).Apply(); err != nil {
+				break
 			}
 		}
+		fmt.Printf("%d layers, then %v\n", layers, err)
+		if !errors.Is(err, ErrTooManyLayers) {
+			t.Errorf("after %d layers: %v", layers, err)
+		}
 		stdin.Close()
-		if err := cmd.Wait(); cmd.ProcessState.ExitCode() != 3 {
-			t.Errorf("%v: %s", err, out)
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("the child: %v", err)
 		}
 	})
+	want := "15 layers"
+	if kernel, _ := Probe(); kernel.ABI >= V8 {
+		want = "16 layers"
+	}
+	for _, out := range outputs {
+		if !strings.Contains(out, want) {
+			t.Errorf("not %s in %s", want, out)
+		}
+	}
+}
+
+// The zero Sandbox, which nobody prepared, must not run anything.
+func TestZeroSandbox(t *testing.T) {
+	var s Sandbox
+	run := func() error { t.Error("f runs"); return nil }
+	for name, err := range map[string]error{
+		"Start": s.Start(exec.Command(self())), "Do": s.Do(run), "Exec": s.Exec(self(), nil, nil), "Close": s.Close(),
+	} {
+		if (name == "Close") != (err == nil) || err != nil && !errors.Is(err, os.ErrClosed) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if fd := s.Fd(); fd != ^uintptr(0) {
+		t.Errorf("Fd %d", fd)
+	}
 }
 
 func TestExec(t *testing.T) {
@@ -711,6 +768,16 @@ func TestElfInterpreter(t *testing.T) {
 		for n := range min(len(file), 600) {
 			elfInterpreter(file[:n]) // cut anywhere
 		}
+	}
+	if dir := t.TempDir(); programFiles(dir) != nil {
+		t.Error("a directory is taken for a program")
+	}
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := unix.Mkfifo(fifo, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if files := programFiles(fifo); files != nil {
+		t.Errorf("a FIFO is taken for a program: %q", files)
 	}
 	loop := filepath.Join(t.TempDir(), "loop")
 	if err := os.WriteFile(loop, []byte("#!"+loop), 0o755); err != nil {

@@ -22,6 +22,8 @@ func (s *Sandbox) explain(err error, program string) error {
 	var denied, unknown []string
 	result := make(chan error, 1)
 	takeThread(func() (reusable bool) {
+		enforcing.RLock()
+		defer enforcing.RUnlock()
 		restrictErr := s.restrict()
 		for _, file := range files {
 			switch err := mayExecute(file); {
@@ -59,7 +61,7 @@ func programFiles(path string) []string {
 	var files []string
 	for len(files) < 6 && path != "" { // the kernel follows five interpreters
 		info, err := os.Stat(path)
-		if err != nil || info.Mode()&0o111 == 0 || errors.Is(mayExecute(path), errDenied) {
+		if err != nil || !info.Mode().IsRegular() || info.Mode()&0o111 == 0 || errors.Is(mayExecute(path), errDenied) {
 			break // cannot be run, or not be looked at, without the sandbox either
 		}
 		files = append(files, path)

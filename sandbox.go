@@ -19,7 +19,8 @@ import (
 // for its own thread (a namespace, CPU affinity, a priority) does not reach the
 // child.
 type Sandbox struct {
-	file       *os.File // the ruleset; nil where there is nothing to enforce
+	file       *os.File // the ruleset; nil where free
+	free       bool     // there is nothing to enforce; the zero value is no way out
 	flags      uint32
 	noNewPrivs bool
 	report     Report
@@ -38,7 +39,7 @@ func (r *Ruleset) Prepare() (*Sandbox, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Sandbox{file: file, flags: p.flags, noNewPrivs: p.noNewPrivs, report: p.report}, nil
+	return &Sandbox{file: file, free: file == nil, flags: p.flags, noNewPrivs: p.noNewPrivs, report: p.report}, nil
 }
 
 // Report says what the Sandbox enforces. It can be asked after Close too.
@@ -48,10 +49,15 @@ func (s *Sandbox) Report() Report { return s.report }
 // themselves. It is close-on-exec, and valid until Close. It is ^uintptr(0)
 // after Close, and where BestEffort(0) left nothing to enforce.
 func (s *Sandbox) Fd() uintptr {
+	number := ^uintptr(0)
 	if s.file == nil {
-		return ^uintptr(0)
+		return number
 	}
-	return s.file.Fd()
+	// Not by File.Fd, which must not run at the same time as Close.
+	if conn, err := s.file.SyscallConn(); err == nil {
+		conn.Control(func(fd uintptr) { number = fd })
+	}
+	return number
 }
 
 // Close releases the ruleset. What is restricted by it stays so. Closing it
@@ -66,7 +72,8 @@ func (s *Sandbox) Close() error {
 // Apply restricts every thread of this process, and with them all threads and
 // processes that they start from now on, for the rest of their lives. What is
 // open already stays usable: open what is needed first. There is no undo, and a
-// second Apply can only take away more. Up to 16 layers stack.
+// second Apply can only take away more. Up to 16 layers stack, 15 below ABI 8
+// once a Sandbox was used, whose threads have one more.
 //
 // On success the Report says what is enforced. On an error the Report is the
 // zero value and nothing is restricted. The errors are the ruleset's mistakes

@@ -6,6 +6,7 @@ import (
 	"os"
 	"sync"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -188,14 +189,26 @@ var warmUp = sync.OnceFunc(func() {
 
 func isTraced(attr *syscall.SysProcAttr) bool { return attr != nil && attr.Ptrace }
 
-// diesWithThread reports whether a child is sent a signal when the thread that
-// made it ends.
-func diesWithThread(attr *syscall.SysProcAttr) bool { return attr != nil && attr.Pdeathsig != 0 }
-
 // awaitEnd returns when the child has ended, and leaves it to be waited for.
 func awaitEnd(pid int) {
 	for unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR {
 	}
+}
+
+// awaitThreadEnd returns when a thread that is about to end has done so.
+func awaitThreadEnd(thread int) error {
+	for range 10_000 {
+		if unix.Tgkill(unix.Getpid(), thread, 0) != nil {
+			return nil
+		}
+		time.Sleep(time.Millisecond / 10)
+	}
+	return fmt.Errorf("landlock: thread %d does not end: %w", thread, unix.ETIMEDOUT)
+}
+
+// writesIDs reports whether os/exec writes a child's user namespace mappings.
+func writesIDs(attr *syscall.SysProcAttr) bool {
+	return attr != nil && len(attr.UidMappings)+len(attr.GidMappings) > 0
 }
 
 // mayExecute asks the kernel whether this thread may run a file, without doing

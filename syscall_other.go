@@ -31,6 +31,7 @@ func restrictEachThread(ruleset int, flags uint32, noNewPrivs bool) error    { r
 func threadID() int                                                          { return 0 }
 func warmUp()                                                                {}
 func isTraced(attr *syscall.SysProcAttr) bool                                { return false }
-func diesWithThread(attr *syscall.SysProcAttr) bool                          { return false }
+func awaitThreadEnd(thread int) error                                        { return ErrNotBuilt }
+func writesIDs(attr *syscall.SysProcAttr) bool                               { return false }
 func awaitEnd(pid int)                                                       {}
 func mayExecute(path string) error                                           { return ErrNotBuilt }

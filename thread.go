@@ -22,13 +22,17 @@ var (
 )
 
 var (
-	errClosed error = &sentinel{"landlock: use of a closed Sandbox", os.ErrClosed}
+	errClosed error = &sentinel{"landlock: use of a Sandbox that is closed, or was never prepared", os.ErrClosed}
 
 	errWorking = errors.New("landlock: Apply while a Do is running, or from inside it: " +
 		"Apply restricts all threads, and would change that one's domain")
 	errInsideDo = errors.New("landlock: a Sandbox cannot be used from inside a Do: " +
 		"it would start from the process's domain and not from this one; use os/exec, which inherits it")
 )
+
+// layered is set before a Sandbox restricts its first thread. Such a thread has
+// one layer more than the others, and lives as long as the child that it made.
+var layered atomic.Bool
 
 // restrictProcess restricts every thread of this process.
 func restrictProcess(ruleset int, p plan) error {
@@ -38,9 +42,34 @@ func restrictProcess(ruleset int, p plan) error {
 		return errWorking
 	}
 	if p.flags&restrictTSYNC == 0 {
+		if layered.Load() {
+			if err := tryTwice(ruleset, p); err != nil {
+				return err
+			}
+		}
 		return restrictEachThread(ruleset, p.flags, p.noNewPrivs)
 	}
 	return onOwnThread(func() error { return restrictThread(ruleset, p.flags, p.noNewPrivs) })
+}
+
+// tryTwice fails where a thread that has one layer more than the others could
+// not be restricted. Found out half way that would be a PartialError, or, where
+// the Go runtime restricts the threads, the end of the program.
+func tryTwice(ruleset int, p plan) error {
+	result, thread := make(chan error, 1), 0
+	takeThread(func() (reusable bool) {
+		thread = threadID()
+		err := restrictThread(ruleset, p.flags, p.noNewPrivs)
+		if err == nil {
+			err = restrictThread(ruleset, p.flags, p.noNewPrivs)
+		}
+		result <- err
+		return false
+	})
+	if err := <-result; err != nil {
+		return err
+	}
+	return awaitThreadEnd(thread) // it has even more layers
 }
 
 // onOwnThread runs f on a thread of its own, and returns what it returns. Where
