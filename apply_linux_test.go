@@ -698,6 +698,27 @@ func TestFailureRestrictsNothing(t *testing.T) {
 	}
 }
 
+// The same kernel, with Landlock taken away by a filter.
+func TestLandlockTakenAway(t *testing.T) {
+	if os.Getuid() != 0 && os.Getenv(childTest) == "" {
+		t.Skip("needs root, to install the filter")
+	}
+	for errno, want := range map[syscall.Errno]error{unix.ENOSYS: ErrNotBuilt, unix.EOPNOTSUPP: ErrDisabled, unix.EPERM: ErrBlocked} {
+		t.Run(unix.ErrnoName(errno), func(t *testing.T) {
+			inChild(t, nil, func(t *testing.T, _ string) {
+				if os.Getuid() != 0 {
+					return
+				}
+				refuse(t, unix.SYS_LANDLOCK_CREATE_RULESET, errno)
+				if _, err := Probe(); err != want {
+					t.Errorf("Probe: %v, want %v", err, want)
+				}
+				checkWithoutLandlock(t)
+			})
+		})
+	}
+}
+
 // What the ruleset opens is closed, and close-on-exec as long as it is open.
 func TestNoDescriptorLeaks(t *testing.T) {
 	needABI(t, V1)
@@ -789,13 +810,14 @@ func TestForgottenSandbox(t *testing.T) {
 	}
 	fd := int(sandbox.Fd())
 	sandbox = nil
-	for {
+	for range 1000 {
 		runtime.GC()
 		if readLink(fd) != "anon_inode:[landlock-ruleset]" {
 			return
 		}
 		runtime.Gosched()
 	}
+	t.Error("the garbage collector does not close it")
 }
 
 // openFiles returns the open descriptors, asking for each so that it works in

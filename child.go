@@ -46,8 +46,9 @@ func (s *Sandbox) Start(cmd *exec.Cmd) error {
 		pid, err := s.startHere(cmd)
 		result <- err
 		if err == nil {
-			// The program may ask for a signal at its parent's death, and
-			// the kernel takes this thread for the parent.
+			// The program may ask for a signal at its parent's
+			// death, and the kernel takes this thread for the
+			// parent.
 			awaitEnd(pid)
 		}
 		return false
@@ -179,11 +180,12 @@ func execError(path string, err error) error { return &fs.PathError{Op: "exec", 
 // f.
 //
 // Only what f itself does is restricted, and children that it starts with
-// os/exec. Goroutines that it starts are not, nor is what it passes to others.
-// What a package loads when it is first used (MIME types, the local time zone,
-// root certificates) it loads restricted in f, and keeps for everybody: use it
-// once before. f must not call [runtime.UnlockOSThread] more often than it
-// locks, nor resume an [iter.Pull] that was begun outside.
+// os/exec. Goroutines that it starts are not, nor is what it passes to others,
+// and packages start some unseen: an http.Client dials in one. What a package
+// loads when it is first used (MIME types, the local time zone, root
+// certificates) it loads restricted in f, and keeps for everybody: use it once
+// before. f must not call [runtime.UnlockOSThread] more often than it locks,
+// nor resume an [iter.Pull] that was begun outside.
 //
 // From inside f every Sandbox and Apply are errors, and Apply is one everywhere
 // while a Do is running.

@@ -25,11 +25,12 @@ var (
 		"allow landlock_create_ruleset, landlock_add_rule and landlock_restrict_self in its profile", errors.ErrUnsupported}
 )
 
-// ErrTooManyLayers is returned where 16 domains are stacked on this process
-// already, its parents' included: the kernel takes no more. Nothing has
-// changed. It Is E2BIG.
-var ErrTooManyLayers error = &sentinel{"landlock: 16 layers are stacked on this process already, which is the kernel's limit: " +
-	"put the restrictions into fewer rulesets", errTooBig}
+// ErrTooManyLayers is returned where no more domains can be stacked on this
+// process: the kernel takes 16, those of its parents included. Below ABI 8 one
+// of them is kept free once a Sandbox was used. Nothing has changed. It Is
+// E2BIG.
+var ErrTooManyLayers error = &sentinel{"landlock: no room for another layer: the kernel stacks 16 on a process, " +
+	"and below ABI 8 one is kept free for the threads of Sandboxes: put the restrictions into fewer rulesets", errTooBig}
 
 // errNoThreads is why Apply cannot work in some binaries on some kernels.
 var errNoThreads error = &sentinel{"landlock: cannot restrict all threads of a binary with cgo on this architecture below ABI 8 (Linux 7.0): " +
@@ -60,8 +61,9 @@ type UnsupportedError struct {
 // Error names what is missing and the Linux release that has it.
 func (e *UnsupportedError) Error() string {
 	var missing []string
-	if !e.Missing.isZero() {
-		missing = append(missing, e.Missing.String())
+	// Only what the ABI that is asked for would add.
+	if rights := e.Missing.intersect(e.Needed.Rights()); !rights.isZero() {
+		missing = append(missing, rights.String())
 	}
 	if e.MissingLog != 0 {
 		missing = append(missing, e.MissingLog.String())

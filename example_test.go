@@ -12,19 +12,20 @@ import (
 
 func ExampleRuleset_Apply() {
 	report, err := landlock.New(landlock.V9).BestEffort(landlock.V4).
-		AllowRead("/usr/share", "/srv/data").
-		AllowReadWrite("/var/lib/app").
+		AllowRead("/usr/share").
+		AllowReadWrite(os.TempDir()).
 		AllowConnectTCP(443).
 		Apply()
 	if err != nil {
-		log.Fatal(err) // nothing is restricted
+		log.Fatal(err) // not sandboxed: do not go on
 	}
 	log.Print(report)
 }
 
 func ExampleRuleset_Prepare() {
 	sandbox, err := landlock.New(landlock.V9).BestEffort(landlock.V6).
-		AllowExecute("/usr", "/bin", "/lib", "/lib64").
+		AllowExecute("/usr", "/bin").
+		AllowOptional(landlock.FSReadExecute, "/lib", "/lib64").
 		AllowReadWrite("/srv/jobs/1").
 		Prepare()
 	if err != nil {
@@ -48,10 +49,14 @@ func ExampleSandbox_Do() {
 		page, err = os.ReadFile("/srv/templates/" + name)
 		return err
 	})
-	if errors.Is(err, os.ErrPermission) {
+	switch {
+	case errors.Is(err, os.ErrPermission):
 		log.Print("no such page")
+	case err != nil:
+		log.Print(err)
+	default:
+		log.Printf("%d bytes", len(page))
 	}
-	log.Printf("%d bytes", len(page))
 }
 
 func ExampleProbe() {
@@ -76,6 +81,6 @@ func ExampleRuleError() {
 	_, err := landlock.New(landlock.V1).AllowRead("").AllowNet(0, 443).Apply()
 	fmt.Println(err)
 	// Output:
-	// landlock: rule read_file,read_dir on "": empty path, or nil file
+	// landlock: rule read_file,read_dir on "": empty path
 	// landlock: rule none on port 443: no access right given
 }

@@ -87,7 +87,7 @@ func (r *Ruleset) assess(kernel Kernel, who reach) plan {
 	if abi < abiLog {
 		p.report.MissingLog = r.log
 	}
-	p.report.MissingQuiet = !r.quiet.isZero() && abi < abiQuiet
+	p.report.MissingQuiet = abi < abiQuiet && !r.quiet.intersect(r.handled.union(p.handled)).isZero()
 	return p
 }
 

@@ -4,12 +4,12 @@
 // C.
 //
 //	report, err := landlock.New(landlock.V9).BestEffort(landlock.V4).
-//		AllowRead("/usr/share/zoneinfo", "/srv/data").
-//		AllowReadWrite("/var/lib/app").
+//		AllowRead("/usr/share").
+//		AllowReadWrite(os.TempDir()).
 //		AllowConnectTCP(443).
 //		Apply()
 //	if err != nil {
-//		log.Fatal(err) // nothing is restricted
+//		log.Fatal(err) // not sandboxed: do not go on
 //	}
 //	log.Print(report) // what is enforced on this kernel
 //

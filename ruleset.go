@@ -9,6 +9,8 @@ import (
 	"strings"
 )
 
+var errNothing = errors.New("landlock: the ruleset handles no right at all")
+
 // Ruleset is what a caller wants: the rights to deny, and rules that allow some
 // of them beneath paths and on ports. Nothing is opened and nothing is
 // restricted until it is enforced, and it can be enforced any number of times.
@@ -32,7 +34,6 @@ type Ruleset struct {
 	portIndex map[uint16]int
 
 	quiet    Rights // whose denials are not logged; the rules say where
-	hasQuiet bool
 	log      LogFlags
 	newPrivs bool
 	mistakes []error
@@ -81,6 +82,9 @@ func New(target ABI) *Ruleset {
 // Handling nothing, or an unknown bit, is a mistake.
 func NewHandling(handled Rights) *Ruleset {
 	r := &Ruleset{target: lowestABI(handled), handled: handled}
+	if handled.isZero() {
+		r.mistake(errNothing)
+	}
 	if unknown := handled.minus(newest.Rights()); !unknown.isZero() {
 		r.mistake(fmt.Errorf("landlock: the ruleset handles rights that this version of the package does not know: %v", unknown))
 	}
@@ -99,7 +103,7 @@ func NewHandling(handled Rights) *Ruleset {
 // A floor above the target, or a negative one, is a mistake.
 func (r *Ruleset) BestEffort(floor ABI) *Ruleset {
 	r.bestEffort, r.floor = true, floor
-	if floor < 0 || floor > max(r.target, 0) {
+	if known := r.target >= V1 && r.target <= newest; known && (floor < 0 || floor > r.target) {
 		r.mistake(fmt.Errorf("landlock: best effort with floor ABI %d: must be between 0 and the target, ABI %d", int(floor), int(r.target)))
 	}
 	return r
@@ -111,9 +115,10 @@ func (r *Ruleset) BestEffort(floor ABI) *Ruleset {
 // is not for a file that takes its name later.
 //
 // Rights that only directories can have are dropped where the path is not a
-// directory; if none is left, that is a [RuleError]. Rights that the ruleset
-// does not handle are not restricted in the first place and do no harm here.
-// What several rules allow adds up, for one path and for one beneath the other.
+// directory; if none is left of what all calls for the path allow, that is a
+// [RuleError]. Rights that the ruleset does not handle are not restricted in
+// the first place and do no harm here. What several rules allow adds up, for
+// one path and for one beneath the other.
 //
 // A path that cannot be opened is a RuleError when the ruleset is loaded. An
 // unknown bit, an access of 0, an empty path and one with a NUL are mistakes.
@@ -184,8 +189,8 @@ func (r *Ruleset) AllowNewPrivs() *Ruleset {
 
 // Log chooses which denials go to the kernel's audit log (ABI 7). Flags of
 // several calls add up. Without it, denials of the restricted program are
-// logged and those of programs that it executes are not. An unknown flag is a
-// mistake.
+// logged and those of programs that it executes are not: of a Sandbox's
+// children, with LogNewExecOn alone. An unknown flag is a mistake.
 func (r *Ruleset) Log(flags LogFlags) *Ruleset {
 	if unknown := uint64(flags) &^ logWords.known(); unknown != 0 {
 		r.mistake(fmt.Errorf("landlock: unknown log flag %#x", unknown))
@@ -233,8 +238,8 @@ func (r *Ruleset) mistake(err error) { r.mistakes = append(r.mistakes, err) }
 // check returns the mistakes made so far, in a slice of the caller's own.
 func (r *Ruleset) check() []error {
 	mistakes := slices.Clone(r.mistakes)
-	if r.handled.isZero() && len(mistakes) == 0 {
-		mistakes = append(mistakes, errors.New("landlock: the ruleset handles no right at all"))
+	if r.target == 0 && r.handled.isZero() && len(mistakes) == 0 {
+		mistakes = append(mistakes, errNothing) // the zero Ruleset
 	}
 	return mistakes
 }
@@ -244,7 +249,7 @@ func (r *Ruleset) check() []error {
 func (r *Ruleset) eachPath(access AccessFS, keys []pathKey, change func(*pathRule)) *Ruleset {
 	bad := checkMask("access right", uint64(access), fsWords)
 	if bad != nil && len(keys) == 0 {
-		r.mistake(&RuleError{Port: -1, Access: access, Err: bad})
+		r.mistake(fmt.Errorf("landlock: rule %v: %w", access, bad))
 	}
 	for _, key := range keys {
 		err := bad
@@ -264,7 +269,7 @@ func (r *Ruleset) eachPath(access AccessFS, keys []pathKey, change func(*pathRul
 func (r *Ruleset) eachPort(access AccessNet, ports []uint16, change func(*portRule)) *Ruleset {
 	bad := checkMask("access right", uint64(access), netWords)
 	if bad != nil && len(ports) == 0 {
-		r.mistake(&RuleError{Port: -1, Access: access, Err: bad})
+		r.mistake(fmt.Errorf("landlock: rule %v: %w", access, bad))
 	}
 	for _, port := range ports {
 		if bad != nil {
@@ -314,7 +319,9 @@ func pathKeys(paths []string) []pathKey {
 func fileKeys(files []*os.File) []pathKey {
 	keys := make([]pathKey, len(files))
 	for i, file := range files {
-		keys[i].file = file
+		if keys[i].file = file; file == nil {
+			keys[i].file = new(os.File) // as invalid, and no path
+		}
 	}
 	return keys
 }
@@ -323,7 +330,9 @@ func fileKeys(files []*os.File) []pathKey {
 func (k pathKey) check() error {
 	switch {
 	case k == pathKey{}:
-		return &sentinel{"empty path, or nil file", fs.ErrInvalid}
+		return &sentinel{"empty path", fs.ErrInvalid}
+	case k.file != nil && *k.file == os.File{}:
+		return &sentinel{"nil file", fs.ErrInvalid}
 	case strings.ContainsRune(k.path, 0):
 		return &sentinel{"path contains a NUL byte", fs.ErrInvalid}
 	}
@@ -332,7 +341,7 @@ func (k pathKey) check() error {
 
 // name is the path for messages.
 func (k pathKey) name() string {
-	if k.file != nil {
+	if k.file != nil && *k.file != (os.File{}) {
 		return k.file.Name()
 	}
 	return k.path

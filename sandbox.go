@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"sync/atomic"
 )
 
@@ -43,11 +44,16 @@ func (r *Ruleset) Prepare() (*Sandbox, error) {
 }
 
 // Report says what the Sandbox enforces. It can be asked after Close too.
-func (s *Sandbox) Report() Report { return s.report }
+func (s *Sandbox) Report() Report {
+	report := s.report
+	report.Skipped = slices.Clone(report.Skipped)
+	return report
+}
 
 // Fd returns the ruleset's file descriptor for those who make the system calls
-// themselves. It is close-on-exec, and valid until Close. It is ^uintptr(0)
-// after Close, and where BestEffort(0) left nothing to enforce.
+// themselves. It is close-on-exec, and valid until Close, as long as the
+// Sandbox is reachable (see [runtime.KeepAlive]). It is ^uintptr(0) after
+// Close, and where BestEffort(0) left nothing to enforce.
 func (s *Sandbox) Fd() uintptr {
 	number := ^uintptr(0)
 	if s.file == nil {
@@ -84,6 +90,9 @@ func (s *Sandbox) Close() error {
 // It sets no_new_privs first, unless AllowNewPrivs was called. Where an error
 // comes after that, no_new_privs may stay set in a binary without cgo below ABI
 // 8.
+//
+// It waits while a Sandbox starts a child, and fails while a Do is running or
+// from inside one.
 //
 // From ABI 8 (Linux 7.0) the kernel restricts all threads at once, and gives
 // each the domain of this call, also a thread that the program restricted by
@@ -122,11 +131,16 @@ func (r *Ruleset) load(who reach) (*os.File, plan, error) {
 		file, more = p.load()
 		errs = append(errs, more...)
 	}
-	if len(errs) > 0 {
-		file.Close()
-		return nil, plan{}, errors.Join(errs...)
+	switch len(errs) {
+	case 0:
+		return file, p, nil
+	case 1:
+		err = errs[0]
+	default:
+		err = errors.Join(errs...)
 	}
-	return file, p, nil
+	file.Close()
+	return nil, plan{}, err
 }
 
 // load makes the system calls of p, and returns an error for each that failed.

@@ -29,7 +29,6 @@ var patience = []time.Duration{100 * time.Millisecond, 400 * time.Millisecond, 1
 var (
 	calls      sync.Mutex // one call at a time
 	generation uint32     // of the last try, of all calls
-	handlerOn  bool       // our handler is installed
 	broken     bool       // a thread never left the handler: no later call can work
 	tasks      = taskList{fd: -1}
 )
