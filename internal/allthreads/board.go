@@ -46,7 +46,8 @@ const (
 const (
 	unseen     = 0
 	signalled  = 1
-	firstSweep = 2
+	ended      = 2 // the main thread may, and stays on the list
+	firstSweep = 3
 )
 
 // handlerPC returns the address of the signal handler.

@@ -106,8 +106,9 @@ type call struct {
 // sweep counts what one pass over all threads found.
 type sweep struct {
 	parked  uint32 // held since before this sweep began
-	fresh   uint32 // held since, or come and gone: another sweep is needed
+	late    uint32 // held since
 	pending uint32 // have the signal, and have not answered
+	missed  uint32 // have gone, or could not be sent the signal yet
 }
 
 // siginfo is the kernel's siginfo_t with the members for SI_QUEUE.
@@ -146,6 +147,9 @@ func (c *call) prepare(fd int, flags uint32, noNewPrivs bool) error {
 	shared.ruleset, shared.flags, shared.noNewPrivs = uint32(fd), flags, 0
 	if noNewPrivs {
 		shared.noNewPrivs = 1
+	}
+	if tasks.mainEnded() {
+		c.entries[c.process] = ended
 	}
 	shared.threads = uintptr(unsafe.Pointer(c.entries))
 	store(&shared.generation, generation)
@@ -202,15 +206,15 @@ func (c *call) hold(deadline int64) {
 		if c.failure.Errno != 0 {
 			return
 		}
-		if c.seen.fresh == 0 && c.seen.pending == 0 {
+		if c.seen.late+c.seen.pending+c.seen.missed == 0 {
 			c.held = true
 			return
 		}
 		if c.now() > deadline {
-			c.failure.Op, c.failure.Errno, c.failure.Failed = "hold all threads", unix.ETIMEDOUT, int(c.seen.pending)
+			c.failure.Op, c.failure.Errno, c.failure.Failed = "hold all threads", unix.ETIMEDOUT, int(c.seen.pending+c.seen.missed)
 			return
 		}
-		if c.seen.pending > 0 && !c.awaitParked(slice) && slice < int64(50*time.Millisecond) {
+		if c.seen.pending+c.seen.missed > 0 && !c.awaitParked(slice) && slice < int64(50*time.Millisecond) {
 			slice *= 2
 		}
 	}
@@ -222,7 +226,7 @@ func (c *call) hold(deadline int64) {
 //go:nosplit
 //go:norace
 func (c *call) awaitParked(slice int64) bool {
-	expected := c.seen.parked + c.seen.fresh + c.seen.pending
+	expected := c.seen.parked + c.seen.late + max(c.seen.pending, 1)
 	store(&shared.wakeAt, expected)
 	for {
 		parked := load(&shared.parked)
@@ -343,10 +347,11 @@ func (c *call) visit(thread int, number uint32) {
 		c.signal(thread)
 	case entry == signalled:
 		c.seen.pending++
+	case entry == ended:
 	case entry < number:
 		c.seen.parked++
 	default:
-		c.seen.fresh++
+		c.seen.late++
 	}
 }
 
@@ -363,10 +368,9 @@ func (c *call) signal(thread int) {
 	case 0:
 		c.seen.pending++
 		return
-	case unix.ESRCH: // it has ended
-		c.seen.fresh++
-	case unix.EAGAIN: // too many signals are queued for this user: try again in the next sweep
-		c.seen.pending++
+	case unix.ESRCH, // it has ended
+		unix.EAGAIN: // as many signals are queued as this user may have: the next sweep sends it
+		c.seen.missed++
 	default:
 		c.failure.Op, c.failure.Errno = "rt_tgsigqueueinfo", errno
 	}
