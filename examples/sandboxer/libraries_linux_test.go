@@ -1,0 +1,335 @@
+package main
+
+import (
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"example.com/landlock"
+)
+
+// realPaths returns the files that paths lead to, each once.
+func realPaths(t *testing.T, paths []string) []string {
+	t.Helper()
+	set := make(map[string]bool)
+	for _, path := range paths {
+		real, err := filepath.EvalSymlinks(path)
+		if err != nil {
+			t.Error(err)
+		}
+		set[real] = true
+	}
+	return slices.Sorted(maps.Keys(set))
+}
+
+// ldd returns what the system's own tool says about a program.
+func ldd(t *testing.T, program, libraryPath string) (paths []string, missing bool) {
+	t.Helper()
+	cmd := exec.Command("ldd", program)
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C"}
+	if libraryPath != "" {
+		cmd.Env = append(cmd.Env, "LD_LIBRARY_PATH="+libraryPath)
+	}
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Skipf("ldd %s: %v: %s", program, err, out)
+	}
+	for _, found := range regexp.MustCompile(`(?m)^\t(?:.* => )?(\S*/\S+) \(0x`).FindAllStringSubmatch(string(out), -1) {
+		paths = append(paths, found[1])
+	}
+	return paths, strings.Contains(string(out), "not found")
+}
+
+// checkLdd compares what --ldd allows with what ldd says. What is for some
+// processors only, ldd names where this one has it.
+func checkLdd(t *testing.T, program, libraryPath string) {
+	t.Helper()
+	want, missing := ldd(t, program, libraryPath)
+	needs, err := programNeeds(program, libraryPath)
+	if err != nil {
+		t.Fatalf("%s: %v", program, err)
+	}
+	got := slices.DeleteFunc(realPaths(t, needs.run), func(path string) bool {
+		return strings.Contains(path, "/glibc-hwcaps/") && !slices.Contains(want, path)
+	})
+	if want := realPaths(t, want); !slices.Equal(got, want) || missing != (len(needs.missing) > 0) {
+		t.Errorf("%s: %q\nwant %q\nmissing: %v, ldd: %v", program, got, want, needs.missing, missing)
+	}
+}
+
+func TestSameAsLdd(t *testing.T) {
+	needProgram(t, "ldd")
+	for _, name := range []string{"sh", "cat", "ls", "bash", "git", "gcc", "perl", "curl", "gdb", "/usr/bin/python3", "systemctl"} {
+		t.Run(filepath.Base(name), func(t *testing.T) {
+			needProgram(t, name)
+			program, _ := exec.LookPath(name)
+			if o, err := readObject(program); err != nil || o.loader == "" {
+				t.Skipf("%s is no dynamically linked program: %v", program, err)
+			}
+			checkLdd(t, program, "")
+		})
+	}
+}
+
+// With --add-exec and --ldd a program starts, and with one of them it does not.
+func TestAddExecAndLdd(t *testing.T) {
+	needABI(t, landlock.V1)
+	needProgram(t, "sh")
+	sh, _ := exec.LookPath("sh")
+	o, err := readObject(sh)
+	if err != nil || o.loader == "" {
+		t.Skipf("needs a dynamically linked shell: %v", err)
+	}
+	run := []string{"sh", "-c", "exit 7"}
+	options := func(options ...string) []string { return append(append([]string{"--best-effort"}, options...), run...) }
+	if r := sandboxer(t, "", options("--add-exec", "--ldd")...); r.state.ExitCode() != 7 {
+		t.Error(r)
+	}
+	checkMistake(t, sandboxer(t, "", options("--add-exec")...), `["`+o.loader+`"]`)
+	checkMistake(t, sandboxer(t, "", options("--ldd")...), `["`+sh+`"]`)
+	checkMistake(t, sandboxer(t, "", options()...), `["`+sh+`" "`+o.loader+`"]`)
+}
+
+// A script needs its interpreter, and the interpreter's interpreter.
+func TestLddOfScripts(t *testing.T) {
+	needABI(t, landlock.V1)
+	needProgram(t, "sh")
+	sh, _ := exec.LookPath("sh")
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "first"), "#! "+sh+" -e\nexit 7\n")
+	write(t, filepath.Join(dir, "second"), "#!"+filepath.Join(dir, "first")+"\n")
+	for _, name := range []string{"first", "second"} {
+		args := []string{"--best-effort", "--add-exec", "--ldd", "--ro", dir, "./" + name}
+		if r := sandboxer(t, dir, args...); r.state.ExitCode() != 7 {
+			t.Errorf("%s: %v", name, r)
+		}
+	}
+	args := []string{"--best-effort", "--add-exec", "--ro", dir, "./first"}
+	checkMistake(t, sandboxer(t, dir, args...), `"`+sh+`"`)
+}
+
+// compile runs a C compiler in dir.
+func compile(t *testing.T, dir, compiler, args string) {
+	t.Helper()
+	cmd := exec.Command(compiler, strings.Fields(args)...)
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Skipf("%s %s: %v: %s", compiler, args, err, out)
+	}
+}
+
+// Programs that need liba.so, which needs libb.so, in all the ways to say where.
+func TestLddSearch(t *testing.T) {
+	needProgram(t, "gcc", "ldd")
+	const rpath, runpath = "-Wl,--disable-new-dtags,-rpath,", "-Wl,--enable-new-dtags,-rpath,"
+	tests := map[string]struct {
+		library, program string // how they are linked
+		libraryPath      string
+		missing          bool
+	}{
+		"RPATH, inherited":              {"", rpath + "$ORIGIN/lib", "", false},
+		"RPATH, with braces":            {"", rpath + "${ORIGIN}/lib", "", false},
+		"RPATH, second":                 {"", rpath + "/nowhere:$ORIGIN/lib", "", false},
+		"RPATH, empty":                  {"", rpath + ":/nowhere", "", true},
+		"RPATH, before LD_LIBRARY_PATH": {"", rpath + "$ORIGIN/lib", "$ORIGIN/other", false},
+		"RPATH, hidden by a RUNPATH":    {runpath + "/nowhere", rpath + "$ORIGIN/lib", "", true},
+		"RUNPATH":                       {runpath + "$ORIGIN", runpath + "$ORIGIN/lib", "", false},
+		"RUNPATH, not inherited":        {"", runpath + "$ORIGIN/lib", "", true},
+		"LD_LIBRARY_PATH":               {"", "", "lib", false},
+		"LD_LIBRARY_PATH, list":         {"", "", "/nowhere;$ORIGIN/lib:other", false},
+		"LD_LIBRARY_PATH, before":       {"", runpath + "$ORIGIN/lib", "other", false},
+		"LD_LIBRARY_PATH, empty":        {"", runpath + "$ORIGIN/lib", ":", true},
+		"nowhere":                       {"", "", "", true},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			makeProgram(t, dir, test.library, test.program)
+			t.Chdir(dir)
+			checkLdd(t, "./program", test.libraryPath)
+			checkRuns(t, dir, "./program", test.libraryPath, test.missing)
+		})
+	}
+}
+
+// makeProgram makes a program, whose exit status is 6, and its libraries.
+func makeProgram(t *testing.T, dir, library, program string) {
+	t.Helper()
+	write(t, filepath.Join(dir, "b.c"), "int b(void) { return 5; }")
+	write(t, filepath.Join(dir, "a.c"), "int b(void); int a(void) { return b() + 1; }")
+	write(t, filepath.Join(dir, "main.c"), "int a(void); int main(void) { return a(); }")
+	for _, sub := range []string{"lib", "other"} {
+		if err := os.Mkdir(filepath.Join(dir, sub), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		compile(t, dir, "gcc", "-shared -fPIC -o "+sub+"/libb.so b.c")
+		compile(t, dir, "gcc", "-shared -fPIC -Wl,--no-as-needed -o "+sub+"/liba.so a.c -Lother -lb -L"+sub+" "+library)
+	}
+	compile(t, dir, "gcc", "-o program main.c -Llib -la -Wl,--allow-shlib-undefined "+program)
+}
+
+// checkRuns checks that --add-exec and --ldd alone let a program in dir run.
+func checkRuns(t *testing.T, dir, program, libraryPath string, missing bool) {
+	t.Helper()
+	args := []string{"--best-effort", "--add-exec", "--ldd", program}
+	if libraryPath != "" {
+		args = append([]string{"--env", "LD_LIBRARY_PATH=" + libraryPath}, args...)
+	}
+	if _, err := landlock.Probe(); err != nil {
+		return
+	}
+	r := sandboxer(t, dir, args...)
+	if !missing {
+		if r.state.ExitCode() != 6 {
+			t.Errorf("%v\nwant status 6", r)
+		}
+		return
+	}
+	checkMistake(t, r, `not found`)
+	// Then it is the loader that gives up.
+	if r := sandboxer(t, dir, append([]string{"--ignore-missing"}, args...)...); r.state.ExitCode() != 127 {
+		t.Errorf("%v\nwant status 127", r)
+	}
+}
+
+// A library may be needed by a path, also one with $ORIGIN.
+func TestLddPath(t *testing.T) {
+	needProgram(t, "gcc", "ldd")
+	dir := t.TempDir()
+	makeProgram(t, dir, "-Wl,-rpath,$ORIGIN -Wl,-soname,$ORIGIN/lib/liba.so", "")
+	t.Chdir(dir)
+	checkLdd(t, "./program", "")
+	checkRuns(t, dir, "./program", "", false)
+}
+
+func TestLddOfMusl(t *testing.T) {
+	needProgram(t, "musl-gcc")
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "b.c"), "int b(void) { return 6; }")
+	write(t, filepath.Join(dir, "main.c"), "int b(void); int main(void) { return b(); }")
+	if err := os.Mkdir(filepath.Join(dir, "lib"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	compile(t, dir, "musl-gcc", "-shared -fPIC -o lib/libb.so b.c")
+	compile(t, dir, "musl-gcc", "-o program main.c -Llib -lb -Wl,-rpath,$ORIGIN/lib")
+	checkRuns(t, dir, "./program", "", false)
+	compile(t, dir, "musl-gcc", "-o program main.c -Llib -lb")
+	checkRuns(t, dir, "./program", "lib", false)
+	checkRuns(t, dir, "./program", "", true)
+}
+
+func TestLddOfStatic(t *testing.T) {
+	needProgram(t, "gcc")
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "main.c"), "int main(void) { return 6; }")
+	compile(t, dir, "gcc", "-static -o program main.c")
+	checkRuns(t, dir, "./program", "", false)
+	needs, err := programNeeds(filepath.Join(dir, "program"), "")
+	if err != nil || len(needs.run)+len(needs.read)+len(needs.missing) > 0 {
+		t.Errorf("%+v, %v, want nothing", needs, err)
+	}
+}
+
+// $ORIGIN is where a program is, not where a link to it is.
+func TestLddOfLink(t *testing.T) {
+	needProgram(t, "gcc", "ldd")
+	dir := t.TempDir()
+	makeProgram(t, dir, "", "-Wl,--disable-new-dtags,-rpath,$ORIGIN/lib")
+	if err := os.Symlink("../program", filepath.Join(dir, "other", "link")); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(dir)
+	checkRuns(t, dir, "other/link", "", false)
+}
+
+// A library that is loaded by one name is not looked for by its SONAME.
+func TestLddBySoname(t *testing.T) {
+	needProgram(t, "gcc", "ldd")
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "b.c"), "int b(void) { return 5; }")
+	compile(t, dir, "gcc", "-shared -fPIC -o libq.so b.c")
+	makeProgram(t, dir, "", "-Wl,--disable-new-dtags,-rpath,$ORIGIN/lib -Wl,--no-as-needed libq.so")
+	compile(t, dir, "gcc", "-shared -fPIC -Wl,-soname,libb.so -o lib/libq.so b.c")
+	if err := os.Remove(filepath.Join(dir, "lib", "libb.so")); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(dir)
+	checkLdd(t, "./program", "")
+	checkRuns(t, dir, "./program", "", false)
+}
+
+// A loader of musl has its file with directories beside it, and must read it.
+func TestLddOfMuslConfig(t *testing.T) {
+	needProgram(t, "musl-gcc")
+	loaders, _ := filepath.Glob("/lib/ld-musl-*.so.1")
+	if len(loaders) != 1 {
+		t.Skipf("needs the loader of musl: %q", loaders)
+	}
+	content, err := os.ReadFile(loaders[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	loader := write(t, filepath.Join(dir, "lib", filepath.Base(loaders[0])), string(content))
+	write(t, filepath.Join(dir, "b.c"), "int b(void) { return 6; }")
+	write(t, filepath.Join(dir, "main.c"), "int b(void); int main(void) { return b(); }")
+	compile(t, dir, "musl-gcc", "-shared -fPIC -o lib/libb.so b.c")
+	compile(t, dir, "musl-gcc", "-o program main.c -Llib -lb -Wl,-dynamic-linker,"+loader)
+	checkRuns(t, dir, "./program", "", true)
+	checkRuns(t, dir, "./program", "lib", false)
+	config := strings.TrimSuffix(filepath.Base(loader), ".so.1") + ".path"
+	write(t, filepath.Join(dir, "etc", config), "/nowhere\n"+filepath.Join(dir, "lib")+"\n")
+	checkRuns(t, dir, "./program", "", false)
+}
+
+// Libraries for newer processors are all allowed, up to the first that is for
+// any, and what is for other machines is passed over.
+func TestFind(t *testing.T) {
+	needProgram(t, "gcc")
+	dir := t.TempDir()
+	makeProgram(t, dir, "", "-Wl,-rpath,$ORIGIN/lib")
+	content, err := os.ReadFile(filepath.Join(dir, "lib", "libb.so"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const one, two, three = "/one/glibc-hwcaps/x86-64-v2/libb.so", "/two/glibc-hwcaps/x86-64-v3/libb.so", "/two/libb.so"
+	for _, name := range []string{one, two, three, "/three/libb.so", "/cache/libb.so"} {
+		write(t, filepath.Join(dir, name), string(content))
+	}
+	write(t, filepath.Join(dir, "two", "glibc-hwcaps", "broken", "libb.so"), "no library")
+	foreign := slices.Clone(content)
+	foreign[18] ^= 0x40 // e_machine
+	write(t, filepath.Join(dir, "foreign", "libb.so"), string(foreign))
+	main, err := readObject(filepath.Join(dir, "program"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	main.rpath, main.runpath = "", ""
+	cached := map[string][]candidate{"libb.so": {{dir + "/gone/libb.so", false}, {dir + one, true}, {dir + "/cache/libb.so", false}}}
+	tests := map[string]struct {
+		libraryPath string
+		cache       map[string][]candidate
+		system      []string
+		want        []string
+	}{
+		"LD_LIBRARY_PATH": {"$ORIGIN/foreign:$ORIGIN/one:$ORIGIN/two:$ORIGIN/three", cached, nil, []string{one, two, three}},
+		"cache":           {"", cached, []string{dir + "/three"}, []string{one, "/cache/libb.so"}},
+		"system":          {"/nowhere", nil, []string{"/nowhere", dir + "/foreign", dir + "/three", dir + "/two"}, []string{"/three/libb.so"}},
+		"nowhere":         {"", nil, []string{dir + "/foreign"}, nil},
+	}
+	for name, test := range tests {
+		l := &loader{main: main, libraryPath: test.libraryPath, cache: test.cache, system: test.system, libs: []string{"lib"}}
+		var got []string
+		for _, library := range l.find("libb.so", main) {
+			got = append(got, strings.TrimPrefix(library.path, dir))
+		}
+		if !slices.Equal(got, test.want) {
+			t.Errorf("%s: %q, want %q", name, got, test.want)
+		}
+	}
+}

@@ -1,0 +1,233 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"example.com/landlock"
+)
+
+const usage = `usage: sandboxer [option ...] [--] command [argument ...]
+
+Runs the command in a Landlock sandbox: what no option allows is denied, to it
+and to everything that it starts. What is open already, such as the standard
+streams, stays usable. The command is looked up in PATH and replaces sandboxer:
+its exit status is its own. A mistake gives one line and exit status 1.
+
+Files and directories, and all that is beneath them:
+  --ro PATH                   read files, list directories
+  --rox PATH                  --ro, and run programs
+  --rw PATH                   --ro, and create, write, truncate, move, remove;
+                              ioctl on devices such as a terminal; to make
+                              device nodes stays denied
+  --rwx PATH                  --rw, and run programs
+  --unix PATH                 connect to a Unix socket, or all in a directory
+  --add-exec                  read and run the command's own file
+  --ldd                       the same for its loader and libraries, and for
+                              the interpreter of a script; what a program
+                              loads later, such as plug-ins, needs --ro
+  --ignore-missing            skip paths and libraries that do not exist
+  --unrestricted-filesystem   restrict no access to files
+
+Network, by port; 0 is any port that the kernel picks:
+  --bind-tcp PORT             bind a TCP socket to a local port
+  --connect-tcp PORT          connect to a remote TCP port
+  --bind-udp PORT             bind a UDP socket; sending wants port 0 as well
+  --connect-udp PORT          connect or send to a remote UDP port
+  --unrestricted-network      restrict no ports
+
+Processes outside the sandbox:
+  --unrestricted-scoped       do not restrict signals and abstract Unix sockets
+
+Environment, empty by default:
+  --env NAME                  pass a variable on, if it is set
+  --env NAME=VALUE            set a variable
+
+Kernel:
+  --best-effort               on an old kernel, restrict what it can and say
+                              what it cannot; where that is everything, the
+                              command does not run. By default all that is
+                              known, to ABI 11 (Linux 7.3), must be restricted.
+  --log-disable-originating   log no denials of the command itself (audit)
+  --log-enable-subprocesses   log denials of the programs that it runs
+  --log-disable-subdomains    log no denials of sandboxes that it makes
+                              (the three need ABI 7, Linux 6.15)
+
+Sandboxer itself:
+  --status                    print what this kernel can restrict
+  --dry-run                   print what would be enforced, with every rule
+  --log-level LEVEL           error: mistakes and what cannot be restricted
+                              (default); info: the report; debug: every rule
+  -h, --help                  print this
+
+PATH, PORT and --env can be given many times, and as lists with commas. A comma
+that belongs to a path or a value is written \, as in --env 'LIST=a\,b'.
+`
+
+// options is what the command line says.
+type options struct {
+	paths []pathRule
+	ports []portRule
+	env   map[string]string
+
+	bestEffort, ignoreMissing bool
+	unrestrictedFilesystem    bool
+	unrestrictedNetwork       bool
+	unrestrictedScoped        bool
+	logFlags                  landlock.LogFlags
+
+	addExec, ldd   bool
+	status, dryRun bool
+	log            *slog.Logger
+	command        []string
+}
+
+// logLevels: what is not enforced is a warning, and shown at every level.
+var logLevels = map[string]slog.Level{
+	"error": slog.LevelWarn,
+	"info":  slog.LevelInfo,
+	"debug": slog.LevelDebug,
+}
+
+// parse reads the arguments up to the command. The error is flag.ErrHelp where
+// help is wanted.
+func parse(args []string) (*options, error) {
+	o := &options{env: make(map[string]string)}
+	flags := flag.NewFlagSet("sandboxer", flag.ContinueOnError)
+	flags.SetOutput(io.Discard) // main prints the mistakes, each in one line
+	o.defineRules(flags)
+	o.defineSwitches(flags)
+	level := flags.String("log-level", "error", "")
+	if err := flags.Parse(args); err != nil {
+		return nil, fmt.Errorf("%w (see --help)", err)
+	}
+	known, ok := logLevels[*level]
+	if !ok {
+		return nil, fmt.Errorf("--log-level %q: must be error, info or debug", *level)
+	}
+	o.log, o.command = newLog(known), flags.Args()
+	switch {
+	case o.status && len(o.command) > 0:
+		return nil, fmt.Errorf("--status runs no command, such as %q", o.command[0])
+	case !o.status && len(o.command) == 0:
+		return nil, errors.New("no command (see --help)")
+	}
+	return o, nil
+}
+
+func (o *options) defineRules(flags *flag.FlagSet) {
+	list := func(name string, add func(element string) error) {
+		flags.Func(name, "", func(text string) error {
+			elements, err := splitList(text)
+			for i := 0; i < len(elements) && err == nil; i++ {
+				err = add(elements[i])
+			}
+			return err
+		})
+	}
+	for name, access := range pathOptions {
+		list(name, func(path string) error {
+			o.paths = append(o.paths, pathRule{option: "--" + name, path: path, access: access})
+			return nil
+		})
+	}
+	for name, access := range portOptions {
+		list(name, func(text string) error {
+			port, err := strconv.ParseUint(text, 10, 16)
+			if err != nil {
+				return fmt.Errorf("%q is no port, a number from 0 to 65535", text)
+			}
+			o.ports = append(o.ports, portRule{option: "--" + name, port: uint16(port), access: access})
+			return nil
+		})
+	}
+	flags.Func("env", "", o.addEnv)
+}
+
+func (o *options) defineSwitches(flags *flag.FlagSet) {
+	for name, value := range map[string]*bool{
+		"best-effort":             &o.bestEffort,
+		"ignore-missing":          &o.ignoreMissing,
+		"unrestricted-filesystem": &o.unrestrictedFilesystem,
+		"unrestricted-network":    &o.unrestrictedNetwork,
+		"unrestricted-scoped":     &o.unrestrictedScoped,
+		"add-exec":                &o.addExec,
+		"ldd":                     &o.ldd,
+		"status":                  &o.status,
+		"dry-run":                 &o.dryRun,
+	} {
+		flags.BoolVar(value, name, false, "")
+	}
+	for name, bit := range map[string]landlock.LogFlags{
+		"log-disable-originating": landlock.LogSameExecOff,
+		"log-enable-subprocesses": landlock.LogNewExecOn,
+		"log-disable-subdomains":  landlock.LogSubdomainsOff,
+	} {
+		flags.BoolFunc(name, "", func(text string) error {
+			on, err := strconv.ParseBool(text)
+			if o.logFlags &^= bit; on {
+				o.logFlags |= bit
+			}
+			return err
+		})
+	}
+}
+
+// splitList splits text at its commas, less those with a backslash before them.
+func splitList(text string) ([]string, error) {
+	const escaped = "\x00" // no argument of a program can contain it
+	list := strings.Split(strings.ReplaceAll(text, `\,`, escaped), ",")
+	for i, element := range list {
+		if element == "" {
+			return nil, errors.New("empty, or with an empty element")
+		}
+		list[i] = strings.ReplaceAll(element, escaped, ",")
+	}
+	return list, nil
+}
+
+// addEnv adds the variables in text. A name after NAME=VALUE that is not set
+// is most likely the rest of a value that has a comma: half a value would be a
+// surprise.
+func (o *options) addEnv(text string) error {
+	elements, err := splitList(text)
+	if err != nil {
+		return err
+	}
+	afterValue := false
+	for _, element := range elements {
+		name, value, given := strings.Cut(element, "=")
+		if name == "" {
+			return fmt.Errorf("%q has no name", element)
+		}
+		set := given
+		if !given {
+			value, set = os.LookupEnv(name)
+		}
+		switch {
+		case set:
+			o.env[name] = value
+		case afterValue:
+			return fmt.Errorf(`%q is no variable that is set: write \, for a comma in a value, or --env once more`, name)
+		}
+		afterValue = afterValue || given
+	}
+	return nil
+}
+
+// environ returns the command's environment.
+func (o *options) environ() []string {
+	env := make([]string, 0, len(o.env))
+	for _, name := range slices.Sorted(maps.Keys(o.env)) {
+		env = append(env, name+"="+o.env[name])
+	}
+	return env
+}

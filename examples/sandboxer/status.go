@@ -1,0 +1,49 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"example.com/landlock"
+)
+
+// printStatus writes what this kernel can restrict, a line for each right, in
+// the order in which the kernel got them.
+func printStatus(w io.Writer) error {
+	kernel, err := landlock.Probe()
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "kernel: %v\n\n", kernel)
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "RIGHT\tSINCE\tTHIS KERNEL")
+	for abi := landlock.V1; abi <= target; abi++ {
+		answer := "no"
+		if abi <= kernel.ABI {
+			answer = "yes"
+		}
+		for _, right := range added(abi) {
+			fmt.Fprintf(table, "%v\t%v\t%s\n", right, abi, answer)
+		}
+	}
+	return table.Flush()
+}
+
+// added returns the rights that an ABI has and the one before it has not.
+func added(abi landlock.ABI) []landlock.Rights {
+	fs := abi.FS() &^ (abi - 1).FS()
+	net := abi.Net() &^ (abi - 1).Net()
+	scopes := abi.Scopes() &^ (abi - 1).Scopes()
+	var rights []landlock.Rights
+	for bit := range 64 {
+		for _, right := range []landlock.Rights{
+			{FS: fs & (1 << bit)}, {Net: net & (1 << bit)}, {Scope: scopes & (1 << bit)},
+		} {
+			if right != (landlock.Rights{}) {
+				rights = append(rights, right)
+			}
+		}
+	}
+	return rights
+}
