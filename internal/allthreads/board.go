@@ -12,11 +12,12 @@ type board struct {
 	order uint32
 	// inside counts the threads that are in the handler.
 	inside uint32
-	// parked counts the threads that wait for the order. Reaching wakeAt wakes the caller.
+	// parked counts the threads that wait for the order. Reaching wakeAt
+	// wakes the caller.
 	parked uint32
 	wakeAt uint32
-	// sweep is the number of the sweep under way; a thread that parks writes
-	// it into its entry of threads.
+	// sweep is the number of the sweep under way; a thread that parks
+	// writes it into its entry of threads.
 	sweep uint32
 
 	// What to do.
@@ -67,3 +68,10 @@ func load(addr *uint32) uint32
 //
 //go:noescape
 func store(addr *uint32, value uint32)
+
+// system makes a system call and returns what the kernel does: an errno is
+// negative. It takes less of the stack than syscall.RawSyscall6, and there is
+// little where the stack must not grow.
+//
+//go:noescape
+func system(number, a, b, c, d, e, f uintptr) int

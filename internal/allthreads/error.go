@@ -5,8 +5,8 @@ import (
 	"syscall"
 )
 
-// Error says at what Restrict failed, and how far it had come. Where
-// Restricted is 0, nothing has changed but the calling thread's no_new_privs.
+// Error says at what Restrict failed, and how far it had come. Where Restricted
+// is 0, nothing has changed but the calling thread's no_new_privs.
 type Error struct {
 	Op         string        // the system call, or what was attempted
 	Errno      syscall.Errno // ETIMEDOUT: threads did not answer

@@ -30,9 +30,9 @@ var previous sigaction
 // installHandler puts our handler in place, and keeps what was there.
 //
 // SA_ONSTACK: a thread in Go code has a stack too small for a handler.
-// SA_RESTART: system calls that can be carried on are. The mask is full, so that no other
-// handler runs in a thread that is held. SA_RESTORER: on amd64 the kernel
-// brings no code to return to.
+// SA_RESTART: system calls that can be carried on are. The mask is full, so
+// that no other handler runs in a thread that is held. SA_RESTORER: on amd64
+// the kernel brings no code to return to.
 func installHandler() syscall.Errno {
 	ours := sigaction{handler: handlerPC(), flags: saSiginfo | saOnStack | saRestart, restorer: restorerPC(), mask: ^uint64(0)}
 	if ours.restorer != 0 {
@@ -52,8 +52,8 @@ func installHandler() syscall.Errno {
 	}
 }
 
-// removeHandler puts back what was there before installHandler, unless libc
-// has put something else there since.
+// removeHandler puts back what was there before installHandler, unless libc has
+// put something else there since.
 func removeHandler() {
 	var current sigaction
 	if rtSigaction(nil, &current) == 0 && current.handler == handlerPC() {

@@ -14,8 +14,8 @@ import (
 // Supported reports whether this architecture has a handler.
 const Supported = true
 
-// sig is SIGSETXID to glibc and SIGCANCEL to musl. Neither lets a program
-// block it, and Go's runtime leaves it alone.
+// sig is SIGSETXID to glibc and SIGCANCEL to musl. Neither lets a program block
+// it, and Go's runtime leaves it alone.
 const sig = 33
 
 // maxThreadID is the kernel's PID_MAX_LIMIT on 64-bit machines.
@@ -33,9 +33,9 @@ var (
 	tasks      = taskList{fd: -1}
 )
 
-// Restrict makes every thread of this process, this one first, set
-// no_new_privs where that is asked for, and enforce the ruleset. The calling
-// goroutine must be locked to its thread.
+// Restrict makes every thread of this process, this one first, set no_new_privs
+// where that is asked for, and enforce the ruleset. The calling goroutine must
+// be locked to its thread.
 //
 // Every other thread is held in a signal handler before the first is
 // restricted, and goes on once it is restricted. The error is an *Error.
@@ -58,7 +58,7 @@ func Restrict(ruleset int, flags uint32, noNewPrivs bool) error {
 	}
 	for _, bound := range c.patience() {
 		if err := c.prepare(fd, flags, noNewPrivs); err != nil {
-			c.failure = Error{Op: "mmap", Errno: err.(syscall.Errno)}
+			c.fail(stepMap, err.(syscall.Errno))
 			break
 		}
 		c.attempt(int64(bound))
@@ -66,7 +66,7 @@ func Restrict(ruleset int, flags uint32, noNewPrivs bool) error {
 			break
 		}
 		unix.Munmap(c.memory)
-		if c.held || c.failure.Errno != unix.ETIMEDOUT {
+		if c.held || c.errno != unix.ETIMEDOUT {
 			break
 		}
 		time.Sleep(time.Millisecond) // let the threads run before the next try
@@ -77,14 +77,14 @@ func Restrict(ruleset int, flags uint32, noNewPrivs bool) error {
 	if c.held { // else a signal may be pending still, and without a handler it would kill
 		removeHandler()
 	}
-	if c.failure.Errno != 0 {
-		return &c.failure
+	if c.errno != 0 {
+		return &Error{Op: steps[c.step], Errno: c.errno, Restricted: int(c.restricted), Failed: int(c.failed)}
 	}
 	return nil
 }
 
-// call is one call of Restrict. All that it needs while the threads are held
-// is allocated before.
+// call is one call of Restrict. All that it needs while the threads are held is
+// allocated before.
 type call struct {
 	process int
 	thread  int // the calling thread
@@ -97,17 +97,40 @@ type call struct {
 	dirents [32 << 10]byte
 	time    unix.Timespec // of futex and clock_gettime
 
-	seen    sweep
-	held    bool // every other thread was parked
-	empty   bool // no thread is in the handler any more
-	failure Error
+	stat unix.Stat_t // of the task directory
+
+	seen  sweep
+	held  bool // every other thread was parked
+	empty bool // no thread is in the handler any more
+
+	// What failed. A number and not an Error: to store a string is a write
+	// barrier, and that calls the Go runtime.
+	step               step
+	errno              syscall.Errno
+	restricted, failed uint32
 }
+
+// step is where a call fails.
+type step uint32
+
+const (
+	stepHold step = iota
+	stepNoNewPrivs
+	stepRestrict
+	stepList
+	stepProbe
+	stepSignal
+	stepMap
+)
+
+var steps = [...]string{"hold all threads", "prctl", "landlock_restrict_self", "getdents64", "tgkill", "rt_tgsigqueueinfo", "mmap"}
 
 // sweep counts what one pass over all threads found.
 type sweep struct {
 	parked  uint32 // held since before this sweep began
 	late    uint32 // held since
 	pending uint32 // have the signal, and have not answered
+	ended   uint32 // are only listed still
 	missed  uint32 // have gone, or could not be sent the signal yet
 }
 
@@ -137,7 +160,7 @@ func (c *call) prepare(fd int, flags uint32, noNewPrivs bool) error {
 	c.memory = memory
 	c.entries = (*[maxThreadID]uint32)(unsafe.Pointer(&memory[0]))
 	c.thread = unix.Gettid()
-	c.failure, c.held, c.empty = Error{}, false, false
+	c.errno, c.failed, c.held, c.empty = 0, 0, false, false
 	if generation++; generation == 0 {
 		generation = 1
 	}
@@ -157,12 +180,14 @@ func (c *call) prepare(fd int, flags uint32, noNewPrivs bool) error {
 }
 
 // From here to the end of this file nothing may call the Go runtime, not even
-// to grow the stack or to be preempted: the threads that are held may have its locks.
-// So every function is nosplit and allocates nothing, and all signals
-// are blocked. None calls the race detector either.
+// to grow the stack or to be preempted: the threads that are held may have its
+// locks. So every function is nosplit, allocates nothing and stores no pointer,
+// and all signals are blocked. None calls the race detector either. They are
+// not inlined, since one large frame after another leaves a binary for a
+// debugger too little of the stack.
 
-// attempt holds all other threads, restricts this one and then the others. Where
-// one does not answer in time, all go on as they were.
+// attempt holds all other threads, restricts this one and then the others.
+// Where one does not answer in time, all go on as they were.
 //
 //go:nosplit
 //go:norace
@@ -184,17 +209,15 @@ func (c *call) attempt(bound int64) {
 	sigprocmask(&old, nil)
 }
 
-// hold returns when every other thread is parked.
-//
-// What makes a sweep the last: each thread that it lists was parked before it
-// began. A parked thread neither ends nor starts another, so the list has
-// lost no entry to a thread that ended while it was read, and a thread
-// that is not on it would have to come from one that is not on it either.
+// hold returns when every other thread is parked. A parked thread neither ends
+// nor starts another, so what makes a sweep the last is that each thread which
+// it found was parked before it began, and that there are no more.
 //
 //go:nosplit
 //go:norace
+//go:noinline
 func (c *call) hold(deadline int64) {
-	slice := int64(time.Millisecond)
+	slice, clean := int64(time.Millisecond), 0
 	for number := uint32(firstSweep); ; number++ {
 		store(&shared.sweep, number)
 		c.seen = sweep{}
@@ -203,15 +226,16 @@ func (c *call) hold(deadline int64) {
 		} else {
 			c.sweepThreadIDs(number)
 		}
-		if c.failure.Errno != 0 {
+		if c.errno != 0 {
 			return
 		}
-		if c.seen.late+c.seen.pending+c.seen.missed == 0 {
+		if c.seen.late+c.seen.pending+c.seen.missed == 0 && c.complete(&clean) {
 			c.held = true
 			return
 		}
 		if c.now() > deadline {
-			c.failure.Op, c.failure.Errno, c.failure.Failed = "hold all threads", unix.ETIMEDOUT, int(c.seen.pending+c.seen.missed)
+			c.fail(stepHold, unix.ETIMEDOUT)
+			c.failed = c.seen.pending + c.seen.missed
 			return
 		}
 		if c.seen.pending+c.seen.missed > 0 && !c.awaitParked(slice) && slice < int64(50*time.Millisecond) {
@@ -220,11 +244,40 @@ func (c *call) hold(deadline int64) {
 	}
 }
 
+// complete reports whether the sweep has found all threads there are. The list
+// does not show it: the kernel cuts it short where a thread ends while it is
+// read. But the directory's link count tells how many threads there are now.
+// Without a list there is no count: it takes two sweeps in a row that find
+// nobody new.
+//
+//go:nosplit
+//go:norace
+//go:noinline
+func (c *call) complete(clean *int) bool {
+	if c.tasks < 0 {
+		*clean++
+		return *clean == 2
+	}
+	if system(unix.SYS_FSTAT, uintptr(c.tasks), uintptr(unsafe.Pointer(&c.stat)), 0, 0, 0, 0) != 0 {
+		return false
+	}
+	const dots = 2 // a directory's own links
+	return uint64(c.stat.Nlink) == dots+1+uint64(c.seen.parked)+uint64(c.seen.ended)
+}
+
+// fail keeps what failed.
+//
+//go:nosplit
+//go:norace
+//go:noinline
+func (c *call) fail(at step, errno syscall.Errno) { c.step, c.errno = at, errno }
+
 // awaitParked waits until as many threads are parked as the last sweep makes
 // expect, or until no more come for a while: those have ended.
 //
 //go:nosplit
 //go:norace
+//go:noinline
 func (c *call) awaitParked(slice int64) bool {
 	expected := c.seen.parked + c.seen.late + max(c.seen.pending, 1)
 	store(&shared.wakeAt, expected)
@@ -243,6 +296,7 @@ func (c *call) awaitParked(slice int64) bool {
 //
 //go:nosplit
 //go:norace
+//go:noinline
 func (c *call) awaitEmpty(deadline int64) {
 	for c.now() < deadline {
 		inside := load(&shared.inside)
@@ -258,78 +312,91 @@ func (c *call) awaitEmpty(deadline int64) {
 //
 //go:nosplit
 //go:norace
+//go:noinline
 func (c *call) restrictSelf() bool {
-	var errno syscall.Errno
-	c.failure.Op = "prctl"
 	if shared.noNewPrivs != 0 {
-		_, _, errno = syscall.RawSyscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0)
+		if errno := system(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0); errno != 0 {
+			c.fail(stepNoNewPrivs, syscall.Errno(-errno))
+			return false
+		}
 	}
-	if errno == 0 {
-		c.failure.Op = "landlock_restrict_self"
-		_, _, errno = syscall.RawSyscall6(unix.SYS_LANDLOCK_RESTRICT_SELF, uintptr(shared.ruleset), uintptr(shared.flags), 0, 0, 0, 0)
+	if errno := system(unix.SYS_LANDLOCK_RESTRICT_SELF, uintptr(shared.ruleset), uintptr(shared.flags), 0, 0, 0, 0); errno != 0 {
+		c.fail(stepRestrict, syscall.Errno(-errno))
+		return false
 	}
-	c.failure.Errno = errno
-	return errno == 0
+	return true
 }
 
 // count fills in the failure where a thread was not restricted.
 //
 //go:nosplit
 //go:norace
+//go:noinline
 func (c *call) count() {
 	restricted, failed, parked := load(&shared.restricted), load(&shared.failed), load(&shared.parked)
 	if restricted == parked {
 		return
 	}
-	c.failure.Op, c.failure.Errno = "landlock_restrict_self", syscall.Errno(load(&shared.errno))
+	c.fail(stepRestrict, syscall.Errno(load(&shared.errno)))
 	if failed == 0 {
-		c.failure.Errno = unix.ETIMEDOUT
+		c.errno = unix.ETIMEDOUT
 	}
-	c.failure.Restricted, c.failure.Failed = int(restricted)+1, int(parked-restricted)
+	c.restricted, c.failed = restricted+1, parked-restricted
 }
 
 // sweepTasks visits each thread that the task directory lists.
 //
 //go:nosplit
 //go:norace
+//go:noinline
 func (c *call) sweepTasks(number uint32) {
-	_, _, errno := syscall.RawSyscall6(unix.SYS_LSEEK, uintptr(c.tasks), 0, 0, 0, 0, 0)
-	for errno == 0 {
-		var n uintptr
-		n, _, errno = syscall.RawSyscall6(unix.SYS_GETDENTS64, uintptr(c.tasks), uintptr(unsafe.Pointer(&c.dirents)), unsafe.Sizeof(c.dirents), 0, 0, 0)
-		if errno != 0 || n == 0 {
+	result := system(unix.SYS_LSEEK, uintptr(c.tasks), 0, 0, 0, 0, 0)
+	for result == 0 {
+		result = system(unix.SYS_GETDENTS64, uintptr(c.tasks), uintptr(unsafe.Pointer(&c.dirents)), unsafe.Sizeof(c.dirents), 0, 0, 0)
+		if result <= 0 {
 			break
 		}
-		// struct linux_dirent64: inode 8, offset 8, record length 2, type 1, name.
-		for at := uintptr(0); at+19 < n && n <= unsafe.Sizeof(c.dirents); {
-			length := uintptr(c.dirents[at+16]) | uintptr(c.dirents[at+17])<<8
-			thread := 0
-			for i := at + 19; i < n && c.dirents[i] >= '0' && c.dirents[i] <= '9' && thread < maxThreadID; i++ {
-				thread = thread*10 + int(c.dirents[i]-'0')
-			}
-			if thread > 0 { // not "." or ".."
-				c.visit(thread, number)
-			}
-			at += max(length, 1)
-		}
+		c.visitAll(uintptr(result), number)
+		result = 0
 	}
-	if errno != 0 {
-		c.failure.Op, c.failure.Errno = "getdents64", errno
+	if result < 0 {
+		c.fail(stepList, syscall.Errno(-result))
 	}
 }
 
-// sweepThreadIDs visits each thread that there is, by asking for every id
-// there can be. It needs no /proc.
+// visitAll visits the threads in the first n bytes of dirents. They are of
+// struct linux_dirent64: inode 8, offset 8, record length 2, type 1, name.
 //
 //go:nosplit
 //go:norace
+//go:noinline
+func (c *call) visitAll(n uintptr, number uint32) {
+	for at := uintptr(0); at+19 < n && n <= unsafe.Sizeof(c.dirents); {
+		length := uintptr(c.dirents[at+16]) | uintptr(c.dirents[at+17])<<8
+		thread := 0
+		for i := at + 19; i < n && c.dirents[i] >= '0' && c.dirents[i] <= '9' && thread < maxThreadID; i++ {
+			thread = thread*10 + int(c.dirents[i]-'0')
+		}
+		if thread > 0 { // not "." or ".."
+			c.visit(thread, number)
+		}
+		at += max(length, 1)
+	}
+}
+
+// sweepThreadIDs visits each thread that there is, by asking for every id there
+// can be. It needs no /proc.
+//
+//go:nosplit
+//go:norace
+//go:noinline
 func (c *call) sweepThreadIDs(number uint32) {
-	for thread := 1; thread < maxThreadID && c.failure.Errno == 0; thread++ {
-		_, _, errno := syscall.RawSyscall6(unix.SYS_TGKILL, uintptr(c.process), uintptr(thread), 0, 0, 0, 0)
+	for thread := 1; thread < maxThreadID && c.errno == 0; thread++ {
+		errno := -system(unix.SYS_TGKILL, uintptr(c.process), uintptr(thread), 0, 0, 0, 0)
 		if errno == 0 {
 			c.visit(thread, number)
-		} else if errno != unix.ESRCH {
-			c.failure.Op, c.failure.Errno = "tgkill", errno
+		} else if syscall.Errno(errno) != unix.ESRCH {
+			c.fail(stepProbe, syscall.Errno(errno))
 		}
 	}
 }
@@ -338,6 +405,7 @@ func (c *call) sweepThreadIDs(number uint32) {
 //
 //go:nosplit
 //go:norace
+//go:noinline
 func (c *call) visit(thread int, number uint32) {
 	if thread == c.thread || thread >= maxThreadID {
 		return
@@ -348,6 +416,7 @@ func (c *call) visit(thread int, number uint32) {
 	case entry == signalled:
 		c.seen.pending++
 	case entry == ended:
+		c.seen.ended++
 	case entry < number:
 		c.seen.parked++
 	default:
@@ -356,14 +425,16 @@ func (c *call) visit(thread int, number uint32) {
 }
 
 // signal sends our signal to one thread. rt_tgsigqueueinfo and not tgkill: the
-// value tells the handler whose it is, and libc ignores one that is not by tgkill.
+// value tells the handler whose it is, and libc ignores one that is not by
+// tgkill.
 //
 //go:nosplit
 //go:norace
+//go:noinline
 func (c *call) signal(thread int) {
 	store(&c.entries[thread], signalled)
 	c.info.thread = uint32(thread)
-	_, _, errno := syscall.RawSyscall6(unix.SYS_RT_TGSIGQUEUEINFO, uintptr(c.process), uintptr(thread), sig, uintptr(unsafe.Pointer(&c.info)), 0, 0)
+	errno := syscall.Errno(-system(unix.SYS_RT_TGSIGQUEUEINFO, uintptr(c.process), uintptr(thread), sig, uintptr(unsafe.Pointer(&c.info)), 0, 0))
 	switch errno {
 	case 0:
 		c.seen.pending++
@@ -372,7 +443,7 @@ func (c *call) signal(thread int) {
 		unix.EAGAIN: // as many signals are queued as this user may have: the next sweep sends it
 		c.seen.missed++
 	default:
-		c.failure.Op, c.failure.Errno = "rt_tgsigqueueinfo", errno
+		c.fail(stepSignal, errno)
 	}
 	store(&c.entries[thread], unseen)
 }
@@ -382,8 +453,9 @@ func (c *call) signal(thread int) {
 //
 //go:nosplit
 //go:norace
+//go:noinline
 func (c *call) now() int64 {
-	syscall.RawSyscall6(unix.SYS_CLOCK_GETTIME, unix.CLOCK_MONOTONIC, uintptr(unsafe.Pointer(&c.time)), 0, 0, 0, 0)
+	system(unix.SYS_CLOCK_GETTIME, unix.CLOCK_MONOTONIC, uintptr(unsafe.Pointer(&c.time)), 0, 0, 0, 0)
 	return c.time.Sec*1e9 + c.time.Nsec
 }
 
@@ -396,15 +468,16 @@ const (
 //
 //go:nosplit
 //go:norace
+//go:noinline
 func (c *call) futex(addr *uint32, op uintptr, value uint32, timeout int64) syscall.Errno {
 	c.time.Sec, c.time.Nsec = timeout/1e9, timeout%1e9
-	_, _, errno := syscall.RawSyscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(addr)), op, uintptr(value), uintptr(unsafe.Pointer(&c.time)), 0, 0)
-	return errno
+	return syscall.Errno(-system(unix.SYS_FUTEX, uintptr(unsafe.Pointer(addr)), op, uintptr(value), uintptr(unsafe.Pointer(&c.time)), 0, 0))
 }
 
 //go:nosplit
 //go:norace
+//go:noinline
 func sigprocmask(set, old *uint64) {
 	const setMask = 2
-	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, setMask, uintptr(unsafe.Pointer(set)), uintptr(unsafe.Pointer(old)), 8, 0, 0)
+	system(unix.SYS_RT_SIGPROCMASK, setMask, uintptr(unsafe.Pointer(set)), uintptr(unsafe.Pointer(old)), 8, 0, 0)
 }

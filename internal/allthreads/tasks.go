@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// taskList is /proc/self/task, opened before a domain hides it and kept: what is
-// open stays readable in any domain.
+// taskList is /proc/self/task, opened before a domain hides it and kept: what
+// is open stays readable in any domain.
 type taskList struct {
 	fd   int // -1 where there is none to be trusted
 	stat unix.Stat_t
@@ -37,7 +37,8 @@ func (t *taskList) open() {
 }
 
 // mainEnded reports whether the main thread has ended before the others, which
-// a C program's may. It is listed until the process ends, and answers no signal.
+// a C program's may. It is listed until the process ends, and answers no
+// signal.
 func (t *taskList) mainEnded() bool {
 	stat := readAt(t.fd, strconv.Itoa(unix.Getpid())+"/stat")
 	name := bytes.LastIndexByte(stat, ')') // the name before it may hold anything

@@ -1,0 +1,475 @@
+//go:build linux && (amd64 || arm64)
+
+package allthreads_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"os"
+	"os/exec"
+	"os/signal"
+	"runtime"
+	"runtime/debug"
+	"runtime/pprof"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"example.com/landlock/internal/allthreads"
+	"example.com/landlock/internal/allthreads/cthreads"
+)
+
+const (
+	denyWrite = unix.LANDLOCK_ACCESS_FS_WRITE_FILE
+	hideProc  = denyWrite | unix.LANDLOCK_ACCESS_FS_READ_DIR | unix.LANDLOCK_ACCESS_FS_READ_FILE
+)
+
+var scenarios map[string]func(*child)
+
+func init() { // not in the declaration, since scenarios start themselves
+	scenarios = map[string]func(*child){
+		"blocked system calls":           blockedSystemCalls,
+		"500 threads":                    manyThreads,
+		"churn":                          churn,
+		"setgid during":                  setGIDDuring,
+		"setgid after":                   setGIDAfter,
+		"Go's own operations":            ownOperations,
+		"three times, /proc hidden":      threeTimes,
+		"no /proc":                       noProc,
+		"no /proc, started":              noProcStarted,
+		"another namespace's /proc":      foreignProc,
+		"task list replaced":             taskListReplaced,
+		"main thread ended":              mainThreadEnded,
+		"few pending signals":            fewPendingSignals,
+		"signal blocked":                 signalBlocked,
+		"caller fails, bad ruleset":      badRuleset,
+		"caller fails, too many layers":  tooManyLayers,
+		"another fails, too many layers": laterThreadFails,
+		"everything at once":             everythingAtOnce,
+		"concurrent calls":               concurrentCalls,
+		"measure Restrict":               measure(measuredRestrict),
+		"measure AllThreadsSyscall":      measure(measuredRuntime),
+		"exit":                           func(*child) { os.Exit(0) },
+	}
+}
+
+// perKind is how many threads of each kind most scenarios start.
+const perKind = 3
+
+// startSleepers starts threads that wait in the kernel, in each way there is.
+func (c *child) startSleepers() {
+	for kind := cthreads.Sleep; kind <= cthreads.Cond; kind++ {
+		c.start(kind, perKind)
+		c.startC(kind, perKind, true)
+	}
+}
+
+// startChurn starts threads that start threads all the time.
+func (c *child) startChurn() {
+	c.start(cthreads.Churn, 1)
+	c.startC(cthreads.Churn, 1, true)
+	c.startC(cthreads.Chain, 2, false)
+}
+
+func blockedSystemCalls(c *child) {
+	c.startSleepers()
+	c.start(cthreads.Busy, 1)
+	c.startC(cthreads.Busy, 1, true)
+	c.settle(c.cThreads * 3 / 4)
+	c.wantFree()
+	c.settle(c.cThreads * 3 / 4)
+	c.mustRestrict(c.ruleset)
+	c.startSleepers() // created later
+	c.wantDenied()
+}
+
+func manyThreads(c *child) {
+	for _, kind := range []cthreads.Kind{cthreads.Read, cthreads.Futex, cthreads.Sleep} {
+		c.start(kind, 100)
+		c.startC(kind, 100, true)
+	}
+	if !cthreads.Available {
+		c.start(cthreads.Futex, 300)
+	}
+	c.mustRestrict(c.ruleset)
+	c.wantDenied()
+}
+
+func churn(c *child) {
+	c.startChurn()
+	c.startC(cthreads.SetGID, 1, false)
+	c.start(cthreads.Sleep, 2)
+	c.mustRestrict(c.ruleset)
+	c.wantDenied()
+}
+
+// setGIDDuring has libc reach all threads by the same signal meanwhile.
+func setGIDDuring(c *child) {
+	c.startSleepers()
+	c.startC(cthreads.SetGID, 2, false)
+	for range 10 {
+		c.mustRestrict(c.ruleset)
+	}
+	c.wantDenied()
+}
+
+// setGIDAfter has libc, or the Go runtime, do so afterwards.
+func setGIDAfter(c *child) {
+	if cthreads.Available && !cthreads.Glibc {
+		c.skip("needs glibc: musl 1.2.3 crashes Go programs that change their ids")
+	}
+	c.startSleepers()
+	c.mustRestrict(c.ruleset)
+	group := unix.Getegid()
+	if unix.Geteuid() == 0 {
+		group++
+	}
+	for range 10 {
+		c.must("setegid", syscall.Setegid(group))
+		c.must("setuid", syscall.Setuid(unix.Getuid()))
+	}
+	if got := unix.Getegid(); got != group {
+		c.fatalf("effective group %d, want %d", got, group)
+	}
+	c.wantDenied()
+}
+
+// ownOperations has Go code wait while all threads are restricted.
+func ownOperations(c *child) {
+	reader, writer, err := os.Pipe()
+	c.must("os.Pipe", err)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		c.skip("needs the loopback interface: " + err.Error())
+	}
+	c.startSleepers()
+	results := make(chan error)
+	waits := map[string]func() error{
+		"time.Sleep": func() error { time.Sleep(20 * time.Millisecond); return nil },
+		"os.File.Read": func() error {
+			_, err := io.ReadFull(reader, make([]byte, 1))
+			return err
+		},
+		"net.Listener.Accept": func() error {
+			conn, err := listener.Accept()
+			if err != nil {
+				return err
+			}
+			_, err = io.ReadFull(conn, make([]byte, 1))
+			return err
+		},
+	}
+	for what, wait := range waits {
+		go func() {
+			if err := wait(); err != nil {
+				err = fmt.Errorf("%s: %w", what, err)
+				results <- err
+				return
+			}
+			results <- nil
+		}()
+	}
+	c.mustRestrict(c.ruleset)
+	_, err = writer.Write([]byte{0})
+	c.must("os.File.Write", err)
+	conn, err := net.Dial("tcp", listener.Addr().String())
+	c.must("net.Dial", err)
+	_, err = conn.Write([]byte{0})
+	c.must("net.Conn.Write", err)
+	for range waits {
+		c.must("an operation under way", <-results)
+	}
+	c.wantDenied()
+}
+
+func threeTimes(c *child) {
+	c.startSleepers()
+	c.startChurn()
+	c.mustRestrict(c.newRuleset(hideProc))
+	if _, err := os.ReadDir("/proc/self/task"); !errors.Is(err, unix.EACCES) && !errors.Is(err, unix.ENOENT) {
+		c.fatalf("read /proc/self/task: %v, want EACCES", err)
+	}
+	c.mustRestrict(c.ruleset)
+	c.startSleepers()
+	c.mustRestrict(c.ruleset)
+	c.wantDenied()
+}
+
+// noProc starts this program again in a domain that hides /proc from the start.
+func noProc(c *child) {
+	path, err := os.Executable()
+	c.must("os.Executable", err)
+	c.must("setenv", os.Setenv(scenarioVariable, "no /proc, started"))
+	onOwnThread(func() {
+		c.must("prctl", unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+		_, _, errno := unix.RawSyscall(unix.SYS_LANDLOCK_RESTRICT_SELF, uintptr(c.newRuleset(unix.LANDLOCK_ACCESS_FS_READ_DIR)), 0, 0)
+		if errno != 0 {
+			c.fatalf("landlock_restrict_self: %v, want no error", errno)
+		}
+		c.must("exec", syscall.Exec(path, os.Args[:1], os.Environ()))
+	})
+}
+
+func noProcStarted(c *child) {
+	if _, err := os.ReadDir("/proc/self/task"); err == nil {
+		c.fatalf("/proc/self/task can be read, want it hidden")
+	}
+	c.startSleepers()
+	c.startChurn()
+	c.mustRestrict(c.ruleset)
+	c.mustRestrict(c.ruleset)
+	c.wantDenied()
+	fmt.Println(passed + "no /proc")
+	os.Exit(0)
+}
+
+// foreignProc runs in a new pid namespace, under the /proc of the old one.
+func foreignProc(c *child) {
+	if self, err := os.Readlink("/proc/self"); err == nil && self == "1" || os.Getpid() != 1 {
+		c.fatalf("this is process %d, and %s to /proc, want 1 and another", os.Getpid(), self)
+	}
+	c.startSleepers()
+	c.startChurn()
+	c.mustRestrict(c.ruleset)
+	c.wantDenied()
+}
+
+// taskListReplaced closes what Restrict keeps open, as a program does that
+// closes all descriptors, and opens an empty directory in its place.
+func taskListReplaced(c *child) {
+	c.mustRestrict(c.ruleset)
+	replaced := 0
+	directory, err := os.MkdirTemp("", "empty")
+	c.must("os.MkdirTemp", err)
+	defer os.Remove(directory)
+	empty, err := os.Open(directory)
+	c.must("os.Open", err)
+	for fd := range 100 {
+		if target, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd)); err == nil && strings.HasSuffix(target, "/task") {
+			c.must("dup3", unix.Dup3(int(empty.Fd()), fd, unix.O_CLOEXEC))
+			replaced++
+		}
+	}
+	if replaced == 0 {
+		c.skip("needs /proc")
+	}
+	c.startSleepers()
+	c.mustRestrict(c.ruleset)
+	c.wantDenied()
+}
+
+// mainThreadEnded ends the main thread, which the kernel then keeps as a zombie.
+func mainThreadEnded(c *child) {
+	c.startSleepers()
+	endMainThread <- true
+	stat := func() string {
+		data, _ := os.ReadFile(fmt.Sprintf("/proc/self/task/%d/stat", os.Getpid()))
+		return string(data)
+	}
+	if stat() == "" {
+		c.skip("needs /proc")
+	}
+	for !strings.Contains(stat(), ") Z ") {
+		runtime.Gosched()
+	}
+	c.mustRestrict(c.ruleset)
+	c.wantDenied()
+}
+
+// fewPendingSignals leaves this user no more than a few signals under way.
+func fewPendingSignals(c *child) {
+	c.startSleepers()
+	c.start(cthreads.Read, 50)
+	status, err := os.ReadFile("/proc/self/status")
+	c.must("os.ReadFile", err)
+	var queued uint64 // of this user, in other processes too
+	_, line, _ := strings.Cut(string(status), "SigQ:")
+	fmt.Sscan(line, &queued)
+	for _, more := range []uint64{2, 5} {
+		c.must("setrlimit", unix.Setrlimit(unix.RLIMIT_SIGPENDING, &unix.Rlimit{Cur: queued + more, Max: 1000}))
+		c.mustRestrict(c.ruleset)
+	}
+	c.wantDenied()
+}
+
+// signalBlocked has a thread block the signal, which libc lets no thread do.
+func signalBlocked(c *child) {
+	c.startSleepers()
+	const setMask = 2
+	mask, old := uint64(1)<<(33-1), uint64(0)
+	blocked, steps, result := make(chan bool), make(chan bool), make(chan unix.Errno)
+	go func() {
+		runtime.LockOSThread()
+		unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, setMask, uintptr(unsafe.Pointer(&mask)), uintptr(unsafe.Pointer(&old)), 8, 0, 0)
+		close(blocked)
+		for range steps {
+			result <- tryOpen(c.witness)
+			unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, setMask, uintptr(unsafe.Pointer(&old)), 0, 8, 0, 0)
+		}
+	}()
+	open := func(want unix.Errno) {
+		steps <- true
+		if errno := <-result; errno != want {
+			c.fatalf("open by the thread that blocks the signal: %v, want %v", errno, want)
+		}
+	}
+	<-blocked
+	start := time.Now()
+	c.mustFail(c.ruleset, unix.ETIMEDOUT)
+	took := time.Since(start)
+	if fmt.Printf("gave up after %v\n", took.Round(time.Millisecond)); took > time.Minute {
+		c.fatalf("gave up after %v, want 10 s", took)
+	}
+	c.wantFree()
+	open(0)
+	open(0) // by now the leftover signal has arrived
+	c.mustRestrict(c.ruleset)
+	open(unix.EACCES)
+	c.wantDenied()
+}
+
+func badRuleset(c *child) {
+	file, err := os.Open(c.witness)
+	c.must("os.Open", err)
+	c.startSleepers()
+	c.startChurn()
+	c.mustFail(int(file.Fd()), unix.EBADFD)
+	c.mustFail(-1, unix.EBADF)
+	c.wantFree()
+	c.mustRestrict(c.ruleset)
+	c.wantDenied()
+}
+
+func tooManyLayers(c *child) {
+	c.startSleepers()
+	for c.room > 0 {
+		c.mustRestrict(c.ruleset)
+	}
+	c.mustFail(c.ruleset, unix.E2BIG)
+	c.wantDenied()
+}
+
+// laterThreadFails has one thread that can take no more layers.
+func laterThreadFails(c *child) {
+	if c.startC(cthreads.Futex, 1, false); !cthreads.Available {
+		c.start(cthreads.Futex, 1)
+	}
+	c.probe(true) // stacks
+	c.startSleepers()
+	err := restrict(c.ruleset)
+	failure, ok := errors.AsType[*allthreads.Error](err)
+	if !ok || failure.Restricted < c.cThreads+len(c.goThreads)-1 || failure.Failed != 1 || !errors.Is(err, unix.E2BIG) {
+		c.fatalf("Restrict: %#v, want E2BIG in one thread and all others restricted", err)
+	}
+	if r := c.probe(false); r.Denied != r.Threads {
+		c.fatalf("threads: %+v, want each to be denied the file, be it by its own layers", r)
+	}
+}
+
+// everythingAtOnce has the Go runtime do all it can do to threads meanwhile.
+func everythingAtOnce(c *child) {
+	signals := make(chan os.Signal, 100)
+	signal.Notify(signals)
+	c.must("pprof.StartCPUProfile", pprof.StartCPUProfile(io.Discard))
+	debug.SetGCPercent(1)
+	path, err := os.Executable()
+	c.must("os.Executable", err)
+	environment := append(os.Environ(), scenarioVariable+"=exit")
+	stop, stopped := make(chan bool), make(chan error)
+	var garbage [][]byte
+	storms := []func() error{
+		func() error { // garbage
+			garbage = append(garbage[:len(garbage)%1000], make([]byte, 1<<12))
+			return nil
+		},
+		func() error { runtime.GOMAXPROCS(1 + time.Now().Nanosecond()/1000%4); return nil },
+		func() error {
+			cmd := exec.Command(path)
+			cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = environment, os.Stdin, os.Stdout, os.Stdout
+			return cmd.Run()
+		},
+		func() error { return unix.Kill(os.Getpid(), unix.SIGUSR1) },
+	}
+	for _, storm := range storms {
+		go func() {
+			for {
+				select {
+				case <-stop:
+					stopped <- nil
+					return
+				default:
+				}
+				if err := storm(); err != nil {
+					stopped <- err
+					return
+				}
+			}
+		}()
+	}
+	c.startSleepers()
+	c.startChurn()
+	c.startC(cthreads.SetGID, 1, false)
+	for range 5 {
+		c.mustRestrict(c.ruleset)
+	}
+	close(stop)
+	for range storms {
+		c.must("a storm", <-stopped)
+	}
+	pprof.StopCPUProfile()
+	debug.SetGCPercent(100)
+	c.wantDenied()
+}
+
+func concurrentCalls(c *child) {
+	c.startSleepers()
+	c.startChurn()
+	const calls = 8
+	results := make(chan error)
+	for range calls {
+		go func() { results <- restrict(c.ruleset) }()
+	}
+	for range calls {
+		c.must("Restrict", <-results)
+	}
+	c.room -= calls
+	c.mustRestrict(c.ruleset)
+	c.wantDenied()
+}
+
+func TestRestrict(t *testing.T) {
+	for _, name := range slices.Sorted(maps.Keys(scenarios)) {
+		var attr *syscall.SysProcAttr
+		switch name {
+		case "exit", "no /proc, started", "measure Restrict", "measure AllThreadsSyscall":
+			continue // parts of others
+		case "another namespace's /proc":
+			attr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWPID}
+		}
+		t.Run(name, func(t *testing.T) { runScenario(t, self(t), name, attr) })
+	}
+}
+
+func TestChurn(t *testing.T) {
+	rounds := 200
+	if testing.Short() || raceEnabled {
+		rounds = 50
+	}
+	for range rounds {
+		runScenario(t, self(t), "churn", nil)
+	}
+}
+
+// raceEnabled reports whether this binary has the race detector.
+var raceEnabled = func() bool {
+	info, _ := debug.ReadBuildInfo()
+	return info != nil && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
+}()
