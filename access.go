@@ -21,8 +21,9 @@ type AccessFS uint64
 // "file" (the others are masked off, see [Ruleset.Allow]).
 const (
 	// FSExecute (file) allows running a file. The kernel also asks for
-	// FSReadFile, and for both on the loader and libraries of a dynamically
-	// linked program. ABI 1.
+	// FSReadFile, and for both on the loader of a dynamically linked
+	// program and the interpreter of a script. Libraries are mapped, for
+	// which FSReadFile is enough. ABI 1.
 	FSExecute AccessFS = 1 << iota
 	// FSWriteFile (file) allows opening a file for writing. Opening with
 	// O_TRUNC or O_CREAT needs FSTruncate or FSMakeReg as well. ABI 1.

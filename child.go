@@ -16,9 +16,9 @@ import (
 // can signal the child whatever the scopes are.
 //
 // The child needs to be allowed what any program needs: FSReadExecute on its
-// file and, if it is dynamically linked, on its loader and libraries. Where
-// that is why it cannot be started, the error says which path to allow; it
-// still is the one of os/exec.
+// file and, if it is dynamically linked, on its loader, and FSReadFile on its
+// libraries. Where the first is why it cannot be started, the error says which
+// path to allow; it still is the one of os/exec.
 //
 // The thread that starts the child is its parent to the kernel, and is kept
 // until the child has ended: SysProcAttr.Pdeathsig, and what a program asks for
