@@ -78,12 +78,17 @@ func newGoThread(c *child, kind cthreads.Kind) *goThread {
 	if kind == cthreads.Read {
 		c.must("pipe2", unix.Pipe2(t.pipe[:], unix.O_CLOEXEC))
 	}
-	go t.run()
+	started := make(chan bool)
+	go func() {
+		runtime.LockOSThread()
+		close(started)
+		t.run()
+	}()
+	<-started
 	return t
 }
 
 func (t *goThread) run() {
-	runtime.LockOSThread()
 	for {
 		var a answer
 		for len(t.probe) == 0 {
