@@ -1,0 +1,109 @@
+package main
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// build is a way to link the test binaries.
+type build struct {
+	arch string // "amd64" or "arm64"
+	cgo  bool
+}
+
+func (b build) String() string {
+	if b.cgo {
+		return "cgo"
+	}
+	return "pure Go"
+}
+
+// moduleFolder returns the folder of this module, which lies two below the
+// library's.
+func moduleFolder() (string, error) {
+	output, err := exec.Command("go", "env", "GOMOD").Output()
+	folder := filepath.Dir(strings.TrimSpace(string(output)))
+	if err != nil || !strings.HasSuffix(folder, filepath.FromSlash("internal/kerneltest")) {
+		return "", fmt.Errorf("started in %s, not in its module: use go run -C internal/kerneltest . (%v)", folder, err)
+	}
+	return folder, nil
+}
+
+// compile builds the guest's program and the test binary of every package of
+// the library into a folder.
+func (b build) compile(module, folder string) error {
+	if err := b.run(module, build{arch: b.arch}, "build", "-ldflags=-s -w", "-o", filepath.Join(folder, "init"), "."); err != nil {
+		return err
+	}
+	args := []string{"test", "-c", "-o", filepath.Join(folder, testsFolder) + "/", "-ldflags=-s -w"}
+	if b.cgo { // static: there are no libraries in the guest
+		args = append(args[:len(args)-1], "-tags=netgo,osusergo", "-ldflags=-s -w -linkmode external -extldflags -static")
+	}
+	return b.run(filepath.Join(module, "../.."), b, append(args, "./...")...)
+}
+
+func (build) run(folder string, b build, args ...string) error {
+	cmd := exec.Command("go", args...)
+	cmd.Dir = folder
+	cmd.Env = append(os.Environ(), "GOOS=linux", "GOARCH="+b.arch, "CGO_ENABLED=0", "GOFLAGS=")
+	if b.cgo {
+		cmd.Env = append(cmd.Env, "CGO_ENABLED=1")
+		if b.arch == "arm64" && b.arch != nativeArch {
+			cmd.Env = append(cmd.Env, "CC="+cmp.Or(os.Getenv("CC_FOR_arm64"), "aarch64-linux-gnu-gcc"))
+		}
+	}
+	if output, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build for %s, %v: go %s: %w\n%s", b.arch, b, strings.Join(args, " "), err, output)
+	}
+	return nil
+}
+
+// The programs of the system that tests start, all of them busybox.
+var programs = strings.Fields("sh cat chmod cp echo env false kill ls ln mkdir mkfifo mv ps pwd rm rmdir sleep touch true uname id head tail grep sed find nc wget")
+
+// pack writes the initramfs of what compile has made.
+func (b build) pack(folder, busybox string, s settings) (path string, err error) {
+	text, err := json.Marshal(s)
+	if err != nil {
+		return "", err
+	}
+	files := []file{
+		{name: "init", mode: 0o755, source: filepath.Join(folder, "init")},
+		{name: settingsFile, mode: 0o644, text: string(text)},
+	}
+	for _, name := range strings.Fields("bin dev etc proc root sys tmp usr usr/bin " + testsFolder) {
+		files = append(files, file{name: name, mode: fs.ModeDir | 0o755})
+	}
+	for name, text := range map[string]string{
+		"passwd": "root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n",
+		"group":  "root:x:0:\nnogroup:x:65534:\n",
+		"hosts":  "127.0.0.1 localhost\n::1 localhost\n",
+	} {
+		files = append(files, file{name: "etc/" + name, mode: 0o644, text: text})
+	}
+	if busybox != "" {
+		files = append(files, file{name: "bin/busybox", mode: 0o755, source: busybox})
+		for _, program := range programs {
+			files = append(files, file{name: "bin/" + program, mode: fs.ModeSymlink | 0o777, text: "busybox"})
+		}
+	}
+	binaries, err := filepath.Glob(filepath.Join(folder, testsFolder, "*.test"))
+	if err != nil || len(binaries) == 0 {
+		return "", errors.Join(err, fmt.Errorf("no test binary in %s", folder))
+	}
+	for _, binary := range binaries {
+		files = append(files, file{name: testsFolder + "/" + filepath.Base(binary), mode: 0o755, source: binary})
+	}
+	image, err := os.Create(filepath.Join(folder, "initramfs"))
+	if err != nil {
+		return "", err
+	}
+	return image.Name(), errors.Join(writeInitramfs(image, files), image.Close())
+}

@@ -1,0 +1,287 @@
+package main
+
+import (
+	"archive/tar"
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// The ABI that kernels of each series have. Debian has one kernel of those that
+// share a place here.
+var expected = []struct {
+	series []string
+	abi    string
+}{
+	{[]string{"5.10"}, notBuilt}, // Landlock came with 5.13
+	{[]string{"6.1"}, "2"},
+	{[]string{"6.12"}, "6"},
+	{[]string{"6.16", "6.17", "6.18", "6.19"}, "7"},
+	{[]string{"7.0"}, "8"},
+	{[]string{"7.1"}, "9"},
+	{[]string{"7.2"}, "10"},
+	{[]string{"7.3"}, "11"},
+}
+
+// newestABI is the last one in expected.
+const newestABI = 11
+
+func newestSeries() string {
+	last := expected[len(expected)-1].series
+	return last[len(last)-1]
+}
+
+// expectedABI returns the ABI of a series that is known.
+func expectedABI(series string) (abi string, ok bool) {
+	for _, e := range expected {
+		if slices.Contains(e.series, series) {
+			return e.abi, true
+		}
+	}
+	return "", false
+}
+
+// kernel is what a guest boots.
+type kernel struct {
+	series  string // "6.12"
+	arch    string // "amd64" or "arm64"
+	version string // "6.12.117+deb13"
+	pkg     string // the package that holds it
+	image   string // the file, or empty
+	err     error  // why there is no file
+}
+
+// seriesOf returns the first two numbers of a version.
+func seriesOf(version string) string {
+	return regexp.MustCompile(`^\d+\.\d+`).FindString(version)
+}
+
+// compareVersions compares the numbers in two versions, from left to right.
+func compareVersions(a, b string) int {
+	numbers := func(version string) (all []int) {
+		for _, digits := range regexp.MustCompile(`\d+`).FindAllString(version, -1) {
+			n, _ := strconv.Atoi(digits)
+			all = append(all, n)
+		}
+		return all
+	}
+	return slices.Compare(numbers(a), numbers(b))
+}
+
+// The packages of kernels: from some 7.x on, the image is in a package of its own.
+const kernelPackages = `^linux-(image|binary)-.*-cloud-(amd64|arm64)$`
+
+var kernelPackage = regexp.MustCompile(`(?m)^(linux-(image|binary)-(\d+\.\d+\S*)-cloud-(amd64|arm64)) - `)
+
+// newestKernels returns the newest kernel of each series and architecture in
+// the output of apt-cache search, the oldest series first.
+func newestKernels(search string) []kernel {
+	type key struct{ series, arch string }
+	newest := map[key]kernel{}
+	for _, found := range kernelPackage.FindAllStringSubmatch(search, -1) {
+		k := kernel{series: seriesOf(found[3]), arch: found[4], version: found[3], pkg: found[1]}
+		old := newest[key{k.series, k.arch}]
+		// Of two packages of one version it is the binary one that holds the image.
+		if order := compareVersions(k.version, old.version); order > 0 || order == 0 && found[2] == "binary" {
+			newest[key{k.series, k.arch}] = k
+		}
+	}
+	var all []kernel
+	for _, k := range newest {
+		if compareVersions(k.series, expected[0].series[0]) >= 0 && strings.Contains(k.version[len(k.series):], ".") {
+			all = append(all, k)
+		}
+	}
+	slices.SortFunc(all, func(a, b kernel) int {
+		return cmp.Or(compareVersions(a.series, b.series), cmp.Compare(a.arch, b.arch))
+	})
+	return all
+}
+
+// selectKernels returns, for each place in expected and each newer series, the
+// newest kernel found, or one that says that there is none.
+func selectKernels(found []kernel, arch string) []kernel {
+	var selected []kernel
+	for _, e := range expected {
+		k := kernel{series: e.series[0], arch: arch, err: errors.New("no package of this series in any suite")}
+		for _, f := range found {
+			if f.arch == arch && slices.Contains(e.series, f.series) {
+				k = f
+			}
+		}
+		selected = append(selected, k)
+	}
+	for _, f := range found {
+		if f.arch == arch && compareVersions(f.series, newestSeries()) > 0 {
+			selected = append(selected, f)
+		}
+	}
+	return selected
+}
+
+// archive gets packages from Debian with the machine's apt, whose state for
+// this is all in one folder.
+type archive struct{ folder string }
+
+// openArchive makes the folder, and brings it up to date unless it is of today.
+func openArchive(folder string) (*archive, error) {
+	a := &archive{folder}
+	for _, sub := range []string{"lists/partial", "cache/archives/partial", "files"} {
+		if err := os.MkdirAll(filepath.Join(folder, sub), 0o755); err != nil {
+			return nil, err
+		}
+	}
+	osRelease, err := os.ReadFile("/etc/os-release")
+	if err != nil {
+		return nil, err
+	}
+	all, err := readSources("/etc/apt")
+	if err != nil {
+		return nil, err
+	}
+	list, err := kernelSources(all, codename(string(osRelease)))
+	if err != nil {
+		return nil, err
+	}
+	name := filepath.Join(folder, "sources.list")
+	if old, _ := os.ReadFile(name); string(old) != list { // apt reads all anew where the file is new
+		if err := os.WriteFile(name, []byte(list), 0o644); err != nil {
+			return nil, err
+		}
+	}
+	return a, a.update()
+}
+
+func (a *archive) update() error {
+	stamp := filepath.Join(a.folder, "updated")
+	if info, err := os.Stat(stamp); err == nil && time.Since(info.ModTime()) < 12*time.Hour {
+		return nil
+	}
+	if _, err := a.apt("apt-get", "update", "-q", "--error-on=any"); err != nil {
+		// The lists of what is still there are good, also those of last time.
+		fmt.Fprintln(os.Stderr, "kerneltest: go on with the lists that there are:", err)
+		return nil
+	}
+	return os.WriteFile(stamp, nil, 0o644)
+}
+
+// apt runs a command of apt, which verifies the signatures of the lists and by
+// their checksums the packages.
+func (a *archive) apt(command string, args ...string) (string, error) {
+	in := func(name string) string { return filepath.Join(a.folder, name) }
+	for name, value := range map[string]string{
+		"Dir::State":                 a.folder,
+		"Dir::State::Lists":          in("lists"),
+		"Dir::State::status":         "/dev/null",
+		"Dir::Etc::SourceList":       in("sources.list"),
+		"Dir::Etc::SourceParts":      "/dev/null",
+		"Dir::Etc::Preferences":      "/dev/null",
+		"Dir::Etc::PreferencesParts": "/dev/null",
+		"Dir::Cache":                 in("cache"),
+		"Dir::Cache::pkgcache":       "pkgcache.bin",
+		"Dir::Cache::srcpkgcache":    "srcpkgcache.bin",
+		"APT::Architectures":         "amd64,arm64",
+		"APT::Sandbox::User":         "root", // the folder may be one that only this user can enter
+		"Acquire::Languages":         "none",
+	} {
+		args = append(args, "-o", name+"="+value)
+	}
+	cmd := exec.Command(command, args...)
+	cmd.Dir = in("cache/archives")
+	cmd.Env = append(os.Environ(), "LC_ALL=C")
+	output, err := cmd.Output()
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		err = fmt.Errorf("%s: %w: %s", command, err, strings.TrimSpace(string(exit.Stderr)))
+	}
+	return string(output), err
+}
+
+// kernels returns the newest kernel of each series.
+func (a *archive) kernels() ([]kernel, error) {
+	search, err := a.apt("apt-cache", "search", "--names-only", kernelPackages)
+	return newestKernels(search), err
+}
+
+// fetch returns the first file in a package whose path matches one of the
+// patterns, from the folder if it was fetched before.
+func (a *archive) fetch(pkg, arch string, patterns ...string) (string, error) {
+	uri, err := a.apt("apt-get", "download", "--print-uris", pkg+":"+arch)
+	if err != nil {
+		return "", err
+	}
+	name, err := packageFile(uri)
+	if err != nil {
+		return "", err
+	}
+	file := filepath.Join(a.folder, "files", strings.TrimSuffix(name, ".deb"))
+	if _, err := os.Stat(file); err == nil {
+		return file, nil
+	}
+	deb := filepath.Join(a.folder, "cache/archives", name)
+	if _, err := a.apt("apt-get", "download", "-q", pkg+":"+arch); err != nil {
+		return "", err
+	}
+	defer os.Remove(deb)
+	return file, unpack(deb, file, patterns)
+}
+
+// packageFile returns the file name in a line that apt-get --print-uris prints:
+// 'URI' NAME SIZE CHECKSUM
+func packageFile(line string) (string, error) {
+	fields := strings.Fields(line)
+	if len(fields) < 3 || !strings.HasSuffix(fields[1], ".deb") {
+		return "", fmt.Errorf("apt-get download --print-uris: %q, want the address of a package", line)
+	}
+	return fields[1], nil
+}
+
+// unpack takes one file out of a package.
+func unpack(deb, to string, patterns []string) error {
+	cmd := exec.Command("dpkg-deb", "--fsys-tarfile", deb)
+	output, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	defer cmd.Wait()
+	defer cmd.Process.Kill() // the rest of the package is not needed
+	packed := tar.NewReader(output)
+	for {
+		header, err := packed.Next()
+		if err != nil {
+			return fmt.Errorf("%s has none of %q: %w", filepath.Base(deb), patterns, err)
+		}
+		if slices.ContainsFunc(patterns, func(pattern string) bool {
+			ok, _ := path.Match(pattern, header.Name)
+			return ok && header.Typeflag == tar.TypeReg
+		}) {
+			return writeFile(to, packed)
+		}
+	}
+}
+
+// writeFile makes a file that is whole, or not there.
+func writeFile(name string, content io.Reader) error {
+	file, err := os.CreateTemp(filepath.Dir(name), "new-")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(file.Name())
+	_, err = io.Copy(file, content)
+	if err := errors.Join(err, file.Chmod(0o755), file.Close()); err != nil {
+		return err
+	}
+	return os.Rename(file.Name(), name)
+}

@@ -1,0 +1,262 @@
+// Kerneltest runs all tests of the library on many kernels, each in a virtual
+// machine, and prints a table of what came of it. It fails where anything does.
+//
+//	go run -C internal/kerneltest . [-only PATTERN] [-run PATTERN] [-kernel FILE] [-markdown FILE]
+//
+// The kernels are Debian's, fetched with the machine's apt. The program is also
+// the first process in each machine, see guest.go.
+package main
+
+import (
+	"cmp"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	nativeArch   = runtime.GOARCH
+	arm64Series  = "6.12"
+	fewestABIs   = 6
+	testLimit    = 3 * time.Minute
+	machineLimit = 6 * time.Minute
+)
+
+// Tests that take minutes where the processor is emulated, and are about this
+// process more than about the kernel.
+const heavyTests = "^(TestManyChildrenLeakNothing|TestFitProperties)$"
+
+type options struct {
+	cache, kernel, only, run, skip, markdown string
+	parallel                                 int
+	short, verbose                           bool
+}
+
+func main() {
+	if os.Getpid() == 1 {
+		beGuest()
+		return
+	}
+	var o options
+	flag.StringVar(&o.cache, "cache", "", "`folder` for kernels (default landlock-kerneltest in the user's cache folder)")
+	flag.StringVar(&o.kernel, "kernel", "", "boot this `file` and no other kernel")
+	flag.StringVar(&o.only, "only", "", "only the guests whose name matches `pattern`, such as 7.3, arm64 or cgo")
+	flag.StringVar(&o.run, "run", "", "only the tests that match `pattern`, as for go test")
+	flag.StringVar(&o.skip, "skip", heavyTests, "not the tests that match `pattern`, as for go test")
+	flag.StringVar(&o.markdown, "markdown", "", "write the table to `file` too")
+	flag.IntVar(&o.parallel, "parallel", max(1, runtime.NumCPU()), "virtual machines at a time")
+	flag.BoolVar(&o.short, "short", true, "run the tests with -short")
+	flag.BoolVar(&o.verbose, "v", false, "print what every test prints")
+	flag.Parse()
+	if err := run(o); err != nil {
+		fmt.Fprintln(os.Stderr, "kerneltest:", err)
+		os.Exit(1)
+	}
+}
+
+func run(o options) error {
+	start := time.Now()
+	module, err := moduleFolder()
+	if err != nil {
+		return err
+	}
+	if o.cache == "" {
+		folder, err := os.UserCacheDir()
+		if err != nil {
+			return fmt.Errorf("%w: give a folder with -cache", err)
+		}
+		o.cache = filepath.Join(folder, "landlock-kerneltest")
+	}
+	scratch, err := os.MkdirTemp("", "kerneltest-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(scratch)
+	guests, busybox, err := o.plan()
+	if err != nil {
+		return err
+	}
+	if len(guests) == 0 {
+		return fmt.Errorf("no guest matches %q", o.only)
+	}
+	fmt.Printf("%d guests to boot (%.0fs)\n", len(guests), time.Since(start).Seconds())
+	binaries, err := o.prepare(module, scratch, guests, busybox)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%d test binaries in each (%.0fs)\n", binaries, time.Since(start).Seconds())
+	results, err := o.boot(guests)
+	if err != nil {
+		return err
+	}
+	return o.report(results, binaries, time.Since(start))
+}
+
+// plan returns the guests to boot, and busybox for each architecture.
+func (o options) plan() ([]guest, map[string]string, error) {
+	a, err := openArchive(o.cache)
+	if err != nil {
+		return nil, nil, err
+	}
+	var guests []guest
+	if o.kernel != "" {
+		guests, err = o.givenKernel()
+	} else {
+		guests, err = o.allKernels(a)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	busybox := map[string]string{}
+	for _, g := range guests {
+		if _, ok := busybox[g.kernel.arch]; !ok {
+			file, err := a.fetch("busybox-static", g.kernel.arch, "./bin/busybox", "./usr/bin/busybox")
+			if err != nil {
+				fmt.Fprintln(os.Stderr, "kerneltest: go on without a shell in the guests:", err)
+			}
+			busybox[g.kernel.arch] = file
+		}
+	}
+	return guests, busybox, nil
+}
+
+// givenKernel returns the guests of the kernel that was given by hand.
+func (o options) givenKernel() ([]guest, error) {
+	file, err := filepath.Abs(o.kernel)
+	if err != nil {
+		return nil, err
+	}
+	image, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	k := kernel{arch: imageArch(image), image: file}
+	return o.filter([]guest{{kernel: k, build: build{arch: k.arch}}, {kernel: k, build: build{k.arch, true}}}), nil
+}
+
+// imageArch tells by its first bytes whose kernel an image is.
+func imageArch(image []byte) string {
+	if len(image) > 0x206 && string(image[0x202:0x206]) == "HdrS" {
+		return "amd64"
+	}
+	return "arm64"
+}
+
+// allKernels returns the guests of the newest kernel of each series, fetched.
+func (o options) allKernels(a *archive) ([]guest, error) {
+	found, err := a.kernels()
+	if err != nil {
+		return nil, err
+	}
+	var guests []guest
+	kernels := selectKernels(found, "amd64")
+	for _, k := range kernels {
+		guests = append(guests, guest{kernel: k, build: build{arch: k.arch}}, guest{kernel: k, build: build{k.arch, true}})
+	}
+	newest := kernels[len(kernels)-1]
+	guests = append(guests, guest{kernel: newest, build: build{arch: newest.arch}, off: true})
+	for _, k := range selectKernels(found, "arm64") {
+		if k.series == arm64Series {
+			guests = append(guests, guest{kernel: k, build: build{arch: k.arch}}, guest{kernel: k, build: build{k.arch, true}})
+		}
+	}
+	guests = o.filter(guests)
+	for i := range guests {
+		if k := &guests[i].kernel; k.err == nil {
+			k.image, k.err = a.fetch(k.pkg, k.arch, "./boot/vmlinuz-*", "./usr/lib/modules/*/vmlinuz", "./lib/modules/*/vmlinuz")
+		}
+	}
+	return guests, nil
+}
+
+func (o options) filter(guests []guest) (kept []guest) {
+	only := regexp.MustCompile(o.only)
+	for _, g := range guests {
+		if only.MatchString(g.String()) {
+			kept = append(kept, g)
+		}
+	}
+	return kept
+}
+
+// prepare builds and packs what the guests need, and returns how many test
+// binaries each of them has.
+func (o options) prepare(module, scratch string, guests []guest, busybox map[string]string) (binaries int, err error) {
+	packed := map[build]string{}
+	for i := range guests {
+		b := guests[i].build
+		if packed[b] == "" {
+			folder := filepath.Join(scratch, fmt.Sprintf("%s-%v", b.arch, b.cgo))
+			if err := b.compile(module, folder); err != nil {
+				return 0, err
+			}
+			args := []string{"-test.v=test2json", "-test.timeout=" + testLimit.String(), "-test.run=" + o.run, "-test.skip=" + o.skip}
+			if o.short {
+				args = append(args, "-test.short")
+			}
+			s := settings{Results: machines[b.arch].results, Args: args, Limit: testLimit + 10*time.Second}
+			if packed[b], err = b.pack(folder, busybox[b.arch], s); err != nil {
+				return 0, err
+			}
+			all, _ := filepath.Glob(filepath.Join(folder, testsFolder, "*.test"))
+			binaries = len(all)
+		}
+		guests[i].initramfs = packed[b]
+	}
+	return binaries, nil
+}
+
+// boot runs the guests, some at a time.
+func (o options) boot(guests []guest) ([]result, error) {
+	tool, err := exec.Command("go", "tool", "-n", "test2json").Output()
+	if err != nil {
+		return nil, fmt.Errorf("go tool -n test2json: %w", err)
+	}
+	results := make([]result, len(guests))
+	turn := make(chan bool, o.parallel)
+	var running sync.WaitGroup
+	for i, g := range guests {
+		turn <- true
+		running.Go(func() {
+			defer func() { <-turn }()
+			results[i] = g.run(machineLimit, strings.TrimSpace(string(tool)), o.verbose)
+		})
+	}
+	running.Wait()
+	return results, nil
+}
+
+// report prints the failures and the table, and returns an error where there are any.
+func (o options) report(results []result, binaries int, took time.Duration) error {
+	failures := 0
+	for i := range results {
+		r := &results[i]
+		r.judge(binaries, o.run != "")
+		for _, problem := range r.problems {
+			fmt.Printf("\n--- %s: %s\n", r, problem)
+		}
+		failures += len(r.problems)
+	}
+	var table strings.Builder
+	writeTable(&table, results)
+	fmt.Printf("\n%s\n%d guests in %.0fs\n", &table, len(results), took.Seconds())
+	var errs []error
+	if o.markdown != "" {
+		errs = append(errs, os.WriteFile(o.markdown, []byte(table.String()), 0o644))
+	}
+	if failures > 0 {
+		errs = append(errs, fmt.Errorf("%d failures", failures))
+	}
+	if n := differentABIs(results); n < fewestABIs && cmp.Or(o.kernel, o.only) == "" {
+		errs = append(errs, fmt.Errorf("tests have run on %d different ABIs, want at least %d", n, fewestABIs))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,310 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+const stanzas = `# a comment
+Types: deb deb-src
+# another
+URIs: http://one.example/debian http://two.example/debian
+Suites: bookworm bookworm-updates
+Components: main contrib
+Signed-By:
+ /usr/share/keyrings/one.gpg
+
+Types: deb
+URIs: http://security.example/
+Suites: bookworm-security
+Components: main
+
+Enabled: no
+Types: deb
+URIs: http://off.example/
+Suites: bookworm
+Components: main
+`
+
+const lines = `# deb http://off.example/ bookworm main
+deb [arch=amd64 signed-by=/keys/a.gpg] http://one.example/debian bookworm main contrib # a comment
+deb-src http://one.example/debian bookworm main
+deb	http://tab.example/debian bookworm main
+deb http://two.example/debian bookworm-security main
+deb http://flat.example/ ./
+`
+
+func TestSources(t *testing.T) {
+	both := []string{"main", "contrib"}
+	updates := []string{"bookworm", "bookworm-updates"}
+	want := []source{
+		{"http://one.example/debian", updates, both, "/usr/share/keyrings/one.gpg"},
+		{"http://two.example/debian", updates, both, "/usr/share/keyrings/one.gpg"},
+		{"http://security.example/", []string{"bookworm-security"}, []string{"main"}, ""},
+	}
+	if got := parseStanzas(stanzas); !reflect.DeepEqual(got, want) {
+		t.Errorf("stanzas: %v, want %v", got, want)
+	}
+	want = []source{
+		{"http://one.example/debian", []string{"bookworm"}, both, "/keys/a.gpg"},
+		{"http://tab.example/debian", []string{"bookworm"}, []string{"main"}, ""},
+		{"http://two.example/debian", []string{"bookworm-security"}, []string{"main"}, ""},
+	}
+	if got := parseLines(lines); !reflect.DeepEqual(got, want) {
+		t.Errorf("lines: %v, want %v", got, want)
+	}
+}
+
+func TestReadSources(t *testing.T) {
+	etc := t.TempDir()
+	for name, text := range map[string]string{"sources.list": lines, "sources.list.d/a.sources": stanzas, "sources.list.d/b.list": lines, "sources.list.d/c.disabled": lines} {
+		name = filepath.Join(etc, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, []byte(text), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := readSources(etc); err != nil || len(got) != 9 {
+		t.Errorf("%d sources, %v, want 9", len(got), err)
+	}
+}
+
+func TestKernelSources(t *testing.T) {
+	list, err := kernelSources(parseLines(lines), codename("ID=debian\nVERSION_CODENAME=\"bookworm\"\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		" signed-by=/keys/a.gpg] http://one.example/debian bullseye main\n",
+		"http://one.example/debian trixie-backports main\n",
+		"http://two.example/debian trixie-security main\n",
+	} {
+		if !strings.Contains(list, want) {
+			t.Errorf("no %q in\n%s", want, list)
+		}
+	}
+	if strings.Contains(list, "trusted") || strings.Contains(list, "bookworm-backports") {
+		t.Error(list)
+	}
+	if _, err := kernelSources(nil, "bookworm"); err == nil {
+		t.Error("a machine that has no source of Debian, and no error")
+	}
+}
+
+const search = `linux-image-5.10.0-46-cloud-amd64 - Linux 5.10 for x86-64 cloud (signed)
+linux-image-5.10.0-46-cloud-amd64-unsigned - Linux 5.10 for x86-64 cloud
+linux-image-6.1-cloud-amd64 - Linux for cloud (meta-package)
+linux-image-6.1.0-0.deb11.52-cloud-amd64 - Linux 6.1 for x86-64 cloud (signed)
+linux-image-6.1.0-9-cloud-amd64 - Linux 6.1 for x86-64 cloud (signed)
+linux-image-6.1.0-56-cloud-amd64 - Linux 6.1 for x86-64 cloud (signed)
+linux-image-6.12.117+deb13-cloud-arm64 - Linux 6.12 for arm64 cloud (signed)
+linux-image-6.12.117+deb12-cloud-arm64 - Linux 6.12 for arm64 cloud (signed)
+linux-image-6.18.15+deb13-cloud-amd64 - Linux 6.18 for x86-64 cloud
+linux-image-6.19.8+deb13-cloud-amd64 - Linux 6.19 for x86-64 cloud
+linux-image-7.3.4+deb13-cloud-amd64 - Linux 7.3.4 for x86-64 cloud
+linux-binary-7.3.4+deb13-cloud-amd64 - Linux 7.3.4 for x86-64 cloud: image
+linux-image-7.3.4+deb13-cloud-amd64 - Linux 7.3.4 for x86-64 cloud
+linux-image-7.10.1+deb13-cloud-amd64 - Linux 7.10.1 for x86-64 cloud
+linux-image-4.19.0-1-cloud-amd64 - Linux 4.19 for x86-64 cloud
+linux-image-cloud-amd64 - Linux for x86-64 cloud (meta-package)
+`
+
+func TestNewestKernels(t *testing.T) {
+	found := newestKernels(search)
+	var got []string
+	for _, k := range found {
+		got = append(got, k.pkg)
+	}
+	want := []string{
+		"linux-image-5.10.0-46-cloud-amd64", "linux-image-6.1.0-56-cloud-amd64", "linux-image-6.12.117+deb13-cloud-arm64",
+		"linux-image-6.18.15+deb13-cloud-amd64", "linux-image-6.19.8+deb13-cloud-amd64",
+		"linux-binary-7.3.4+deb13-cloud-amd64", "linux-image-7.10.1+deb13-cloud-amd64",
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("newest kernels %q, want %q", got, want)
+	}
+	var series []string
+	for _, k := range selectKernels(found, "amd64") {
+		if k.err != nil {
+			k.series += " missing"
+		}
+		series = append(series, k.series)
+	}
+	if got := strings.Join(series, ", "); got != "5.10, 6.1, 6.12 missing, 6.19, 7.0 missing, 7.1 missing, 7.2 missing, 7.3, 7.10" {
+		t.Errorf("selected %s", got)
+	}
+}
+
+func TestPackageFile(t *testing.T) {
+	name, err := packageFile("'http://one.example/pool/a%2bb_1%3a2_amd64.deb' a+b_1%3a2_amd64.deb 955316 SHA256:00\n")
+	if err != nil || name != "a+b_1%3a2_amd64.deb" {
+		t.Errorf("%q, %v", name, err)
+	}
+	if _, err := packageFile(""); err == nil {
+		t.Error("no line, and no error")
+	}
+}
+
+// The archive is read back by cpio, where there is one.
+func TestInitramfs(t *testing.T) {
+	cpio, err := exec.LookPath("cpio")
+	if err != nil {
+		cpio, err = exec.LookPath("bsdcpio")
+	}
+	var image bytes.Buffer
+	source := filepath.Join(t.TempDir(), "source")
+	if err := os.WriteFile(source, []byte("copied"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	files := []file{
+		{name: "dir", mode: fs.ModeDir | 0o755},
+		{name: "dir/file", mode: 0o640, text: "hello"},
+		{name: "dir/link", mode: fs.ModeSymlink | 0o777, text: "file"},
+		{name: "copy", mode: 0o755, source: source},
+	}
+	if err := writeInitramfs(&image, files); err != nil {
+		t.Fatal(err)
+	}
+	// By hand: the header of a file, its name and content, each filled up to four bytes.
+	want := "070701" + "00000002" + "000081a0" + strings.Repeat("0", 16) + "00000001" + "00000000" + "00000005" +
+		strings.Repeat("0", 32) + "00000009" + "00000000" + "dir/file\x00\x00" + "hello\x00\x00\x00"
+	if !strings.Contains(image.String(), want) || image.Len()%4 != 0 {
+		t.Errorf("%q\nwant in it %q", image.String(), want)
+	}
+	if err := writeInitramfs(io.Discard, []file{{name: "x", source: "/nonexistent"}}); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a source that is not there: %v", err)
+	}
+	if err != nil {
+		t.Skip("needs cpio: ", err)
+	}
+	dir := t.TempDir()
+	cmd := exec.Command(cpio, "-i", "-d")
+	cmd.Dir, cmd.Stdin = dir, &image
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	for name, want := range map[string]string{"dir/link": "hello", "copy": "copied"} {
+		if text, err := os.ReadFile(filepath.Join(dir, name)); err != nil || string(text) != want {
+			t.Errorf("%s: %q, %v", name, text, err)
+		}
+	}
+}
+
+func TestReadMessages(t *testing.T) {
+	const good = `{"Kernel":{"Release":"7.3.4","ABI":"11"}}` + "\n" + `{"Binary":"x","Output":"aGk="}` + "\n"
+	for stream, want := range map[string]string{
+		good + `{"Done":true}` + "\n":  "",
+		good:                           "ended without",
+		good + `{"Done":true}`:         "ended without", // cut
+		good + "[ 1.2] Kernel panic\n": "not a message",
+		"":                             "ended without",
+	} {
+		var all []message
+		err := readMessages(strings.NewReader(stream), func(m message) error { all = append(all, m); return nil })
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%q: %v, want %q", stream, err, want)
+		}
+		if stream != "" && (len(all) != 2 || all[0].Kernel.ABI != "11" || string(all[1].Output) != "hi") {
+			t.Errorf("%q: %v", stream, all)
+		}
+	}
+}
+
+func TestCollect(t *testing.T) {
+	const events = `{"Action":"start"}
+{"Action":"run","Test":"TestA"}
+{"Action":"output","Test":"TestA","Output":"=== RUN   TestA\n"}
+{"Action":"output","Test":"TestA","Output":"    a_test.go:1: needs a shell: it has none\n"}
+{"Action":"output","Test":"TestA","Output":"--- SKIP: TestA (0.00s)\n"}
+{"Action":"skip","Test":"TestA"}
+{"Action":"run","Test":"TestB"}
+{"Action":"pass","Test":"TestB"}
+{"Action":"run","Test":"TestC"}
+{"Action":"fail","Test":"TestC"}
+{"Action":"run","Test":"TestD"}
+{"Action":"output","Output":"panic\n"}
+{"Action":"fail"}
+`
+	outcomes, err := collect([]byte(events))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r result
+	r.add("x", outcomes)
+	if r.passed != 1 || r.failed != 2 || r.skipped() != 1 || len(r.problems) != 2 || r.skips["needs a shell: it has none"] == nil {
+		t.Errorf("%+v", r)
+	}
+	if got := (outcome{output: "--- SKIP\n"}).reason(); got != "no reason" {
+		t.Errorf("reason %q", got)
+	}
+}
+
+// What a guest may not do, one at a time.
+func TestJudge(t *testing.T) {
+	good := func() result {
+		return result{
+			guest: guest{kernel: kernel{series: "7.3"}}, facts: kernelFacts{Release: "7.3.4+deb13", ABI: "11"}, binaries: 2, passed: 5,
+			skips: map[string][]string{"needs a kernel below ABI 8, this one has 11": {"x TestOld"}},
+		}
+	}
+	tests := map[string]struct {
+		change func(*result)
+		want   string
+	}{
+		"good":         {func(*result) {}, ""},
+		"other kernel": {func(r *result) { r.facts = kernelFacts{Release: "7.2.1", ABI: "10"} }, "booted Linux 7.2.1"},
+		"other ABI":    {func(r *result) { r.facts.ABI = "10" }, "has Landlock ABI 10, want 11"},
+		"on":           {func(r *result) { r.off = true }, "want off"},
+		"died":         {func(r *result) { r.binaries = 1 }, "1 of 2 test binaries"},
+		"no test":      {func(r *result) { r.empty = []string{"x"} }, "no test has run in x"},
+		"skips":        {func(r *result) { r.skips["needs ABI 12"] = []string{"x TestNew"} }, "x TestNew: needs ABI 12"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			r := good()
+			test.change(&r)
+			r.judge(2, false)
+			if got := strings.Join(r.problems, "\n"); (got == "") != (test.want == "") || !strings.Contains(got, test.want) {
+				t.Errorf("problems %q, want %q", got, test.want)
+			}
+		})
+	}
+}
+
+func TestTable(t *testing.T) {
+	results := []result{
+		{guest: guest{kernel: kernel{series: "7.3", arch: "amd64"}}, facts: kernelFacts{Release: "7.3.4+deb13-cloud-amd64", ABI: "11", Errata: 0b1011}, passed: 5, failed: 1,
+			problems: []string{"one", "two"}, skips: map[string][]string{"needs cgo": {"x TestC"}}},
+		{guest: guest{kernel: kernel{series: "7.0", arch: "amd64"}, build: build{cgo: true}}, missing: errors.New("no package\nmore")},
+	}
+	var text strings.Builder
+	if err := writeTable(&text, results); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"| 7.3.4+deb13 ", "| 11 ", "| 1 2 4 ", "| 1 and 1 problems ", "| 7.0: not had: no package ", "* needs cgo: x TestC (on 7.3 pure Go)\n"} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("no %q in\n%s", want, &text)
+		}
+	}
+	if n := differentABIs(results); n != 1 {
+		t.Errorf("%d ABIs, want 1", n)
+	}
+}
+
+func TestImageArch(t *testing.T) {
+	image := make([]byte, 0x300)
+	if got := imageArch(image); got != "arm64" {
+		t.Error(got)
+	}
+	copy(image[0x202:], "HdrS")
+	if got := imageArch(image); got != "amd64" {
+		t.Error(got)
+	}
+}

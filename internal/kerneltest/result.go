@@ -1,0 +1,213 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// result is what came of a guest.
+type result struct {
+	guest
+	facts    kernelFacts
+	missing  error // why there was no kernel to boot
+	binaries int
+	passed   int
+	failed   int
+	skips    map[string][]string // tests by reason
+	empty    []string            // binaries that ran no test
+	problems []string            // each a failure, with all that is known about it
+	took     time.Duration
+}
+
+func (r *result) problem(format string, args ...any) {
+	r.problems = append(r.problems, fmt.Sprintf(format, args...))
+}
+
+// add counts the tests of a binary.
+func (r *result) add(binary string, outcomes []outcome) {
+	for _, o := range outcomes {
+		switch o.action {
+		case "pass":
+			r.passed++
+		case "skip":
+			if r.skips == nil {
+				r.skips = map[string][]string{}
+			}
+			r.skips[o.reason()] = append(r.skips[o.reason()], binary+" "+o.name)
+		default:
+			r.failed++
+			r.problem("%s %s failed:\n%s", binary, o.name, o.output)
+		}
+	}
+}
+
+func (r *result) skipped() (n int) {
+	for _, tests := range r.skips {
+		n += len(tests)
+	}
+	return n
+}
+
+// What tests on the newest kernel may be skipped for: they are about older
+// ones, or about another kind of binary.
+var mayBeSkipped = regexp.MustCompile(`^needs a kernel below ABI|^this kernel has Landlock|cgo`)
+
+// judge adds what is wrong with a guest beyond tests that failed.
+func (r *result) judge(binaries int, filtered bool) {
+	if r.missing != nil || r.facts.Release == "" {
+		return
+	}
+	if want := r.kernel.series; want != "" && seriesOf(r.facts.Release) != want {
+		r.problem("booted Linux %s, want %s", r.facts.Release, want)
+	}
+	if want := r.wantABI(); r.facts.ABI != want {
+		r.problem("Linux %s has Landlock ABI %s, want %s", r.facts.Release, r.facts.ABI, want)
+	}
+	if r.binaries < binaries {
+		r.problem("%d of %d test binaries came to an end", r.binaries, binaries)
+	}
+	if filtered {
+		return // by -run: a binary may have no such test
+	}
+	if len(r.empty) > 0 {
+		r.problem("no test has run in %s", strings.Join(r.empty, ", "))
+	}
+	if abi, _ := strconv.Atoi(r.facts.ABI); abi < newestABI {
+		return
+	}
+	for reason, tests := range r.skips {
+		if !mayBeSkipped.MatchString(reason) {
+			r.problem("skipped, on a kernel that has everything: %s: %s", strings.Join(tests, ", "), reason)
+		}
+	}
+}
+
+func (r *result) wantABI() string {
+	if r.off {
+		return switchedOff
+	}
+	series := seriesOf(r.facts.Release)
+	if abi, ok := expectedABI(series); ok {
+		return abi
+	}
+	// A series that is not in the table: a new one has at least what there was before.
+	if abi, _ := strconv.Atoi(r.facts.ABI); abi >= newestABI && compareVersions(series, newestSeries()) > 0 {
+		return r.facts.ABI
+	}
+	return "another, which expected in kernels.go has to say"
+}
+
+// differentABIs counts the ABIs on which tests have run.
+func differentABIs(results []result) int {
+	abis := map[string]bool{}
+	for _, r := range results {
+		if r.facts.ABI != "" && r.facts.ABI != notBuilt && r.facts.ABI != switchedOff && r.passed > 0 {
+			abis[r.facts.ABI] = true
+		}
+	}
+	return len(abis)
+}
+
+// writeTable writes a row a guest in Markdown, and then what was skipped and why.
+func writeTable(w io.Writer, results []result) error {
+	rows := [][]string{{"kernel", "ABI", "errata", "binary", "passed", "failed", "skipped", "seconds"}}
+	for _, r := range results {
+		rows = append(rows, r.row())
+	}
+	if _, err := io.WriteString(w, markdown(rows)+"\nSkipped, and why:\n\n"+skipList(results)); err != nil {
+		return err
+	}
+	return nil
+}
+
+func (r *result) row() []string {
+	name := r.facts.Release
+	if name == "" {
+		name = r.kernel.series
+	}
+	if r.missing != nil {
+		reason, _, _ := strings.Cut(r.missing.Error(), "\n")
+		return []string{name + ": not had: " + reason, "", "", r.build.String(), "", "", "", ""}
+	}
+	name = strings.TrimSuffix(name, "-cloud-"+r.kernel.arch)
+	if r.kernel.arch != "amd64" {
+		name += ", " + r.kernel.arch
+	}
+	abi := r.facts.ABI
+	if r.off {
+		name += ", `lsm=` without Landlock"
+	}
+	failed := fmt.Sprint(r.failed)
+	if more := len(r.problems) - r.failed; more > 0 {
+		failed += fmt.Sprintf(" and %d problems", more)
+	}
+	return []string{name, abi, r.errata(), r.build.String(), fmt.Sprint(r.passed), failed,
+		fmt.Sprint(r.skipped()), fmt.Sprintf("%.0f", r.took.Seconds())}
+}
+
+// errata lists the numbers of the errata that the kernel has fixed.
+func (r *result) errata() string {
+	var fixed []string
+	for bit := range 32 {
+		if r.facts.Errata>>bit&1 == 1 {
+			fixed = append(fixed, fmt.Sprint(bit+1))
+		}
+	}
+	return strings.Join(fixed, " ")
+}
+
+// skipList is a line a reason, with the guests and the tests.
+func skipList(results []result) string {
+	guests, tests := map[string][]string{}, map[string]map[string]bool{}
+	for _, r := range results {
+		for reason, names := range r.skips {
+			guests[reason] = append(guests[reason], r.String())
+			if tests[reason] == nil {
+				tests[reason] = map[string]bool{}
+			}
+			for _, name := range names {
+				tests[reason][name] = true
+			}
+		}
+	}
+	var list strings.Builder
+	for _, reason := range slices.Sorted(maps.Keys(guests)) {
+		names := slices.Sorted(maps.Keys(tests[reason]))
+		if len(names) > 4 {
+			names = append(names[:4:4], fmt.Sprintf("%d more", len(names)-4))
+		}
+		fmt.Fprintf(&list, "* %s: %s (on %s)\n", reason, strings.Join(names, ", "), strings.Join(guests[reason], ", "))
+	}
+	return list.String()
+}
+
+// markdown lays out rows, the first of which is the head, as a table that reads
+// well as it is.
+func markdown(rows [][]string) string {
+	widths := make([]int, len(rows[0]))
+	for _, row := range rows {
+		for i, cell := range row {
+			widths[i] = max(widths[i], len(cell))
+		}
+	}
+	var text strings.Builder
+	for n, row := range rows {
+		for i, cell := range row {
+			fmt.Fprintf(&text, "| %-*s ", widths[i], cell)
+		}
+		text.WriteString("|\n")
+		if n == 0 {
+			for _, width := range widths {
+				text.WriteString("|" + strings.Repeat("-", width+2))
+			}
+			text.WriteString("|\n")
+		}
+	}
+	return text.String()
+}
