@@ -109,11 +109,11 @@ func (t *goThread) run() {
 		}
 		stack := <-t.probe
 		a.open = tryOpen(t.witness)
+		a.noNewPrivs = noNewPrivs()
 		if stack {
 			a.layers = stackLayers(t.ruleset)
 		}
 		a.gid = unix.Getegid()
-		a.noNewPrivs = noNewPrivs()
 		t.answer <- a
 	}
 }

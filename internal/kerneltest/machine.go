@@ -18,7 +18,10 @@ type guest struct {
 	initramfs string
 }
 
-func (g guest) String() string {
+func (g guest) String() string { return g.name() + " " + g.build.String() }
+
+// name is what two guests share that differ in the binaries alone.
+func (g guest) name() string {
 	name := g.kernel.series
 	if g.kernel.arch != "amd64" {
 		name += " " + g.kernel.arch
@@ -26,7 +29,7 @@ func (g guest) String() string {
 	if g.off {
 		name += " off"
 	}
-	return name + " " + g.build.String()
+	return name
 }
 
 // The machine of each architecture, and the name that its second serial port
@@ -85,6 +88,8 @@ func (g guest) run(limit time.Duration, test2json string, verbose bool) (r resul
 	return r
 }
 
+// command is the virtual machine. It has two processors, and both of them run on
+// one thread: on two, kernels that patch their own code die now and then.
 func (g guest) command(ctx context.Context) *exec.Cmd {
 	m := machines[g.kernel.arch]
 	options := "console=" + m.console + " quiet panic=-1 mitigations=off"
@@ -92,7 +97,7 @@ func (g guest) command(ctx context.Context) *exec.Cmd {
 		options += " lsm=lockdown,capability"
 	}
 	args := append([]string{
-		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-accel", "tcg,tb-size=512", "-smp", "2", "-m", "1G",
+		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-accel", "tcg,thread=single,tb-size=512", "-smp", "2", "-m", "1G",
 		"-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
 		"-chardev", "file,id=results,path=/dev/fd/3",
 		"-kernel", g.kernel.image, "-initrd", g.initramfs, "-append", options,

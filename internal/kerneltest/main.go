@@ -31,8 +31,8 @@ const (
 )
 
 // Tests that take minutes where the processor is emulated, and are about this
-// process more than about the kernel.
-const heavyTests = "^(TestManyChildrenLeakNothing|TestFitProperties)$"
+// process and its runtime more than about the kernel.
+const heavyTests = "^(TestManyChildrenLeakNothing|TestFitProperties|TestChurn)$"
 
 type options struct {
 	cache, kernel, only, run, skip, markdown string
@@ -52,7 +52,7 @@ func main() {
 	flag.StringVar(&o.run, "run", "", "only the tests that match `pattern`, as for go test")
 	flag.StringVar(&o.skip, "skip", heavyTests, "not the tests that match `pattern`, as for go test")
 	flag.StringVar(&o.markdown, "markdown", "", "write the table to `file` too")
-	flag.IntVar(&o.parallel, "parallel", max(1, runtime.NumCPU()), "virtual machines at a time")
+	flag.IntVar(&o.parallel, "parallel", runtime.NumCPU()+1, "virtual machines at a time") // tests wait, too
 	flag.BoolVar(&o.short, "short", true, "run the tests with -short")
 	flag.BoolVar(&o.verbose, "v", false, "print what every test prints")
 	flag.Parse()
@@ -102,28 +102,29 @@ func run(o options) error {
 
 // plan returns the guests to boot, and busybox for each architecture.
 func (o options) plan() ([]guest, map[string]string, error) {
-	a, err := openArchive(o.cache)
-	if err != nil {
-		return nil, nil, err
+	a, archiveErr := openArchive(o.cache)
+	if archiveErr != nil {
+		fmt.Fprintln(os.Stderr, "kerneltest: nothing can be fetched:", archiveErr)
 	}
 	var guests []guest
 	if o.kernel != "" {
-		guests, err = o.givenKernel()
+		var err error
+		if guests, err = o.givenKernel(); err != nil {
+			return nil, nil, err
+		}
 	} else {
-		guests, err = o.allKernels(a)
-	}
-	if err != nil {
-		return nil, nil, err
+		guests = o.allKernels(a, archiveErr)
 	}
 	busybox := map[string]string{}
 	for _, g := range guests {
-		if _, ok := busybox[g.kernel.arch]; !ok {
-			file, err := a.fetch("busybox-static", g.kernel.arch, "./bin/busybox", "./usr/bin/busybox")
-			if err != nil {
-				fmt.Fprintln(os.Stderr, "kerneltest: go on without a shell in the guests:", err)
-			}
-			busybox[g.kernel.arch] = file
+		if _, ok := busybox[g.kernel.arch]; ok || archiveErr != nil {
+			continue
 		}
+		file, err := a.fetch("busybox-static", g.kernel.arch, "./bin/busybox", "./usr/bin/busybox")
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "kerneltest: go on without a shell in the guests:", err)
+		}
+		busybox[g.kernel.arch] = file
 	}
 	return guests, busybox, nil
 }
@@ -150,11 +151,12 @@ func imageArch(image []byte) string {
 	return "arm64"
 }
 
-// allKernels returns the guests of the newest kernel of each series, fetched.
-func (o options) allKernels(a *archive) ([]guest, error) {
-	found, err := a.kernels()
-	if err != nil {
-		return nil, err
+// allKernels returns the guests of the newest kernel of each series, fetched
+// unless the archive could not be opened.
+func (o options) allKernels(a *archive, err error) []guest {
+	var found []kernel
+	if err == nil {
+		found, err = a.kernels()
 	}
 	var guests []guest
 	kernels := selectKernels(found, "amd64")
@@ -170,11 +172,14 @@ func (o options) allKernels(a *archive) ([]guest, error) {
 	}
 	guests = o.filter(guests)
 	for i := range guests {
-		if k := &guests[i].kernel; k.err == nil {
+		k := &guests[i].kernel
+		if err != nil {
+			k.err = err
+		} else if k.err == nil {
 			k.image, k.err = a.fetch(k.pkg, k.arch, "./boot/vmlinuz-*", "./usr/lib/modules/*/vmlinuz", "./lib/modules/*/vmlinuz")
 		}
 	}
-	return guests, nil
+	return guests
 }
 
 func (o options) filter(guests []guest) (kept []guest) {
@@ -247,6 +252,9 @@ func (o options) report(results []result, binaries int, took time.Duration) erro
 	}
 	var table strings.Builder
 	writeTable(&table, results)
+	if o.skip != "" {
+		fmt.Fprintf(&table, "\nNot run: `%s`.\n", o.skip)
+	}
 	fmt.Printf("\n%s\n%d guests in %.0fs\n", &table, len(results), took.Seconds())
 	var errs []error
 	if o.markdown != "" {

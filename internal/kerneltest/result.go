@@ -55,8 +55,11 @@ func (r *result) skipped() (n int) {
 }
 
 // What tests on the newest kernel may be skipped for: they are about older
-// ones, or about another kind of binary.
-var mayBeSkipped = regexp.MustCompile(`^needs a kernel below ABI|^this kernel has Landlock|cgo`)
+// ones, about another kind of binary, or need tools that no guest has, and no Landlock.
+var mayBeSkipped = regexp.MustCompile("^(" + strings.Join([]string{
+	"needs a kernel below ABI", "this kernel has Landlock", ".*cgo",
+	"needs the program (gcc|ldd|musl-gcc)", "needs the go command", "builds binaries", "needs a dynamically linked shell",
+}, "|") + ")")
 
 // judge adds what is wrong with a guest beyond tests that failed.
 func (r *result) judge(binaries int, filtered bool) {
@@ -162,14 +165,20 @@ func (r *result) errata() string {
 	return strings.Join(fixed, " ")
 }
 
-// skipList is a line a reason, with the guests and the tests.
+// What differs from kernel to kernel in a reason, and is in the table already.
+var ofThisKernel = regexp.MustCompile(`, this (kernel|one) has .*|: (landlock: )?(not built into|disabled at boot|landlock_create_ruleset).*|: exec: .*|: <nil>`)
+
+// skipList is a line a reason, with the tests and the guests.
 func skipList(results []result) string {
 	guests, tests := map[string][]string{}, map[string]map[string]bool{}
 	for _, r := range results {
 		for reason, names := range r.skips {
-			guests[reason] = append(guests[reason], r.String())
+			reason = ofThisKernel.ReplaceAllString(reason, "")
 			if tests[reason] == nil {
 				tests[reason] = map[string]bool{}
+			}
+			if !slices.Contains(guests[reason], r.name()) {
+				guests[reason] = append(guests[reason], r.name())
 			}
 			for _, name := range names {
 				tests[reason][name] = true
@@ -180,7 +189,7 @@ func skipList(results []result) string {
 	for _, reason := range slices.Sorted(maps.Keys(guests)) {
 		names := slices.Sorted(maps.Keys(tests[reason]))
 		if len(names) > 4 {
-			names = append(names[:4:4], fmt.Sprintf("%d more", len(names)-4))
+			names = append(names[:3:3], fmt.Sprintf("%d more", len(names)-3))
 		}
 		fmt.Fprintf(&list, "* %s: %s (on %s)\n", reason, strings.Join(names, ", "), strings.Join(guests[reason], ", "))
 	}

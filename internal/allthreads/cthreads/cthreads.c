@@ -44,9 +44,11 @@ static int try_open(void) {
 	return 0;
 }
 
-// stack_layers restricts the calling thread until the kernel takes no more.
+// stack_layers restricts the calling thread until the kernel takes no more,
+// which an ordinary user may with no_new_privs alone.
 static int stack_layers(void) {
 	int layers = 0;
+	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 	while (syscall(LANDLOCK_RESTRICT_SELF, ruleset, 0) == 0)
 		layers++;
 	return errno == E2BIG ? layers : -1;
@@ -54,6 +56,7 @@ static int stack_layers(void) {
 
 static void answer(struct thread *t) {
 	int error = try_open();
+	int no_new_privs = prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0);
 	int layers = stacking ? stack_layers() : 0;
 	pthread_mutex_lock(&lock);
 	if (result.threads++ == 0)
@@ -66,7 +69,7 @@ static void answer(struct thread *t) {
 	result.denied += error == EACCES;
 	result.failed += error != 0 && error != EACCES;
 	result.gid_differs += syscall(SYS_getegid) != gid;
-	result.no_new_privs += prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1;
+	result.no_new_privs += no_new_privs == 1;
 	t->seen = probe;
 	pthread_cond_signal(&answered);
 	pthread_mutex_unlock(&lock);
