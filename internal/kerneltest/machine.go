@@ -92,7 +92,7 @@ func (g guest) run(limit time.Duration, test2json string, verbose bool) (r resul
 // one thread: on two, kernels that patch their own code die now and then.
 func (g guest) command(ctx context.Context) *exec.Cmd {
 	m := machines[g.kernel.arch]
-	options := "console=" + m.console + " quiet panic=-1 mitigations=off"
+	options := "console=" + m.console + " quiet panic=-1 mitigations=off audit=1"
 	if g.off {
 		options += " lsm=lockdown,capability"
 	}
