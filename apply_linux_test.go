@@ -791,6 +791,49 @@ func TestFailureLeavesNoNewPrivs(t *testing.T) {
 	})
 }
 
+// From ABI 11 on the kernel sets no_new_privs together with the restriction: no
+// prctl is needed, and a failure leaves it unset on every kind of binary.
+func TestAtomicNoNewPrivs(t *testing.T) {
+	needABI(t, V11)
+	inChild(t, nil, func(t *testing.T, _ string) {
+		if os.Getuid() != 0 {
+			return // cannot install the filter
+		}
+		get := func() int {
+			value, err := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return value
+		}
+		for err := error(nil); err == nil; { // until no layer is left
+			_, err = NewHandling(Rights{FS: FSMakeChar}).AllowNewPrivs().Apply()
+		}
+		if _, err := New(V11).Apply(); !errors.Is(err, ErrTooManyLayers) || get() != 0 {
+			t.Errorf("Apply: %v, and no_new_privs is %d, want 0", err, get())
+		}
+	})
+	t.Run("without prctl", func(t *testing.T) {
+		inChild(t, nil, func(t *testing.T, _ string) {
+			if os.Getuid() != 0 {
+				return
+			}
+			threads := make(chan int)
+			go onItsOwnThread(func() int { threads <- unix.Gettid(); <-threads; return 0 })
+			other := <-threads
+			refuse(t, unix.SYS_PRCTL, unix.EINVAL)
+			mustApply(t, NewHandling(Rights{FS: FSMakeChar}))
+			for _, thread := range []int{unix.Gettid(), other} {
+				status, err := os.ReadFile(fmt.Sprintf("/proc/self/task/%d/status", thread))
+				if err != nil || !strings.Contains(string(status), "NoNewPrivs:\t1") {
+					t.Errorf("a thread without no_new_privs: %v, %s", err, status)
+				}
+			}
+			close(threads)
+		})
+	})
+}
+
 // ends waits a good while for a thread to be gone.
 func ends(thread string) bool {
 	for range 100_000 {

@@ -48,6 +48,20 @@ func tryAll(args []string) {
 			err = unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0)
 		case "wait": // until the parent closes standard input
 			io.Copy(io.Discard, os.Stdin)
+		case "family": // start a child, signal it, and have it signal this process
+			cmd, out := try(fmt.Sprint("signal=", os.Getpid()), "wait")
+			var stdin io.WriteCloser
+			if stdin, err = cmd.StdinPipe(); err != nil {
+				break
+			}
+			if err = cmd.Start(); err == nil {
+				err = unix.Kill(cmd.Process.Pid, 0)
+				stdin.Close()
+				err = errors.Join(err, cmd.Wait())
+			}
+			if err == nil && strings.Count(out.String(), ": ok") != 2 {
+				err = errors.New(out.String())
+			}
 		case "env":
 			if os.Getenv(object) == "" {
 				err = errors.New("not set")
@@ -652,51 +666,58 @@ func TestApplyBesideSandboxes(t *testing.T) {
 		secret := filepath.Join(dir, "secret")
 		s := mustPrepare(t, runnable(bestForChildren()))
 		loose := NewHandling(Rights{FS: FSMakeChar})
-		var wg sync.WaitGroup
-		var applied, refused atomic.Int64
-		for range 4 {
-			wg.Go(func() {
-				for range 25 {
-					switch _, err := loose.Apply(); {
-					case err == nil:
-						applied.Add(1)
-					case errors.Is(err, errWorking), errors.Is(err, ErrTooManyLayers):
-						refused.Add(1)
-					default:
-						t.Errorf("Apply: %v", err)
+		run := func() error {
+			cmd, out := try("read=" + secret)
+			err := s.Run(cmd)
+			if err == nil && out.String() != lines("read="+secret+": EACCES") {
+				err = fmt.Errorf("a child: %s", out)
+			}
+			return err
+		}
+		do := func() error {
+			return s.Do(func() error {
+				for range 100 {
+					if _, err := os.ReadFile(secret); !errors.Is(err, unix.EACCES) {
+						return fmt.Errorf("f reads the secret: %v", err)
 					}
 				}
-			})
-			wg.Go(func() {
-				for range 10 {
-					cmd, out := try("read=" + secret)
-					err := s.Run(cmd)
-					if errors.Is(err, ErrTooManyLayers) {
-						return
-					}
-					if err != nil || out.String() != lines("read="+secret+": EACCES") {
-						t.Errorf("a child: %v: %s", err, out)
-					}
-				}
-			})
-			wg.Go(func() {
-				for range 10 {
-					err := s.Do(func() error {
-						for range 100 {
-							if _, err := os.ReadFile(secret); !errors.Is(err, unix.EACCES) {
-								return fmt.Errorf("f reads the secret: %v", err)
-							}
-						}
-						return nil
-					})
-					if err != nil && !errors.Is(err, ErrTooManyLayers) {
-						t.Errorf("Do: %v", err)
-					}
-				}
+				return nil
 			})
 		}
-		wg.Wait()
-		t.Logf("%d Applies, %d refused", applied.Load(), refused.Load())
+		applied, refused := 0, 0
+		for round := range 2 * 16 { // each Apply adds a layer, and of those there are 16
+			start := make(chan bool)
+			var wg sync.WaitGroup
+			for range 3 {
+				wg.Go(func() {
+					<-start
+					f := run
+					if round%2 == 1 {
+						f = do
+					}
+					if err := f(); err != nil && !errors.Is(err, ErrTooManyLayers) {
+						t.Error(err)
+					}
+				})
+			}
+			wg.Go(func() {
+				<-start
+				switch _, err := loose.Apply(); {
+				case err == nil:
+					applied++
+				case errors.Is(err, errWorking), errors.Is(err, ErrTooManyLayers):
+					refused++
+				default:
+					t.Errorf("Apply: %v", err)
+				}
+			})
+			close(start) // all at once, since the moment to get between is short
+			wg.Wait()
+		}
+		t.Logf("%d Applies, %d refused", applied, refused)
+		if applied < 10 {
+			t.Errorf("%d Applies, and %d refused: too few to tell", applied, refused)
+		}
 	})
 }
 

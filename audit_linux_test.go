@@ -1,0 +1,228 @@
+package landlock
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	auditGet            = 1000 // from linux/audit.h, as all of these
+	auditLandlockAccess = 1423
+	auditReadLog        = 1 << 0 // the multicast group AUDIT_NLGRP_READLOG
+)
+
+// auditLog reads what the kernel logs from the time on that it was opened.
+type auditLog int
+
+func openAuditLog(t *testing.T) auditLog {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("needs root, to read the audit log")
+	}
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_AUDIT)
+	if err != nil {
+		t.Skip("needs the kernel's audit log: ", err)
+	}
+	t.Cleanup(func() { unix.Close(fd) })
+	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: auditReadLog}); err != nil {
+		t.Skip("needs CAP_AUDIT_READ: ", err)
+	}
+	log := auditLog(fd)
+	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 20}); err != nil {
+		t.Fatal(err)
+	}
+	request := binary.NativeEndian.AppendUint32(nil, unix.SizeofNlMsghdr)
+	request = binary.NativeEndian.AppendUint16(request, auditGet)
+	request = binary.NativeEndian.AppendUint16(request, unix.NLM_F_REQUEST)
+	request = append(request, make([]byte, 8)...)
+	if err := unix.Sendto(fd, request, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		t.Skip("needs the kernel's audit log: ", err)
+	}
+	kind, status := log.read(t)
+	for kind != auditGet && kind != unix.NLMSG_ERROR {
+		kind, status = log.read(t)
+	}
+	// struct audit_status: a mask, and then whether it is on.
+	if kind != auditGet || len(status) < 8 || binary.NativeEndian.Uint32(status[4:]) == 0 {
+		t.Skip("needs the audit log to be on: boot with audit=1")
+	}
+	return log
+}
+
+// read returns the next message, its kind and what it says.
+func (l auditLog) read(t *testing.T) (kind uint16, content []byte) {
+	t.Helper()
+	buffer := make([]byte, 1<<16)
+	n, _, err := unix.Recvfrom(int(l), buffer, 0)
+	if err != nil || n < unix.SizeofNlMsghdr {
+		t.Fatalf("read the audit log: %d bytes, %v", n, err)
+	}
+	return binary.NativeEndian.Uint16(buffer[4:]), buffer[unix.SizeofNlMsghdr:n]
+}
+
+// denials returns the records of denials up to one that contains last.
+func (l auditLog) denials(t *testing.T, last string) (all []string) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); {
+		kind, content := l.read(t)
+		if kind != auditLandlockAccess {
+			continue
+		}
+		if strings.Contains(string(content), last) {
+			return all
+		}
+		all = append(all, string(content))
+	}
+	t.Fatalf("the audit log has no record of %q", last)
+	return nil
+}
+
+// Which denials get into the audit log, by the records that the kernel writes.
+func TestDenialsAreLogged(t *testing.T) {
+	needABI(t, V7)
+	const loggedPort, mutedPort = 4711, 4712
+	connect := func(port int) { net.Dial("tcp", fmt.Sprint("127.0.0.1:", port)) }
+	files := func() *Ruleset { return NewHandling(Rights{FS: FSReadFile | FSReadDir}).AllowRead("/proc", os.DevNull) }
+	// What these tests deny, and what stands in the record of it.
+	const logged, muted = "a-logged-file", "a-muted-file"
+	for _, test := range []struct {
+		name   string
+		needed ABI
+		run    func(t *testing.T, dir string)
+		want   string // in a record, besides nothing that is muted
+	}{
+		{"the restricted program", V7, func(t *testing.T, dir string) {
+			mustApply(t, files())
+			os.ReadFile(filepath.Join(dir, logged))
+		}, "blockers=fs.read_file path=\"%s/" + logged},
+		{"LogSameExecOff", V7, func(t *testing.T, dir string) {
+			mustApply(t, files().Log(LogSameExecOff))
+			os.ReadFile(filepath.Join(dir, muted))
+		}, ""},
+		{"a program that it executes", V7, func(t *testing.T, dir string) {
+			mustApply(t, runnable(files()))
+			tryRead(t, nil, filepath.Join(dir, muted))
+		}, ""},
+		{"a program that it executes, LogNewExecOn", V7, func(t *testing.T, dir string) {
+			mustApply(t, runnable(files()).Log(LogSameExecOff|LogNewExecOn))
+			os.ReadFile(filepath.Join(dir, muted))
+			tryRead(t, nil, filepath.Join(dir, logged))
+		}, "blockers=fs.read_file path=\"%s/" + logged},
+		{"a sandboxed child", V7, func(t *testing.T, dir string) {
+			tryRead(t, mustPrepare(t, runnable(files())), filepath.Join(dir, muted))
+		}, ""},
+		{"a sandboxed child, LogNewExecOn", V7, func(t *testing.T, dir string) {
+			tryRead(t, mustPrepare(t, runnable(files()).Log(LogNewExecOn)), filepath.Join(dir, logged))
+		}, "blockers=fs.read_file path=\"%s/" + logged},
+		{"a layer above", V7, func(t *testing.T, dir string) {
+			mustApply(t, NewHandling(Rights{FS: FSMakeSym}))
+			mustApply(t, files())
+			os.ReadFile(filepath.Join(dir, logged))
+		}, "blockers=fs.read_file path=\"%s/" + logged},
+		{"a layer above, LogSubdomainsOff", V7, func(t *testing.T, dir string) {
+			mustApply(t, NewHandling(Rights{FS: FSMakeDir}).Log(LogSubdomainsOff))
+			mustApply(t, files())
+			os.ReadFile(filepath.Join(dir, muted))
+			os.Mkdir(filepath.Join(dir, "new"), 0o700)
+		}, "blockers=fs.make_dir path=\"%s"},
+		{"a Do", V7, func(t *testing.T, dir string) {
+			if err := mustPrepare(t, files()).Do(func() error {
+				_, err := os.ReadFile(filepath.Join(dir, logged))
+				return err
+			}); !errors.Is(err, unix.EACCES) {
+				t.Error(err)
+			}
+		}, "blockers=fs.read_file path=\"%s/" + logged},
+		{"TCP", V7, func(t *testing.T, _ string) {
+			mustApply(t, NewHandling(Rights{Net: NetConnectTCP}))
+			connect(loggedPort)
+		}, fmt.Sprint("blockers=net.connect_tcp daddr=127.0.0.1 dest=", loggedPort)},
+		{"Quiet", V10, func(t *testing.T, dir string) {
+			mustApply(t, files().Quiet(FSReadFile, filepath.Join(dir, muted)))
+			os.ReadFile(filepath.Join(dir, muted))
+			os.ReadFile(filepath.Join(dir, logged))
+		}, "blockers=fs.read_file path=\"%s/" + logged},
+		{"Quiet, of another right", V10, func(t *testing.T, dir string) {
+			mustApply(t, files().Quiet(FSReadDir, dir))
+			os.ReadDir(filepath.Join(dir, muted+"-dir"))
+			os.ReadFile(filepath.Join(dir, logged))
+		}, "blockers=fs.read_file path=\"%s/" + logged},
+		{"QuietNet", V10, func(t *testing.T, _ string) {
+			mustApply(t, NewHandling(Rights{Net: NetConnectTCP}).QuietNet(NetConnectTCP, mutedPort))
+			connect(mutedPort)
+			connect(loggedPort)
+		}, fmt.Sprint("blockers=net.connect_tcp daddr=127.0.0.1 dest=", loggedPort)},
+		{"a scope", V8, func(t *testing.T, dir string) {
+			mustApply(t, NewHandling(Rights{Scope: ScopeAbstractUnixSocket}))
+			net.Dial("unix", "@"+dir)
+		}, "blockers=scope.abstract_unix_socket"},
+		{"QuietScope", V10, func(t *testing.T, dir string) {
+			mustApply(t, NewHandling(Rights{Scope: ScopeAbstractUnixSocket}).QuietScope(ScopeAbstractUnixSocket))
+			net.Dial("unix", "@"+dir)
+		}, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			needABI(t, test.needed)
+			var log auditLog
+			var folder string
+			if os.Getenv(childTest) == "" {
+				log = openAuditLog(t)
+			}
+			inChild(t, func(t *testing.T, dir string) {
+				folder = dir
+				for _, name := range []string{logged, muted, muted + "-dir/file"} {
+					write(t, filepath.Join(dir, name), "text")
+				}
+				listener, err := net.Listen("unix", "@"+dir)
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { listener.Close() })
+			}, test.run)
+			if os.Getenv(childTest) != "" {
+				return
+			}
+			// A denial that is logged for sure, after all others.
+			last := filepath.Join(scratch(t), "last")
+			write(t, last, "")
+			tryRead(t, mustPrepare(t, runnable(files()).Log(LogNewExecOn)), last)
+			records := log.denials(t, last)
+			want := test.want
+			if strings.Contains(want, "%s") {
+				want = fmt.Sprintf(want, folder)
+			}
+			found := false
+			for _, record := range records {
+				if strings.Contains(record, muted) || strings.Contains(record, fmt.Sprint("dest=", mutedPort)) || test.want == "" && strings.Contains(record, "blockers=scope.") {
+					t.Errorf("in the audit log: %s", record)
+				}
+				found = found || strings.Contains(record, want)
+			}
+			if want != "" && !found {
+				t.Errorf("not in the audit log: %s; there is:\n%s", want, strings.Join(records, "\n"))
+			}
+		})
+	}
+}
+
+// tryRead has a program try to read a file, in a sandbox or as it is, and fail.
+func tryRead(t *testing.T, s *Sandbox, path string) {
+	t.Helper()
+	cmd, out := try("read=" + path)
+	run := cmd.Run
+	if s != nil {
+		run = func() error { return s.Run(cmd) }
+	}
+	if err := run(); err != nil || out.String() != lines("read="+path+": EACCES") {
+		t.Errorf("a program that reads %s: %v: %s", path, err, out)
+	}
+}

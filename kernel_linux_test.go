@@ -1,0 +1,242 @@
+package landlock
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// These tests are of the kernel more than of this package: each holds something
+// that the documentation says of Linux against the one that runs it.
+
+// Moves between directories are denied by layers with filesystem rights. Layers
+// without leave them alone by themselves, but not beside one that has some.
+func TestMovesNeedFilesystemRights(t *testing.T) {
+	someFS := NewHandling(Rights{FS: FSMakeChar})
+	someNet := NewHandling(Rights{Net: NetConnectTCP})
+	scope := NewHandling(Rights{Scope: ScopeAbstractUnixSocket})
+	movable := func(dir string) *Ruleset { return NewHandling(Rights{FS: FSRefer}).Allow(FSRefer, dir) }
+	for _, test := range []struct {
+		name   string
+		needed ABI
+		layers func(dir string) []*Ruleset
+		want   error
+	}{
+		{"a filesystem right", V1, func(string) []*Ruleset { return []*Ruleset{someFS} }, unix.EXDEV},
+		{"network rights", V4, func(string) []*Ruleset { return []*Ruleset{someNet} }, nil},
+		{"scopes", V6, func(string) []*Ruleset { return []*Ruleset{scope} }, nil},
+		{"both", V6, func(string) []*Ruleset { return []*Ruleset{someNet, scope} }, nil},
+		{"moves allowed", V2, func(dir string) []*Ruleset { return []*Ruleset{movable(dir)} }, nil},
+		{"moves allowed, above network rights", V4, func(dir string) []*Ruleset { return []*Ruleset{someNet, movable(dir)} }, unix.EXDEV},
+		{"moves allowed, below network rights", V4, func(dir string) []*Ruleset { return []*Ruleset{movable(dir), someNet} }, unix.EXDEV},
+		{"moves allowed, below scopes", V6, func(dir string) []*Ruleset { return []*Ruleset{movable(dir), scope} }, unix.EXDEV},
+		{"moves allowed, below a filesystem right", V2, func(dir string) []*Ruleset { return []*Ruleset{movable(dir), someFS} }, unix.EXDEV},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			needABI(t, test.needed)
+			prepare := func(t *testing.T, dir string) {
+				write(t, filepath.Join(dir, "from", "file"), "text")
+				write(t, filepath.Join(dir, "to", "other"), "text")
+			}
+			inChild(t, prepare, func(t *testing.T, dir string) {
+				for _, r := range test.layers(dir) {
+					enforceOnThread(t, mustPrepare(t, r))
+				}
+				if err := os.Rename(filepath.Join(dir, "from", "file"), filepath.Join(dir, "to", "file")); !errors.Is(err, test.want) {
+					t.Errorf("move: %v, want %v", err, test.want)
+				}
+			})
+		})
+	}
+}
+
+// The TCP rights are for TCP proper. Before erratum 1 was mended they met
+// Multipath TCP too.
+func TestMultipathTCP(t *testing.T) {
+	needABI(t, V4)
+	socket := func() (int, error) {
+		return unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, unix.IPPROTO_MPTCP)
+	}
+	fd, err := socket()
+	if err != nil {
+		t.Skip("needs Multipath TCP: ", err)
+	}
+	unix.Close(fd)
+	inChild(t, nil, func(t *testing.T, _ string) {
+		var want error
+		if kernel, _ := Probe(); kernel.Errata&ErratumTCPSockets == 0 {
+			want = unix.EACCES
+		}
+		listener, err := listenTCP("127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer listener.Close()
+		address := &unix.SockaddrInet4{Port: listener.Addr().(*net.TCPAddr).Port, Addr: [4]byte{127, 0, 0, 1}}
+		mustApply(t, NewHandling(Rights{Net: NetBindTCP | NetConnectTCP}))
+		if _, err := net.Dial("tcp", listener.Addr().String()); !errors.Is(err, unix.EACCES) {
+			t.Errorf("connect by TCP: %v, want EACCES", err)
+		}
+		for name, try := range map[string]func(fd int) error{
+			"connect": func(fd int) error { return unix.Connect(fd, address) },
+			"bind":    func(fd int) error { return unix.Bind(fd, &unix.SockaddrInet4{}) },
+		} {
+			fd, err := socket()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer unix.Close(fd)
+			if err := try(fd); !errors.Is(err, want) {
+				t.Errorf("%s by Multipath TCP: %v, want %v", name, err, want)
+			}
+		}
+	})
+}
+
+// A rule is for a file, under all its names, and not for a name.
+func TestRulesFollowFiles(t *testing.T) {
+	needABI(t, V1)
+	prepare := func(t *testing.T, dir string) {
+		for _, name := range []string{"file", "new file", "dir/old", "new dir/new", "elsewhere/linked"} {
+			write(t, filepath.Join(dir, name), name)
+		}
+		if err := os.Link(filepath.Join(dir, "file"), filepath.Join(dir, "elsewhere", "link")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	inChild(t, prepare, func(t *testing.T, dir string) {
+		if err := os.Chdir(dir); err != nil {
+			t.Fatal(err)
+		}
+		mustApply(t, NewHandling(Rights{FS: FSReadFile}).AllowRead("file", "dir"))
+		for _, move := range [][2]string{{"file", "renamed"}, {"new file", "file"}, {"dir", "renamed dir"}, {"new dir", "dir"}} {
+			if err := os.Rename(move[0], move[1]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		write(t, "renamed dir/newer", "newer")
+		for name, want := range map[string]error{
+			"renamed": nil, "elsewhere/link": nil, "renamed dir/old": nil, "renamed dir/newer": nil,
+			"file": unix.EACCES, "dir/new": unix.EACCES, "elsewhere/linked": unix.EACCES,
+		} {
+			if _, err := os.ReadFile(name); !errors.Is(err, want) {
+				t.Errorf("read %s: %v, want %v", name, err, want)
+			}
+		}
+	})
+}
+
+// waiting starts a child that waits until the test ends.
+func waiting(t *testing.T, start func(*exec.Cmd) error) (pid int) {
+	t.Helper()
+	cmd, _ := try("wait")
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := start(cmd); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { stdin.Close(); cmd.Wait() })
+	return cmd.Process.Pid
+}
+
+// Who can signal whom, where each child of a Sandbox has a domain of its own.
+func TestSignalsOfChildren(t *testing.T) {
+	needABI(t, V6)
+	inBoth(t, func(t *testing.T, _ string) {
+		s := mustPrepare(t, NewHandling(Rights{Scope: ScopeSignal}))
+		sandboxed := waiting(t, s.Start)
+		if err := unix.Kill(sandboxed, 0); err != nil {
+			t.Errorf("to a sandboxed child: %v", err)
+		}
+		free := waiting(t, (*exec.Cmd).Start)
+		cmd, out := try("family", fmt.Sprint("signal=", sandboxed), fmt.Sprint("signal=", free), fmt.Sprint("signal=", os.Getpid()))
+		err := s.Run(cmd)
+		want := []string{"family: ok"} // a child to its own child, and that one to it
+		for _, pid := range []int{sandboxed, free, os.Getpid()} {
+			want = append(want, fmt.Sprintf("signal=%d: EPERM", pid))
+		}
+		if err != nil || out.String() != lines(want...) {
+			t.Errorf("from a sandboxed child to its family, another child of the Sandbox, a free one and the parent: %v\n%swant\n%s", err, out, lines(want...))
+		}
+	})
+}
+
+// With one domain for all threads it does not matter which of them signals, and
+// which of them has started a child.
+func TestSignalsAfterApply(t *testing.T) {
+	needABI(t, V8)
+	inBoth(t, func(t *testing.T, _ string) {
+		before := waiting(t, (*exec.Cmd).Start)
+		mustApply(t, NewHandling(Rights{Scope: ScopeSignal}))
+		after := onItsOwnThread(func() int { return waiting(t, (*exec.Cmd).Start) })
+		for range 10 {
+			onItsOwnThread(func() int {
+				for pid, want := range map[int]error{before: unix.EPERM, after: nil, os.Getpid(): nil} {
+					if err := unix.Kill(pid, 0); !errors.Is(err, want) {
+						t.Errorf("signal %d of %d (before), %d (after): %v, want %v", pid, before, after, err, want)
+					}
+				}
+				return 0
+			})
+		}
+		cmd, out := try(fmt.Sprint("signal=", after), fmt.Sprint("signal=", os.Getpid()))
+		if err := cmd.Run(); err != nil || strings.Count(out.String(), ": ok") != 2 {
+			t.Errorf("from a child to a brother and to the parent: %v: %s", err, out)
+		}
+	})
+}
+
+// Where each thread has a domain of its own, it is by chance who may signal a
+// child: this is why Apply enforces no scope below ABI 8.
+func TestSignalsOfThreads(t *testing.T) {
+	needABI(t, V6)
+	inBoth(t, func(t *testing.T, _ string) {
+		kernel, _ := Probe()
+		s := mustPrepare(t, NewHandling(Rights{Scope: ScopeSignal}))
+		child := onItsOwnThread(func() int {
+			enforceOnThread(t, s)
+			pid := waiting(t, (*exec.Cmd).Start)
+			if err := unix.Kill(pid, 0); err != nil {
+				t.Errorf("from a thread to its child: %v", err)
+			}
+			return pid
+		})
+		if err := unix.Kill(child, 0); err != nil {
+			t.Errorf("from a free thread to a restricted thread's child: %v", err)
+		}
+		onItsOwnThread(func() int {
+			enforceOnThread(t, s)
+			if err := unix.Kill(child, 0); err != unix.EPERM {
+				t.Errorf("from a thread to another thread's child: %v, want EPERM", err)
+			}
+			var want error
+			if kernel.Errata&ErratumScopedSignals == 0 {
+				want = unix.EPERM
+			}
+			if err := unix.Kill(os.Getpid(), 0); !errors.Is(err, want) {
+				t.Errorf("from a thread to its process: %v, want %v", err, want)
+			}
+			return 0
+		})
+	})
+}
+
+// onItsOwnThread runs f on a thread that ends with it.
+func onItsOwnThread(f func() int) int {
+	result := make(chan int)
+	go func() {
+		runtime.LockOSThread() // for good
+		result <- f()
+	}()
+	return <-result
+}
