@@ -232,11 +232,14 @@ func endWork() {
 }
 
 // insideDo reports whether the caller is the f of a Do: nothing else runs on
-// its thread.
+// its thread. The caller keeps its thread meanwhile: one that it has just left
+// may be a Do's by the time it is looked up.
 func insideDo() bool {
 	if working.Load() == 0 {
 		return false
 	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	_, inside := workPlace.Load(threadID())
 	return inside
 }
