@@ -107,7 +107,8 @@ type Errata uint32
 // The errata that the kernel documents.
 const (
 	// ErratumTCPSockets: the TCP rights no longer hit other stream
-	// protocols (Multipath TCP, SMC, SCTP). Concerns ABI 4 and up.
+	// protocols (Multipath TCP, SMC, SCTP), which pass them now. Concerns
+	// ABI 4 and up.
 	ErratumTCPSockets Errata = 1 << iota
 	// ErratumScopedSignals: threads of one process can signal each other
 	// under ScopeSignal. Concerns ABI 6 and up.

@@ -53,8 +53,11 @@ const (
 	// FSRefer allows moving or linking a file from one directory to
 	// another; both need it, and the move may not gain rights for the file.
 	// Every ruleset that handles any filesystem right denies it, handled or
-	// not, unless a rule allows it. ABI 2; on ABI 1 it is always denied,
-	// with EXDEV.
+	// not, unless a rule allows it. One that handles none leaves moves
+	// alone, but not in a layer above or below one that handles some: there
+	// the kernel denies them too (seen on Linux 6.12 to 7.3), so one ruleset
+	// for both is better than two. ABI 2; on ABI 1 it is always denied, with
+	// EXDEV.
 	FSRefer
 	// FSTruncate (file) allows truncating a file, by truncate, ftruncate,
 	// creat or O_TRUNC. It is decided when the file is opened. ABI 3.
@@ -91,8 +94,9 @@ const fsFile = FSExecute | FSWriteFile | FSReadFile | FSTruncate | FSIoctlDev | 
 // LANDLOCK_ACCESS_NET_* values.
 //
 // Ports are the only thing that a network rule can tell apart: there are no
-// rules for addresses or hosts. The TCP rights cover TCP proper; a Multipath
-// TCP socket, which [net.Listen] makes by default, passes them.
+// rules for addresses or hosts. The TCP rights cover TCP proper: a Multipath TCP
+// socket, which [net.Listen] makes by default, passes them, save on a kernel
+// that has [ErratumTCPSockets] yet to mend.
 type AccessNet uint64
 
 // The network access rights.
@@ -120,7 +124,11 @@ const (
 	// ScopeAbstractUnixSocket denies connecting to an abstract Unix socket
 	// that was made outside the domain. ABI 6.
 	ScopeAbstractUnixSocket Scope = 1 << iota
-	// ScopeSignal denies sending a signal to a process outside the domain. ABI 6.
+	// ScopeSignal denies sending a signal to a process outside the domain.
+	// After Apply this process, its threads and all children that they start
+	// reach each other. A child of a Sandbox has a domain of its own: it
+	// reaches itself and its children, but not its parent nor another child
+	// of the same Sandbox; its parent reaches it. ABI 6.
 	ScopeSignal
 )
 

@@ -83,7 +83,7 @@ func (s *Sandbox) startable(cmd *exec.Cmd) error {
 		return errInsideDo
 	}
 	if isTraced(cmd.SysProcAttr) {
-		return errors.New("landlock: start: SysProcAttr.Ptrace: the thread that starts the child, its tracer, ends at once")
+		return errors.New("landlock: start: SysProcAttr.Ptrace: the tracer would be the thread that starts the child, on which nothing else can run")
 	}
 	return nil
 }

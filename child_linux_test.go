@@ -570,9 +570,13 @@ func TestThreadsAreNotShared(t *testing.T) {
 				}
 			})
 		}
+		rounds := 50
+		if testing.Short() {
+			rounds = 20
+		}
 		for range 8 {
 			busy.Go(func() {
-				for range 50 {
+				for range rounds {
 					err := s.Do(func() error {
 						if isMainThread() {
 							t.Error("the main thread is restricted")
@@ -612,7 +616,7 @@ func TestTakeThreadFromMain(t *testing.T) {
 
 func TestManyChildrenLeakNothing(t *testing.T) {
 	inBoth(t, func(t *testing.T, dir string) {
-		children := 1000
+		workers, children := 16, 1000
 		if testing.Short() {
 			children = 100
 		}
@@ -628,7 +632,7 @@ func TestManyChildrenLeakNothing(t *testing.T) {
 			var wg sync.WaitGroup
 			var left atomic.Int64
 			left.Store(int64(n))
-			for range 16 {
+			for range workers {
 				wg.Go(func() {
 					for left.Add(-1) >= 0 {
 						cmd, out := try("read=" + filepath.Join(dir, "secret"))
@@ -640,13 +644,13 @@ func TestManyChildrenLeakNothing(t *testing.T) {
 			}
 			wg.Wait()
 		}
-		run(64) // so that the runtime has the threads that it wants
+		run(4 * workers) // so that the runtime has the threads that it wants
 		files, threads := openFiles(), count("task")
 		run(children)
 		if after := openFiles(); len(after) > len(files) {
 			t.Errorf("%d open files, %d before", len(after), len(files))
 		}
-		if after := count("task"); after > threads+16 {
+		if after := count("task"); after > threads+workers {
 			t.Errorf("%d threads, %d before", after, threads)
 		}
 		s.Close()

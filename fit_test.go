@@ -225,7 +225,11 @@ func randomRuleset(rnd *rand.Rand) *Ruleset {
 }
 
 func TestFitProperties(t *testing.T) {
-	for seed := range uint64(50_000) {
+	seeds := uint64(50_000)
+	if testing.Short() {
+		seeds = 5_000
+	}
+	for seed := range seeds {
 		rnd := rand.New(rand.NewPCG(seed, 1))
 		r := randomRuleset(rnd)
 		if len(r.mistakes) > 0 {

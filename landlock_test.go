@@ -48,7 +48,7 @@ func inChild(t *testing.T, prepare, f func(t *testing.T, dir string)) (outputs [
 			prepare(t, dir)
 		}
 		pattern := regexp.QuoteMeta(t.Name())
-		cmd := exec.Command(self(), "-test.v", "-test.run=^"+strings.ReplaceAll(pattern, "/", "$/^")+"$")
+		cmd := exec.Command(self(), "-test.v", fmt.Sprint("-test.short=", testing.Short()), "-test.run=^"+strings.ReplaceAll(pattern, "/", "$/^")+"$")
 		cmd.Env = append(os.Environ(), childTest+"="+t.Name(), childDir+"="+dir,
 			"GORACE=atexit_sleep_ms=0") // the race detector sleeps a second else
 		user.become(cmd, dir)

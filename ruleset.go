@@ -76,8 +76,8 @@ func New(target ABI) *Ruleset {
 
 // NewHandling returns a ruleset that handles just these rights; everything else
 // stays unrestricted. One exception is the kernel's: FSRefer is denied by every
-// ruleset that handles any filesystem right. Its target is the lowest ABI that
-// has all of handled.
+// ruleset that handles any filesystem right, see there. Its target is the
+// lowest ABI that has all of handled.
 //
 // Handling nothing, or an unknown bit, is a mistake.
 func NewHandling(handled Rights) *Ruleset {
@@ -189,8 +189,10 @@ func (r *Ruleset) AllowNewPrivs() *Ruleset {
 
 // Log chooses which denials go to the kernel's audit log (ABI 7). Flags of
 // several calls add up. Without it, denials of the restricted program are
-// logged and those of programs that it executes are not: of a Sandbox's
-// children, with LogNewExecOn alone. An unknown flag is a mistake.
+// logged, also those inside a Do, and those of programs that it executes are
+// not: of a Sandbox's children, with LogNewExecOn alone. The kernel logs only
+// where auditing is on (audit=1 at boot, or auditctl -e 1). An unknown flag is
+// a mistake.
 func (r *Ruleset) Log(flags LogFlags) *Ruleset {
 	if unknown := uint64(flags) &^ logWords.known(); unknown != 0 {
 		r.mistake(fmt.Errorf("landlock: unknown log flag %#x", unknown))

@@ -65,11 +65,8 @@ func (build) run(folder string, b build, args ...string) error {
 	return nil
 }
 
-// The programs of the system that tests start, all of them busybox.
-var programs = strings.Fields("sh cat chmod cp echo env false kill ls ln mkdir mkfifo mv ps pwd rm rmdir sleep touch true uname id head tail grep sed find nc wget")
-
-// pack writes the initramfs of what compile has made.
-func (b build) pack(folder, busybox string, s settings) (path string, err error) {
+// pack writes the initramfs of what compile has made, and the system around it.
+func (b build) pack(folder string, tools []file, s settings) (path string, err error) {
 	text, err := json.Marshal(s)
 	if err != nil {
 		return "", err
@@ -78,8 +75,11 @@ func (b build) pack(folder, busybox string, s settings) (path string, err error)
 		{name: "init", mode: 0o755, source: filepath.Join(folder, "init")},
 		{name: settingsFile, mode: 0o644, text: string(text)},
 	}
-	for _, name := range strings.Fields("bin dev etc proc root sys tmp usr usr/bin " + testsFolder) {
+	for _, name := range strings.Fields("bin dev etc proc root sys tmp usr usr/bin usr/lib usr/lib64 " + testsFolder) {
 		files = append(files, file{name: name, mode: fs.ModeDir | 0o755})
+	}
+	for _, name := range []string{"lib", "lib64"} {
+		files = append(files, file{name: name, mode: fs.ModeSymlink | 0o777, text: "usr/" + name})
 	}
 	for name, text := range map[string]string{
 		"passwd": "root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n",
@@ -88,12 +88,7 @@ func (b build) pack(folder, busybox string, s settings) (path string, err error)
 	} {
 		files = append(files, file{name: "etc/" + name, mode: 0o644, text: text})
 	}
-	if busybox != "" {
-		files = append(files, file{name: "bin/busybox", mode: 0o755, source: busybox})
-		for _, program := range programs {
-			files = append(files, file{name: "bin/" + program, mode: fs.ModeSymlink | 0o777, text: "busybox"})
-		}
-	}
+	files = append(files, tools...)
 	binaries, err := filepath.Glob(filepath.Join(folder, testsFolder, "*.test"))
 	if err != nil || len(binaries) == 0 {
 		return "", errors.Join(err, fmt.Errorf("no test binary in %s", folder))

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path"
@@ -167,7 +168,7 @@ func (a *archive) update() error {
 	if info, err := os.Stat(stamp); err == nil && time.Since(info.ModTime()) < 12*time.Hour {
 		return nil
 	}
-	if _, err := a.apt("apt-get", "update", "-q", "--error-on=any"); err != nil {
+	if _, err := a.apt(a.folder, "apt-get", "update", "-q", "--error-on=any"); err != nil {
 		// The lists of what is still there are good, also those of last time.
 		fmt.Fprintln(os.Stderr, "kerneltest: go on with the lists that there are:", err)
 		return nil
@@ -175,9 +176,9 @@ func (a *archive) update() error {
 	return os.WriteFile(stamp, nil, 0o644)
 }
 
-// apt runs a command of apt, which verifies the signatures of the lists and by
-// their checksums the packages.
-func (a *archive) apt(command string, args ...string) (string, error) {
+// apt runs a command of apt in a folder. It verifies the signatures of the lists
+// and by their checksums the packages.
+func (a *archive) apt(folder, command string, args ...string) (string, error) {
 	in := func(name string) string { return filepath.Join(a.folder, name) }
 	for name, value := range map[string]string{
 		"Dir::State":                 a.folder,
@@ -197,7 +198,7 @@ func (a *archive) apt(command string, args ...string) (string, error) {
 		args = append(args, "-o", name+"="+value)
 	}
 	cmd := exec.Command(command, args...)
-	cmd.Dir = in("cache/archives")
+	cmd.Dir = folder
 	cmd.Env = append(os.Environ(), "LC_ALL=C")
 	output, err := cmd.Output()
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
@@ -208,41 +209,64 @@ func (a *archive) apt(command string, args ...string) (string, error) {
 
 // kernels returns the newest kernel of each series.
 func (a *archive) kernels() ([]kernel, error) {
-	search, err := a.apt("apt-cache", "search", "--names-only", kernelPackages)
+	search, err := a.apt(a.folder, "apt-cache", "search", "--names-only", kernelPackages)
 	return newestKernels(search), err
 }
 
+// The programs of the system that tests start: busybox, but for a shell that is
+// linked dynamically.
+var programs = strings.Fields(`
+	[ basename cat chmod chown cp cut date dd dirname echo env expr false find grep head id kill ln ls mkdir mkfifo mknod mv nc
+	printf ps pwd readlink rm rmdir sed seq sleep sort stat tail tee test touch tr true uname uniq wc wget which xargs yes`)
+
+// tools returns those programs and their libraries, as files of an initramfs.
+func (a *archive) tools(arch string) ([]file, error) {
+	libraries, loader := "usr/lib/x86_64-linux-gnu", "usr/lib64/ld-linux-x86-64.so.2"
+	if arch == "arm64" {
+		libraries, loader = "usr/lib/aarch64-linux-gnu", "usr/lib/ld-linux-aarch64.so.1"
+	}
+	files := []file{{name: libraries, mode: fs.ModeDir | 0o755}}
+	for _, from := range []struct{ pkg, pattern, name string }{
+		{"busybox-static", "bin/busybox", "bin/busybox"},
+		{"dash", "bin/dash", "bin/sh"},
+		{"libc6", "lib/*/libc.so.6", libraries + "/libc.so.6"},
+		{"libc6", "lib/*/" + path.Base(loader), loader},
+	} {
+		// Older releases have no /usr before it.
+		source, err := a.fetch(from.pkg, arch, "./"+from.pattern, "./usr/"+from.pattern)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, file{name: from.name, mode: 0o755, source: source})
+	}
+	for _, program := range programs {
+		files = append(files, file{name: "bin/" + program, mode: fs.ModeSymlink | 0o777, text: "busybox"})
+	}
+	return files, nil
+}
+
 // fetch returns the first file in a package whose path matches one of the
-// patterns, from the folder if it was fetched before.
+// patterns, from the folder if it was fetched before: a kernel's package has
+// its version in its name, and of the other programs any version will do.
 func (a *archive) fetch(pkg, arch string, patterns ...string) (string, error) {
-	uri, err := a.apt("apt-get", "download", "--print-uris", pkg+":"+arch)
-	if err != nil {
-		return "", err
-	}
-	name, err := packageFile(uri)
-	if err != nil {
-		return "", err
-	}
-	file := filepath.Join(a.folder, "files", strings.TrimSuffix(name, ".deb"))
+	what := strings.Trim(path.Base(patterns[0]), "-*")
+	file := filepath.Join(a.folder, "files", pkg+"-"+arch+"-"+what)
 	if _, err := os.Stat(file); err == nil {
 		return file, nil
 	}
-	deb := filepath.Join(a.folder, "cache/archives", name)
-	if _, err := a.apt("apt-get", "download", "-q", pkg+":"+arch); err != nil {
+	folder, err := os.MkdirTemp(a.folder, "download-")
+	if err != nil {
 		return "", err
 	}
-	defer os.Remove(deb)
-	return file, unpack(deb, file, patterns)
-}
-
-// packageFile returns the file name in a line that apt-get --print-uris prints:
-// 'URI' NAME SIZE CHECKSUM
-func packageFile(line string) (string, error) {
-	fields := strings.Fields(line)
-	if len(fields) < 3 || !strings.HasSuffix(fields[1], ".deb") {
-		return "", fmt.Errorf("apt-get download --print-uris: %q, want the address of a package", line)
+	defer os.RemoveAll(folder)
+	if _, err := a.apt(folder, "apt-get", "download", "-q", pkg+":"+arch); err != nil {
+		return "", err
 	}
-	return fields[1], nil
+	debs, err := filepath.Glob(filepath.Join(folder, "*.deb"))
+	if err != nil || len(debs) != 1 {
+		return "", fmt.Errorf("apt-get download %s:%s: it left %q, want one package", pkg, arch, debs)
+	}
+	return file, unpack(debs[0], file, patterns)
 }
 
 // unpack takes one file out of a package.

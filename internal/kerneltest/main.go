@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -30,14 +31,10 @@ const (
 	machineLimit = 6 * time.Minute
 )
 
-// Tests that take minutes where the processor is emulated, and are about this
-// process and its runtime more than about the kernel.
-const heavyTests = "^(TestManyChildrenLeakNothing|TestFitProperties|TestChurn)$"
-
 type options struct {
-	cache, kernel, only, run, skip, markdown string
-	parallel                                 int
-	short, verbose                           bool
+	cache, kernel, only, run, markdown string
+	parallel                           int
+	short, verbose                     bool
 }
 
 func main() {
@@ -50,7 +47,6 @@ func main() {
 	flag.StringVar(&o.kernel, "kernel", "", "boot this `file` and no other kernel")
 	flag.StringVar(&o.only, "only", "", "only the guests whose name matches `pattern`, such as 7.3, arm64 or cgo")
 	flag.StringVar(&o.run, "run", "", "only the tests that match `pattern`, as for go test")
-	flag.StringVar(&o.skip, "skip", heavyTests, "not the tests that match `pattern`, as for go test")
 	flag.StringVar(&o.markdown, "markdown", "", "write the table to `file` too")
 	flag.IntVar(&o.parallel, "parallel", runtime.NumCPU()+1, "virtual machines at a time") // tests wait, too
 	flag.BoolVar(&o.short, "short", true, "run the tests with -short")
@@ -80,7 +76,7 @@ func run(o options) error {
 		return err
 	}
 	defer os.RemoveAll(scratch)
-	guests, busybox, err := o.plan()
+	guests, tools, err := o.plan()
 	if err != nil {
 		return err
 	}
@@ -88,20 +84,20 @@ func run(o options) error {
 		return fmt.Errorf("no guest matches %q", o.only)
 	}
 	fmt.Printf("%d guests to boot (%.0fs)\n", len(guests), time.Since(start).Seconds())
-	binaries, err := o.prepare(module, scratch, guests, busybox)
+	binaries, err := o.prepare(module, scratch, guests, tools)
 	if err != nil {
 		return err
 	}
 	fmt.Printf("%d test binaries in each (%.0fs)\n", binaries, time.Since(start).Seconds())
-	results, err := o.boot(guests)
+	results, err := o.boot(guests, binaries)
 	if err != nil {
 		return err
 	}
-	return o.report(results, binaries, time.Since(start))
+	return o.report(results, time.Since(start))
 }
 
-// plan returns the guests to boot, and busybox for each architecture.
-func (o options) plan() ([]guest, map[string]string, error) {
+// plan returns the guests to boot, and the programs for each architecture.
+func (o options) plan() ([]guest, map[string][]file, error) {
 	a, archiveErr := openArchive(o.cache)
 	if archiveErr != nil {
 		fmt.Fprintln(os.Stderr, "kerneltest: nothing can be fetched:", archiveErr)
@@ -115,18 +111,19 @@ func (o options) plan() ([]guest, map[string]string, error) {
 	} else {
 		guests = o.allKernels(a, archiveErr)
 	}
-	busybox := map[string]string{}
+	tools := map[string][]file{}
 	for _, g := range guests {
-		if _, ok := busybox[g.kernel.arch]; ok || archiveErr != nil {
+		arch := g.kernel.arch
+		if _, ok := tools[arch]; ok || archiveErr != nil {
 			continue
 		}
-		file, err := a.fetch("busybox-static", g.kernel.arch, "./bin/busybox", "./usr/bin/busybox")
+		files, err := a.tools(arch)
 		if err != nil {
 			fmt.Fprintln(os.Stderr, "kerneltest: go on without a shell in the guests:", err)
 		}
-		busybox[g.kernel.arch] = file
+		tools[arch] = files
 	}
-	return guests, busybox, nil
+	return guests, tools, nil
 }
 
 // givenKernel returns the guests of the kernel that was given by hand.
@@ -194,7 +191,7 @@ func (o options) filter(guests []guest) (kept []guest) {
 
 // prepare builds and packs what the guests need, and returns how many test
 // binaries each of them has.
-func (o options) prepare(module, scratch string, guests []guest, busybox map[string]string) (binaries int, err error) {
+func (o options) prepare(module, scratch string, guests []guest, tools map[string][]file) (binaries int, err error) {
 	packed := map[build]string{}
 	for i := range guests {
 		b := guests[i].build
@@ -203,12 +200,12 @@ func (o options) prepare(module, scratch string, guests []guest, busybox map[str
 			if err := b.compile(module, folder); err != nil {
 				return 0, err
 			}
-			args := []string{"-test.v=test2json", "-test.timeout=" + testLimit.String(), "-test.run=" + o.run, "-test.skip=" + o.skip}
+			args := []string{"-test.v=test2json", "-test.timeout=" + testLimit.String(), "-test.run=" + o.run}
 			if o.short {
 				args = append(args, "-test.short")
 			}
 			s := settings{Results: machines[b.arch].results, Args: args, Limit: testLimit + 10*time.Second}
-			if packed[b], err = b.pack(folder, busybox[b.arch], s); err != nil {
+			if packed[b], err = b.pack(folder, tools[b.arch], s); err != nil {
 				return 0, err
 			}
 			all, _ := filepath.Glob(filepath.Join(folder, testsFolder, "*.test"))
@@ -219,8 +216,8 @@ func (o options) prepare(module, scratch string, guests []guest, busybox map[str
 	return binaries, nil
 }
 
-// boot runs the guests, some at a time.
-func (o options) boot(guests []guest) ([]result, error) {
+// boot runs the guests, some at a time, and prints how it goes.
+func (o options) boot(guests []guest, binaries int) ([]result, error) {
 	tool, err := exec.Command("go", "tool", "-n", "test2json").Output()
 	if err != nil {
 		return nil, fmt.Errorf("go tool -n test2json: %w", err)
@@ -228,33 +225,27 @@ func (o options) boot(guests []guest) ([]result, error) {
 	results := make([]result, len(guests))
 	turn := make(chan bool, o.parallel)
 	var running sync.WaitGroup
-	for i, g := range guests {
+	for i, g := range slices.Backward(guests) { // the last ones are of another architecture, and the slowest
 		turn <- true
 		running.Go(func() {
 			defer func() { <-turn }()
 			results[i] = g.run(machineLimit, strings.TrimSpace(string(tool)), o.verbose)
+			results[i].judge(binaries, o.run != "")
+			results[i].printProblems()
 		})
 	}
 	running.Wait()
 	return results, nil
 }
 
-// report prints the failures and the table, and returns an error where there are any.
-func (o options) report(results []result, binaries int, took time.Duration) error {
+// report prints the table, and returns an error where anything has failed.
+func (o options) report(results []result, took time.Duration) error {
 	failures := 0
-	for i := range results {
-		r := &results[i]
-		r.judge(binaries, o.run != "")
-		for _, problem := range r.problems {
-			fmt.Printf("\n--- %s: %s\n", r, problem)
-		}
+	for _, r := range results {
 		failures += len(r.problems)
 	}
 	var table strings.Builder
 	writeTable(&table, results)
-	if o.skip != "" {
-		fmt.Fprintf(&table, "\nNot run: `%s`.\n", o.skip)
-	}
 	fmt.Printf("\n%s\n%d guests in %.0fs\n", &table, len(results), took.Seconds())
 	var errs []error
 	if o.markdown != "" {

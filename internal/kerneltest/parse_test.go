@@ -142,16 +142,6 @@ func TestNewestKernels(t *testing.T) {
 	}
 }
 
-func TestPackageFile(t *testing.T) {
-	name, err := packageFile("'http://one.example/pool/a%2bb_1%3a2_amd64.deb' a+b_1%3a2_amd64.deb 955316 SHA256:00\n")
-	if err != nil || name != "a+b_1%3a2_amd64.deb" {
-		t.Errorf("%q, %v", name, err)
-	}
-	if _, err := packageFile(""); err == nil {
-		t.Error("no line, and no error")
-	}
-}
-
 // The archive is read back by cpio, where there is one.
 func TestInitramfs(t *testing.T) {
 	cpio, err := exec.LookPath("cpio")
@@ -264,7 +254,7 @@ func TestJudge(t *testing.T) {
 		"on":           {func(r *result) { r.off = true }, "want off"},
 		"died":         {func(r *result) { r.binaries = 1 }, "1 of 2 test binaries"},
 		"no test":      {func(r *result) { r.empty = []string{"x"} }, "no test has run in x"},
-		"skips":        {func(r *result) { r.skips["needs ABI 12"] = []string{"x TestNew"} }, "x TestNew: needs ABI 12"},
+		"skips":        {func(r *result) { r.skips["needs ABI 11, this kernel has 10"] = []string{"x TestNew"} }, "x TestNew: needs ABI 11"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -275,6 +265,30 @@ func TestJudge(t *testing.T) {
 				t.Errorf("problems %q, want %q", got, test.want)
 			}
 		})
+	}
+}
+
+func TestExcused(t *testing.T) {
+	for _, test := range []struct {
+		reason string
+		abi    int
+		want   bool
+	}{
+		{"needs ABI 10, this kernel has 7", 7, true},
+		{"needs ABI 7, this kernel has 7", 7, false},
+		{"needs Landlock ABI 9 (Linux 7.1), this kernel has ABI 8 (Linux 7.0)", 8, true},
+		{"needs Landlock ABI 1: not built into this kernel", 0, true},
+		{"needs Landlock ABI 1: an answer that nobody knows", 7, false},
+		{"needs a kernel below ABI 8, this one has 11", 11, true},
+		{"needs the program gcc: not found", 11, true},
+		{"needs the program sh: not found", 11, false},
+		{"needs the program sh: not found", 0, true},
+		{"needs the audit log to be on", 11, false},
+		{"no reason", 11, false},
+	} {
+		if got := excused(test.reason, test.abi); got != test.want {
+			t.Errorf("%q on ABI %d: %v, want %v", test.reason, test.abi, got, test.want)
+		}
 	}
 }
 
