@@ -618,7 +618,7 @@ func TestManyChildrenLeakNothing(t *testing.T) {
 	inBoth(t, func(t *testing.T, dir string) {
 		workers, children := 16, 1000
 		if testing.Short() {
-			children = 100
+			workers, children = 8, 32
 		}
 		count := func(what string) int {
 			entries, err := os.ReadDir("/proc/self/" + what)

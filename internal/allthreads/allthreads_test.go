@@ -468,7 +468,7 @@ func TestChurn(t *testing.T) {
 	rounds := 200
 	switch {
 	case testing.Short():
-		rounds = 10
+		rounds = 5
 	case raceEnabled:
 		rounds = 50
 	}
