@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -55,8 +54,8 @@ func (build) run(folder string, b build, args ...string) error {
 	cmd.Env = append(os.Environ(), "GOOS=linux", "GOARCH="+b.arch, "CGO_ENABLED=0", "GOFLAGS=")
 	if b.cgo {
 		cmd.Env = append(cmd.Env, "CGO_ENABLED=1")
-		if b.arch == "arm64" && b.arch != nativeArch {
-			cmd.Env = append(cmd.Env, "CC="+cmp.Or(os.Getenv("CC_FOR_arm64"), "aarch64-linux-gnu-gcc"))
+		if b.arch != nativeArch {
+			cmd.Env = append(cmd.Env, "CC="+machines[b.arch].compiler)
 		}
 	}
 	if output, err := cmd.CombinedOutput(); err != nil {

@@ -62,6 +62,10 @@ type kernel struct {
 	err     error  // why there is no file
 }
 
+// errNoPackage is why there is no kernel where a series has left Debian, or is
+// not there yet. Everything else that keeps one away is a failure.
+var errNoPackage = errors.New("no package of this series in any suite")
+
 // seriesOf returns the first two numbers of a version.
 func seriesOf(version string) string {
 	return regexp.MustCompile(`^\d+\.\d+`).FindString(version)
@@ -114,7 +118,7 @@ func newestKernels(search string) []kernel {
 func selectKernels(found []kernel, arch string) []kernel {
 	var selected []kernel
 	for _, e := range expected {
-		k := kernel{series: e.series[0], arch: arch, err: errors.New("no package of this series in any suite")}
+		k := kernel{series: e.series[0], arch: arch, err: errNoPackage}
 		for _, f := range found {
 			if f.arch == arch && slices.Contains(e.series, f.series) {
 				k = f
@@ -163,17 +167,23 @@ func openArchive(folder string) (*archive, error) {
 	return a, a.update()
 }
 
+// update reads the lists anew unless they are of today. Where that fails the old
+// ones will do, if there are any.
 func (a *archive) update() error {
 	stamp := filepath.Join(a.folder, "updated")
-	if info, err := os.Stat(stamp); err == nil && time.Since(info.ModTime()) < 12*time.Hour {
+	info, old := os.Stat(stamp)
+	if old == nil && time.Since(info.ModTime()) < 12*time.Hour {
 		return nil
 	}
-	if _, err := a.apt(a.folder, "apt-get", "update", "-q", "--error-on=any"); err != nil {
-		// The lists of what is still there are good, also those of last time.
-		fmt.Fprintln(os.Stderr, "kerneltest: go on with the lists that there are:", err)
+	_, err := a.apt(a.folder, "apt-get", "update", "-q", "--error-on=any")
+	switch {
+	case err == nil:
+		return os.WriteFile(stamp, nil, 0o644)
+	case old == nil:
+		fmt.Fprintln(os.Stderr, "kerneltest: go on with the lists of last time:", err)
 		return nil
 	}
-	return os.WriteFile(stamp, nil, 0o644)
+	return err
 }
 
 // apt runs a command of apt in a folder. It verifies the signatures of the lists

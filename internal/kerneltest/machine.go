@@ -32,19 +32,19 @@ func (g guest) name() string {
 	return name
 }
 
-// The machine of each architecture, and the name that its second serial port
-// gets: the first is the kernel's console.
+// The machine of each architecture, the names that its serial ports get (the
+// first is the kernel's console), and the compiler for it on other machines.
 var machines = map[string]struct {
-	qemu             []string
-	console, results string
+	qemu                       []string
+	console, results, compiler string
 }{
 	"amd64": {
 		[]string{"qemu-system-x86_64", "-cpu", "Nehalem,+rdrand", "-serial", "chardev:results"},
-		"ttyS0", "/dev/ttyS1",
+		"ttyS0", "/dev/ttyS1", "x86_64-linux-gnu-gcc",
 	},
 	"arm64": {
 		[]string{"qemu-system-aarch64", "-M", "virt", "-cpu", "max,pauth-impdef=on", "-device", "pci-serial,chardev=results"},
-		"ttyAMA0", "/dev/ttyS0",
+		"ttyAMA0", "/dev/ttyS0", "aarch64-linux-gnu-gcc",
 	},
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -82,7 +83,10 @@ func (r *result) printProblems() {
 
 // judge adds what is wrong with a guest beyond tests that failed.
 func (r *result) judge(binaries int, filtered bool) {
-	if r.missing != nil || r.facts.Release == "" {
+	if r.missing != nil && !errors.Is(r.missing, errNoPackage) {
+		r.problem("there is no kernel: %v", r.missing)
+	}
+	if r.facts.Release == "" {
 		return
 	}
 	if want := r.kernel.series; want != "" && seriesOf(r.facts.Release) != want {

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+)
+
+// What a virtual machine may do, by a script in QEMU's place: it has to end with
+// a result that says what was wrong.
+func TestRun(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("needs /dev/fd")
+	}
+	tool, err := exec.Command("go", "tool", "-n", "test2json").Output()
+	if err != nil {
+		t.Skip("needs the go command: ", err)
+	}
+	send := func(m message) string {
+		line, err := json.Marshal(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(line) + "\n"
+	}
+	const mark = "\x16" // what -test.v=test2json puts before the lines that count
+	var (
+		booted = send(message{Kernel: &kernelFacts{Release: "7.3.4", ABI: "11"}})
+		begun  = send(message{Binary: "x", Output: []byte(mark + "=== RUN   TestA\n")})
+		passed = begun + send(message{Binary: "x", Output: []byte(mark + "--- PASS: TestA (0.00s)\n" + mark + "PASS\n")})
+		ended  = send(message{Binary: "x", Ended: true})
+		failed = send(message{Binary: "x", Ended: true, Failure: "exit status 2"})
+		done   = send(message{Done: true})
+	)
+	tests := map[string]struct {
+		messages, then string
+		passed, failed int
+		problem        string
+	}{
+		"good":                  {booted + passed + ended + done, "", 1, 0, ""},
+		"wrong ABI":             {strings.Replace(booted, "11", "10", 1) + passed + ended + done, "", 1, 0, "has Landlock ABI 10, want 11"},
+		"no test":               {booted + ended + done, "", 0, 0, "no test has run in x"},
+		"a binary fails":        {booted + passed + failed + done, "", 1, 0, "x: exit status 2"},
+		"a binary is missing":   {booted + done, "", 0, 0, "0 of 1 test binaries"},
+		"dies before it boots":  {"", "echo Kernel panic", 0, 0, "Kernel panic"},
+		"dies in a test":        {booted + begun, "echo Kernel panic", 0, 1, "running x TestA"},
+		"dies between":          {booted + passed + ended, "", 1, 0, "ended without saying so"},
+		"hangs before it boots": {"", "exec sleep 1000", 0, 0, "not done after"},
+		"hangs in a test":       {booted + begun, "exec sleep 1000", 0, 1, "running x TestA"},
+		"hangs at the end":      {booted + passed + ended + done, "exec sleep 1000", 1, 0, "not done after"},
+		"the kernel's output":   {booted + "[ 1.0] BUG: scheduling while atomic\n" + done, "", 0, 0, "not a message"},
+		"QEMU fails":            {booted + passed + ended + done, "echo cannot; exit 3", 1, 0, "exit status 3"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			bin := t.TempDir()
+			script := "#!/bin/sh\ncat >&3 <<'END'\n" + test.messages + "END\nexec 3>&-\n" + test.then + "\n"
+			if err := os.WriteFile(filepath.Join(bin, "qemu-system-x86_64"), []byte(script), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+			limit := time.Minute
+			if strings.HasPrefix(name, "hangs") {
+				limit = 300 * time.Millisecond
+			}
+			g := guest{kernel: kernel{series: "7.3", arch: "amd64"}, build: build{arch: "amd64"}}
+			r := g.run(limit, strings.TrimSpace(string(tool)), false)
+			r.judge(1, false)
+			problems := strings.Join(r.problems, "\n")
+			if r.passed != test.passed || r.failed != test.failed || (problems == "") != (test.problem == "") || !strings.Contains(problems, test.problem) {
+				t.Errorf("%d passed, %d failed, %q, want %d, %d, %q", r.passed, r.failed, problems, test.passed, test.failed, test.problem)
+			}
+			if err := (options{}).report([]result{r}, 0); err == nil {
+				t.Error("one guest, and no error: six ABIs are wanted")
+			} else if strings.Contains(err.Error(), "failures") != (test.problem != "") {
+				t.Errorf("report: %v", err)
+			}
+		})
+	}
+}
+
+// A kernel that Debian does not have is a row; one that could not be fetched is
+// a failure.
+func TestNoKernel(t *testing.T) {
+	for _, test := range []struct {
+		err     error
+		problem bool
+	}{{errNoPackage, false}, {errors.New("the archive cannot be reached"), true}} {
+		r := guest{kernel: kernel{series: "7.3", arch: "amd64", err: test.err}}.run(time.Minute, "", false)
+		r.judge(1, false)
+		if (len(r.problems) > 0) != test.problem || !strings.Contains(r.row()[0], test.err.Error()) {
+			t.Errorf("%v: problems %q, row %q", test.err, r.problems, r.row())
+		}
+	}
+}
