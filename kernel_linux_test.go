@@ -134,6 +134,71 @@ func TestRulesFollowFiles(t *testing.T) {
 	})
 }
 
+// What a kernel cannot restrict stays allowed, and the Report says so.
+func TestMissingRightsStayAllowed(t *testing.T) {
+	for _, test := range []struct {
+		since ABI
+		right Rights
+		try   func(dir string) error
+	}{
+		{V3, Rights{FS: FSTruncate}, func(dir string) error { return os.Truncate(filepath.Join(dir, "file"), 0) }},
+		{V4, Rights{Net: NetBindTCP}, func(string) error {
+			listener, err := listenTCP("127.0.0.1:0")
+			if err == nil {
+				listener.Close()
+			}
+			return err
+		}},
+		{V5, Rights{FS: FSIoctlDev}, func(string) error {
+			device, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+			if err != nil {
+				return err
+			}
+			defer device.Close()
+			if _, err = unix.IoctlGetTermios(int(device.Fd()), unix.TCGETS); err == unix.ENOTTY {
+				err = nil // what the device itself answers
+			}
+			return err
+		}},
+		{V9, Rights{FS: FSResolveUnix}, func(dir string) error {
+			conn, err := net.Dial("unix", filepath.Join(dir, "socket"))
+			if err == nil {
+				conn.Close()
+			}
+			return err
+		}},
+		{V10, Rights{Net: NetBindUDP}, func(string) error {
+			conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+			if err == nil {
+				conn.Close()
+			}
+			return err
+		}},
+	} {
+		t.Run(test.since.String(), func(t *testing.T) {
+			needABI(t, V1)
+			needBelow(t, test.since)
+			prepare := func(t *testing.T, dir string) { populate(t, dir, FSResolveUnix) }
+			inChild(t, prepare, func(t *testing.T, dir string) {
+				_, err := New(test.since).Apply()
+				if unsupported, ok := errors.AsType[*UnsupportedError](err); !ok || !test.right.minus(unsupported.Missing).isZero() {
+					t.Errorf("strict Apply: %v, want %v to be missing", err, test.right)
+				}
+				report := mustApply(t, New(test.since).BestEffort(V1).AllowReadWrite(os.DevNull))
+				if !test.right.minus(report.Missing).isZero() || report.Complete() {
+					t.Errorf("%v, want %v to be missing", report, test.right)
+				}
+				if _, err := os.ReadFile(filepath.Join(dir, "file")); !errors.Is(err, unix.EACCES) {
+					t.Errorf("what the kernel can restrict: %v, want EACCES", err)
+				}
+				if err := test.try(dir); err != nil {
+					t.Errorf("what it cannot: %v", err)
+				}
+			})
+		})
+	}
+}
+
 // waiting starts a child that waits until the test ends.
 func waiting(t *testing.T, start func(*exec.Cmd) error) (pid int) {
 	t.Helper()
