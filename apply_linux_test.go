@@ -379,13 +379,23 @@ func TestScopesNeedThreadSync(t *testing.T) {
 	if unsupported, ok := errors.AsType[*UnsupportedError](err); !ok || unsupported.Needed != V8 || unsupported.Missing != (Rights{Scope: V6.Scopes()}) {
 		t.Errorf("strict Apply: %v", err)
 	}
-	inChild(t, nil, func(t *testing.T, _ string) {
-		report := mustApply(t, New(V6).BestEffort(V6))
+	inBoth(t, func(t *testing.T, dir string) {
+		listener, err := net.Listen("unix", "@"+dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer listener.Close()
+		before := waiting(t, (*exec.Cmd).Start)
+		free, out := try("wait", fmt.Sprint("signal=", before), "unix=@"+dir)
+		report := mustApply(t, New(V6).BestEffort(V6).AllowExecute("/").AllowReadWrite(os.DevNull))
 		if report.Missing != (Rights{Scope: V6.Scopes()}) || report.Enforced.Scope != 0 {
 			t.Errorf("report %v", report)
 		}
-		if err := unix.Kill(unix.Getpid(), 0); err != nil {
-			t.Errorf("signal this process: %v", err)
+		if err := unix.Kill(before, 0); err != nil {
+			t.Errorf("signal a process outside: %v", err)
+		}
+		if err := free.Run(); err != nil || strings.Count(out.String(), ": ok") != 3 {
+			t.Errorf("a child that reaches outside: %v: %s", err, out)
 		}
 	})
 }
@@ -791,45 +801,45 @@ func TestFailureLeavesNoNewPrivs(t *testing.T) {
 	})
 }
 
-// From ABI 11 on the kernel sets no_new_privs together with the restriction: no
-// prctl is needed, and a failure leaves it unset on every kind of binary.
+// From ABI 11 on the kernel sets no_new_privs together with the restriction, on
+// every thread: no prctl is needed, and a failure leaves it unset.
 func TestAtomicNoNewPrivs(t *testing.T) {
 	needABI(t, V11)
-	inChild(t, nil, func(t *testing.T, _ string) {
-		if os.Getuid() != 0 {
-			return // cannot install the filter
+	check := func(t *testing.T, want string) {
+		t.Helper()
+		threads, err := filepath.Glob("/proc/self/task/*/status")
+		if err != nil || len(threads) < 2 {
+			t.Fatalf("threads %v, %v", threads, err)
 		}
-		get := func() int {
-			value, err := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)
-			if err != nil {
-				t.Fatal(err)
+		for _, thread := range threads {
+			status, err := os.ReadFile(thread) // which may have ended meanwhile
+			if err == nil && !strings.Contains(string(status), "NoNewPrivs:\t"+want) {
+				t.Errorf("%s: no_new_privs is not %s", thread, want)
 			}
-			return value
 		}
-		for err := error(nil); err == nil; { // until no layer is left
-			_, err = NewHandling(Rights{FS: FSMakeChar}).AllowNewPrivs().Apply()
-		}
-		if _, err := New(V11).Apply(); !errors.Is(err, ErrTooManyLayers) || get() != 0 {
-			t.Errorf("Apply: %v, and no_new_privs is %d, want 0", err, get())
-		}
+	}
+	t.Run("a failure", func(t *testing.T) {
+		inChild(t, nil, func(t *testing.T, _ string) {
+			if os.Getuid() != 0 {
+				return // could not restrict itself without no_new_privs
+			}
+			for err := error(nil); err == nil; { // until no layer is left
+				_, err = NewHandling(Rights{FS: FSMakeChar}).AllowNewPrivs().Apply()
+			}
+			if _, err := New(V11).Apply(); !errors.Is(err, ErrTooManyLayers) {
+				t.Errorf("Apply: %v, want too many layers", err)
+			}
+			check(t, "0")
+		})
 	})
 	t.Run("without prctl", func(t *testing.T) {
 		inChild(t, nil, func(t *testing.T, _ string) {
 			if os.Getuid() != 0 {
-				return
+				return // cannot install the filter
 			}
-			threads := make(chan int)
-			go onItsOwnThread(func() int { threads <- unix.Gettid(); <-threads; return 0 })
-			other := <-threads
 			refuse(t, unix.SYS_PRCTL, unix.EINVAL)
 			mustApply(t, NewHandling(Rights{FS: FSMakeChar}))
-			for _, thread := range []int{unix.Gettid(), other} {
-				status, err := os.ReadFile(fmt.Sprintf("/proc/self/task/%d/status", thread))
-				if err != nil || !strings.Contains(string(status), "NoNewPrivs:\t1") {
-					t.Errorf("a thread without no_new_privs: %v, %s", err, status)
-				}
-			}
-			close(threads)
+			check(t, "1")
 		})
 	})
 }

@@ -17,6 +17,51 @@ import (
 // These tests are of the kernel more than of this package: each holds something
 // that the documentation says of Linux against the one that runs it.
 
+// What Probe says is the kernel's own answer.
+func TestProbeIsTheKernels(t *testing.T) {
+	ask := func(flag uintptr) (int, unix.Errno) {
+		answer, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, flag)
+		if errno != 0 {
+			return 0, errno
+		}
+		return int(answer), 0
+	}
+	abi, errno := ask(unix.LANDLOCK_CREATE_RULESET_VERSION)
+	want, known := map[unix.Errno]error{0: nil, unix.ENOSYS: ErrNotBuilt, unix.EOPNOTSUPP: ErrDisabled, unix.EPERM: ErrBlocked}[errno]
+	if !known {
+		t.Fatalf("landlock_create_ruleset: %v", errno)
+	}
+	errata, _ := ask(unix.LANDLOCK_CREATE_RULESET_ERRATA) // EINVAL where it cannot be asked
+	if kernel, err := Probe(); err != want || kernel != (Kernel{ABI(abi), Errata(errata)}) {
+		t.Errorf("Probe: %v, %v, want ABI %d, errata %#x, %v", kernel, err, abi, errata, want)
+	}
+}
+
+// A whiteout, the device that overlayfs leaves where a file was removed, takes
+// the right to make files where erratum 4 is mended, and else that to make
+// devices.
+func TestWhiteouts(t *testing.T) {
+	needABI(t, V1)
+	inChild(t, nil, func(t *testing.T, dir string) {
+		kernel, _ := Probe()
+		needed, other := FSMakeChar, FSMakeReg
+		if kernel.Errata&ErratumWhiteouts != 0 {
+			needed, other = other, needed
+		}
+		for right, want := range map[AccessFS]error{needed: nil, other: unix.EACCES} {
+			folder := filepath.Join(dir, right.String())
+			if err := os.Mkdir(folder, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			s := mustPrepare(t, NewHandling(Rights{FS: FSMakeChar | FSMakeReg}).Allow(right, folder))
+			err := s.Do(func() error { return unix.Mknod(filepath.Join(folder, "whiteout"), unix.S_IFCHR, 0) })
+			if !errors.Is(err, want) {
+				t.Errorf("with %v alone, erratum 4 mended %t: %v, want %v", right, needed == FSMakeReg, err, want)
+			}
+		}
+	})
+}
+
 // Moves between directories are denied by layers with filesystem rights. Layers
 // without leave them alone by themselves, but not beside one that has some.
 func TestMovesNeedFilesystemRights(t *testing.T) {
@@ -214,10 +259,21 @@ func waiting(t *testing.T, start func(*exec.Cmd) error) (pid int) {
 	return cmd.Process.Pid
 }
 
-// Who can signal whom, where each child of a Sandbox has a domain of its own.
-func TestSignalsOfChildren(t *testing.T) {
+// Whom a child of a Sandbox reaches: each has a domain of its own.
+func TestScopesOfChildren(t *testing.T) {
 	needABI(t, V6)
-	inBoth(t, func(t *testing.T, _ string) {
+	inBoth(t, func(t *testing.T, dir string) {
+		listener, err := net.Listen("unix", "@"+dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer listener.Close()
+		for scope, want := range map[Scope]string{ScopeSignal: "ok", ScopeAbstractUnixSocket: "EPERM"} {
+			cmd, out := try("unix=@" + dir)
+			if err := mustPrepare(t, NewHandling(Rights{Scope: scope})).Run(cmd); err != nil || out.String() != lines("unix=@"+dir+": "+want) {
+				t.Errorf("scope %v, connect to the parent's abstract socket: %v: %s, want %s", scope, err, out, want)
+			}
+		}
 		s := mustPrepare(t, NewHandling(Rights{Scope: ScopeSignal}))
 		sandboxed := waiting(t, s.Start)
 		if err := unix.Kill(sandboxed, 0); err != nil {
@@ -225,7 +281,7 @@ func TestSignalsOfChildren(t *testing.T) {
 		}
 		free := waiting(t, (*exec.Cmd).Start)
 		cmd, out := try("family", fmt.Sprint("signal=", sandboxed), fmt.Sprint("signal=", free), fmt.Sprint("signal=", os.Getpid()))
-		err := s.Run(cmd)
+		err = s.Run(cmd)
 		want := []string{"family: ok"} // a child to its own child, and that one to it
 		for _, pid := range []int{sandboxed, free, os.Getpid()} {
 			want = append(want, fmt.Sprintf("signal=%d: EPERM", pid))

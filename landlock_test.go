@@ -147,6 +147,12 @@ func checkWithoutLandlock(t *testing.T) {
 	if err != nil || !report.Enforced.isZero() || report.Missing != V5.Rights() || report.Complete() {
 		t.Errorf("Apply with a floor of 0: %v, %v, want everything missing", report, err)
 	}
+	if !strings.Contains(report.String(), "NOT SANDBOXED") {
+		t.Errorf("the report does not say it: %v", report)
+	}
+	if _, err := os.ReadDir(t.TempDir()); err != nil {
+		t.Errorf("after an Apply that restricts nothing: %v", err)
+	}
 	if _, err := New(V5).BestEffort(0).AllowRead("").Apply(); err == nil {
 		t.Error("a mistake is not reported without Landlock")
 	}
@@ -157,6 +163,9 @@ func checkWithoutLandlock(t *testing.T) {
 	ran := false
 	if err := sandbox.Do(func() error { ran = true; return nil }); err != nil || !ran {
 		t.Errorf("Do with nothing to enforce: %v, ran %v", err, ran)
+	}
+	if err := sandbox.Run(exec.Command(self(), "-test.run=^$")); err != nil {
+		t.Errorf("Run with nothing to enforce: %v", err)
 	}
 	if err := errors.Join(sandbox.Close(), sandbox.Close()); err != nil {
 		t.Errorf("Close: %v", err)

@@ -30,7 +30,7 @@ func moduleFolder() (string, error) {
 	output, err := exec.Command("go", "env", "GOMOD").Output()
 	folder := filepath.Dir(strings.TrimSpace(string(output)))
 	if err != nil || !strings.HasSuffix(folder, filepath.FromSlash("internal/kerneltest")) {
-		return "", fmt.Errorf("started in %s, not in its module: use go run -C internal/kerneltest . (%v)", folder, err)
+		return "", fmt.Errorf("started in %q, not in its module: use go run -C internal/kerneltest .", folder)
 	}
 	return folder, nil
 }
@@ -38,20 +38,22 @@ func moduleFolder() (string, error) {
 // compile builds the guest's program and the test binary of every package of
 // the library into a folder.
 func (b build) compile(module, folder string) error {
-	if err := b.run(module, build{arch: b.arch}, "build", "-ldflags=-s -w", "-o", filepath.Join(folder, "init"), "."); err != nil {
+	pure := build{arch: b.arch}
+	if err := pure.run(module, "build", "-ldflags=-s -w", "-o", filepath.Join(folder, "init"), "."); err != nil {
 		return err
 	}
-	args := []string{"test", "-c", "-o", filepath.Join(folder, testsFolder) + "/", "-ldflags=-s -w"}
-	if b.cgo { // static: there are no libraries in the guest
-		args = append(args[:len(args)-1], "-tags=netgo,osusergo", "-ldflags=-s -w -linkmode external -extldflags -static")
+	ldflags, tags := "-s -w", ""
+	if b.cgo { // static: there are few libraries in the guest
+		ldflags, tags = ldflags+" -linkmode external -extldflags -static", "netgo,osusergo"
 	}
-	return b.run(filepath.Join(module, "../.."), b, append(args, "./...")...)
+	return b.run(filepath.Join(module, "../.."), "test", "-c", "-o", filepath.Join(folder, testsFolder)+"/", "-tags="+tags, "-ldflags="+ldflags, "./...")
 }
 
-func (build) run(folder string, b build, args ...string) error {
+// run runs the go command for this build in a folder.
+func (b build) run(folder string, args ...string) error {
 	cmd := exec.Command("go", args...)
 	cmd.Dir = folder
-	cmd.Env = append(os.Environ(), "GOOS=linux", "GOARCH="+b.arch, "CGO_ENABLED=0", "GOFLAGS=")
+	cmd.Env = append(os.Environ(), "GOOS=linux", "GOARCH="+b.arch, "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false")
 	if b.cgo {
 		cmd.Env = append(cmd.Env, "CGO_ENABLED=1")
 		if b.arch != nativeArch {
@@ -64,11 +66,17 @@ func (build) run(folder string, b build, args ...string) error {
 	return nil
 }
 
+// initramfs is what a guest starts with.
+type initramfs struct {
+	path     string
+	binaries int // how many test binaries it has
+}
+
 // pack writes the initramfs of what compile has made, and the system around it.
-func (b build) pack(folder string, tools []file, s settings) (path string, err error) {
+func (b build) pack(folder string, tools []file, s settings) (packed initramfs, err error) {
 	text, err := json.Marshal(s)
 	if err != nil {
-		return "", err
+		return initramfs{}, err
 	}
 	files := []file{
 		{name: "init", mode: 0o755, source: filepath.Join(folder, "init")},
@@ -90,14 +98,14 @@ func (b build) pack(folder string, tools []file, s settings) (path string, err e
 	files = append(files, tools...)
 	binaries, err := filepath.Glob(filepath.Join(folder, testsFolder, "*.test"))
 	if err != nil || len(binaries) == 0 {
-		return "", errors.Join(err, fmt.Errorf("no test binary in %s", folder))
+		return initramfs{}, errors.Join(err, fmt.Errorf("no test binary in %s", folder))
 	}
 	for _, binary := range binaries {
 		files = append(files, file{name: testsFolder + "/" + filepath.Base(binary), mode: 0o755, source: binary})
 	}
 	image, err := os.Create(filepath.Join(folder, "initramfs"))
 	if err != nil {
-		return "", err
+		return initramfs{}, err
 	}
-	return image.Name(), errors.Join(writeInitramfs(image, files), image.Close())
+	return initramfs{image.Name(), len(binaries)}, errors.Join(writeInitramfs(image, files), image.Close())
 }

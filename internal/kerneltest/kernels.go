@@ -18,39 +18,25 @@ import (
 	"time"
 )
 
-// The ABI that kernels of each series have. Debian has one kernel of those that
-// share a place here.
-var expected = []struct {
-	series []string
-	abi    string
-}{
-	{[]string{"5.10"}, notBuilt}, // Landlock came with 5.13
-	{[]string{"6.1"}, "2"},
-	{[]string{"6.12"}, "6"},
-	{[]string{"6.16", "6.17", "6.18", "6.19"}, "7"},
-	{[]string{"7.0"}, "8"},
-	{[]string{"7.1"}, "9"},
-	{[]string{"7.2"}, "10"},
-	{[]string{"7.3"}, "11"},
-}
+// The first series of each ABI: 5.13 has ABI 1, 5.19 ABI 2, and so on.
+var firstSeries = strings.Fields("5.13 5.19 6.2 6.7 6.10 6.12 6.15 7.0 7.1 7.2 7.3")
 
-// newestABI is the last one in expected.
-const newestABI = 11
-
-func newestSeries() string {
-	last := expected[len(expected)-1].series
-	return last[len(last)-1]
-}
-
-// expectedABI returns the ABI of a series that is known.
-func expectedABI(series string) (abi string, ok bool) {
-	for _, e := range expected {
-		if slices.Contains(e.series, series) {
-			return e.abi, true
-		}
+// expectedABI returns the ABI of a series, which is the newest one that is known
+// for a series that came later.
+func expectedABI(series string) string {
+	abi := 0
+	for abi < len(firstSeries) && compareVersions(series, firstSeries[abi]) >= 0 {
+		abi++
 	}
-	return "", false
+	if abi == 0 {
+		return notBuilt
+	}
+	return strconv.Itoa(abi)
 }
+
+// What to fetch: of each group the newest that Debian has, and every series
+// after the last.
+var wanted = [][]string{{"5.10"}, {"6.1"}, {"6.12"}, {"6.16", "6.17", "6.18", "6.19"}, {"7.0"}, {"7.1"}, {"7.2"}, {"7.3"}}
 
 // kernel is what a guest boots.
 type kernel struct {
@@ -83,7 +69,8 @@ func compareVersions(a, b string) int {
 	return slices.Compare(numbers(a), numbers(b))
 }
 
-// The packages of kernels: from some 7.x on, the image is in a package of its own.
+// The packages of kernels: those of newer ones have the image in a package of
+// its own.
 const kernelPackages = `^linux-(image|binary)-.*-cloud-(amd64|arm64)$`
 
 var kernelPackage = regexp.MustCompile(`(?m)^(linux-(image|binary)-(\d+\.\d+\S*)-cloud-(amd64|arm64)) - `)
@@ -103,7 +90,7 @@ func newestKernels(search string) []kernel {
 	}
 	var all []kernel
 	for _, k := range newest {
-		if compareVersions(k.series, expected[0].series[0]) >= 0 && strings.Contains(k.version[len(k.series):], ".") {
+		if compareVersions(k.series, wanted[0][0]) >= 0 && strings.Contains(k.version[len(k.series):], ".") {
 			all = append(all, k)
 		}
 	}
@@ -113,21 +100,22 @@ func newestKernels(search string) []kernel {
 	return all
 }
 
-// selectKernels returns, for each place in expected and each newer series, the
-// newest kernel found, or one that says that there is none.
+// selectKernels returns the newest kernel found of each group that is wanted, or
+// one that says that there is none, and all that are newer.
 func selectKernels(found []kernel, arch string) []kernel {
 	var selected []kernel
-	for _, e := range expected {
-		k := kernel{series: e.series[0], arch: arch, err: errNoPackage}
+	for _, group := range wanted {
+		k := kernel{series: group[0], arch: arch, err: errNoPackage}
 		for _, f := range found {
-			if f.arch == arch && slices.Contains(e.series, f.series) {
+			if f.arch == arch && slices.Contains(group, f.series) {
 				k = f
 			}
 		}
 		selected = append(selected, k)
 	}
+	newest := wanted[len(wanted)-1][0]
 	for _, f := range found {
-		if f.arch == arch && compareVersions(f.series, newestSeries()) > 0 {
+		if f.arch == arch && compareVersions(f.series, newest) > 0 {
 			selected = append(selected, f)
 		}
 	}
@@ -159,31 +147,20 @@ func openArchive(folder string) (*archive, error) {
 		return nil, err
 	}
 	name := filepath.Join(folder, "sources.list")
-	if old, _ := os.ReadFile(name); string(old) != list { // apt reads all anew where the file is new
-		if err := os.WriteFile(name, []byte(list), 0o644); err != nil {
-			return nil, err
-		}
-	}
-	return a, a.update()
+	old, _ := os.ReadFile(name)
+	return a, errors.Join(os.WriteFile(name, []byte(list), 0o644), a.update(string(old) == list))
 }
 
-// update reads the lists anew unless they are of today. Where that fails the old
-// ones will do, if there are any.
-func (a *archive) update() error {
+// update reads the lists anew, unless those of the last hours are there.
+func (a *archive) update(sameSources bool) error {
 	stamp := filepath.Join(a.folder, "updated")
-	info, old := os.Stat(stamp)
-	if old == nil && time.Since(info.ModTime()) < 12*time.Hour {
+	if info, err := os.Stat(stamp); err == nil && sameSources && time.Since(info.ModTime()) < 12*time.Hour {
 		return nil
 	}
-	_, err := a.apt(a.folder, "apt-get", "update", "-q", "--error-on=any")
-	switch {
-	case err == nil:
-		return os.WriteFile(stamp, nil, 0o644)
-	case old == nil:
-		fmt.Fprintln(os.Stderr, "kerneltest: go on with the lists of last time:", err)
-		return nil
+	if _, err := a.apt(a.folder, "apt-get", "update", "-q", "--error-on=any"); err != nil {
+		return err
 	}
-	return err
+	return os.WriteFile(stamp, nil, 0o644)
 }
 
 // apt runs a command of apt in a folder. It verifies the signatures of the lists

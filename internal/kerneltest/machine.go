@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -15,7 +17,7 @@ type guest struct {
 	kernel    kernel
 	build     build
 	off       bool // boot with Landlock switched off
-	initramfs string
+	initramfs initramfs
 }
 
 func (g guest) String() string { return g.name() + " " + g.build.String() }
@@ -50,6 +52,8 @@ var machines = map[string]struct {
 
 // run boots the guest, and returns what it has said until it ended.
 func (g guest) run(limit time.Duration, test2json string, verbose bool) (r result) {
+	runtime.LockOSThread() // the machine ends with it, see command
+	defer runtime.UnlockOSThread()
 	r.guest = g
 	if g.kernel.err != nil {
 		r.missing = g.kernel.err
@@ -100,9 +104,11 @@ func (g guest) command(ctx context.Context) *exec.Cmd {
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-accel", "tcg,thread=single,tb-size=512", "-smp", "2", "-m", "1G",
 		"-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
 		"-chardev", "file,id=results,path=/dev/fd/3",
-		"-kernel", g.kernel.image, "-initrd", g.initramfs, "-append", options,
+		"-kernel", g.kernel.image, "-initrd", g.initramfs.path, "-append", options,
 	}, m.qemu[1:]...)
-	return exec.CommandContext(ctx, m.qemu[0], args...)
+	cmd := exec.CommandContext(ctx, m.qemu[0], args...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	return cmd
 }
 
 // tail returns the last lines of what a kernel printed.
@@ -136,7 +142,7 @@ func (c *collector) take(m message) error {
 	c.binary = m.Binary
 	c.output = append(c.output, m.Output...)
 	if c.verbose {
-		os.Stdout.Write(m.Output)
+		os.Stdout.Write(bytes.ReplaceAll(m.Output, []byte{0x16}, nil)) // which marks lines for test2json
 	}
 	if m.Ended {
 		return c.end(m.Failure)
@@ -155,7 +161,7 @@ func (c *collector) end(failure string) error {
 	c.binaries++
 	failed = c.failed - failed
 	switch {
-	case failure != "" && failed == 0:
+	case failure != "" && (failed == 0 || failure != "exit status 1"): // which is that a test has failed
 		c.problem("%s: %s; it printed:\n%s", c.binary, failure, tail(string(c.output)))
 	case len(outcomes) == 0:
 		c.empty = append(c.empty, c.binary)

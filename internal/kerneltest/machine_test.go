@@ -36,6 +36,7 @@ func TestRun(t *testing.T) {
 		passed = begun + send(message{Binary: "x", Output: []byte(mark + "--- PASS: TestA (0.00s)\n" + mark + "PASS\n")})
 		ended  = send(message{Binary: "x", Ended: true})
 		failed = send(message{Binary: "x", Ended: true, Failure: "exit status 2"})
+		killed = send(message{Binary: "x", Ended: true, Failure: "killed by SIGKILL"})
 		done   = send(message{Done: true})
 	)
 	tests := map[string]struct {
@@ -47,6 +48,8 @@ func TestRun(t *testing.T) {
 		"wrong ABI":             {strings.Replace(booted, "11", "10", 1) + passed + ended + done, "", 1, 0, "has Landlock ABI 10, want 11"},
 		"no test":               {booted + ended + done, "", 0, 0, "no test has run in x"},
 		"a binary fails":        {booted + passed + failed + done, "", 1, 0, "x: exit status 2"},
+		"a binary is killed":    {booted + begun + killed + done, "", 0, 1, "x: killed by SIGKILL"},
+		"says nothing":          {done, "", 0, 0, "0 of 1 test binaries"},
 		"a binary is missing":   {booted + done, "", 0, 0, "0 of 1 test binaries"},
 		"dies before it boots":  {"", "echo Kernel panic", 0, 0, "Kernel panic"},
 		"dies in a test":        {booted + begun, "echo Kernel panic", 0, 1, "running x TestA"},
@@ -69,9 +72,9 @@ func TestRun(t *testing.T) {
 			if strings.HasPrefix(name, "hangs") {
 				limit = 300 * time.Millisecond
 			}
-			g := guest{kernel: kernel{series: "7.3", arch: "amd64"}, build: build{arch: "amd64"}}
+			g := guest{kernel: kernel{series: "7.3", arch: "amd64"}, build: build{arch: "amd64"}, initramfs: initramfs{binaries: 1}}
 			r := g.run(limit, strings.TrimSpace(string(tool)), false)
-			r.judge(1, false)
+			r.judge(false)
 			problems := strings.Join(r.problems, "\n")
 			if r.passed != test.passed || r.failed != test.failed || (problems == "") != (test.problem == "") || !strings.Contains(problems, test.problem) {
 				t.Errorf("%d passed, %d failed, %q, want %d, %d, %q", r.passed, r.failed, problems, test.passed, test.failed, test.problem)
@@ -93,7 +96,7 @@ func TestNoKernel(t *testing.T) {
 		problem bool
 	}{{errNoPackage, false}, {errors.New("the archive cannot be reached"), true}} {
 		r := guest{kernel: kernel{series: "7.3", arch: "amd64", err: test.err}}.run(time.Minute, "", false)
-		r.judge(1, false)
+		r.judge(false)
 		if (len(r.problems) > 0) != test.problem || !strings.Contains(r.row()[0], test.err.Error()) {
 			t.Errorf("%v: problems %q, row %q", test.err, r.problems, r.row())
 		}

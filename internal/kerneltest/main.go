@@ -28,7 +28,7 @@ const (
 	arm64Series  = "6.12"
 	fewestABIs   = 6
 	testLimit    = 3 * time.Minute
-	machineLimit = 6 * time.Minute
+	machineLimit = 8 * time.Minute
 )
 
 type options struct {
@@ -64,12 +64,8 @@ func run(o options) error {
 	if err != nil {
 		return err
 	}
-	if o.cache == "" {
-		folder, err := os.UserCacheDir()
-		if err != nil {
-			return fmt.Errorf("%w: give a folder with -cache", err)
-		}
-		o.cache = filepath.Join(folder, "landlock-kerneltest")
+	if err := o.check(); err != nil {
+		return err
 	}
 	scratch, err := os.MkdirTemp("", "kerneltest-")
 	if err != nil {
@@ -84,99 +80,127 @@ func run(o options) error {
 		return fmt.Errorf("no guest matches %q", o.only)
 	}
 	fmt.Printf("%d guests to boot (%.0fs)\n", len(guests), time.Since(start).Seconds())
-	binaries, err := o.prepare(module, scratch, guests, tools)
-	if err != nil {
+	if err := o.prepare(module, scratch, guests, tools); err != nil {
 		return err
 	}
-	fmt.Printf("%d test binaries in each (%.0fs)\n", binaries, time.Since(start).Seconds())
-	results, err := o.boot(guests, binaries)
+	fmt.Printf("their test binaries are built (%.0fs)\n", time.Since(start).Seconds())
+	results, err := o.boot(guests)
 	if err != nil {
 		return err
 	}
 	return o.report(results, time.Since(start))
 }
 
+// check fills in what was not given, and returns what is wrong with the rest.
+func (o *options) check() error {
+	if o.cache == "" {
+		folder, err := os.UserCacheDir()
+		if err != nil {
+			return fmt.Errorf("%w: give a folder with -cache", err)
+		}
+		o.cache = filepath.Join(folder, "landlock-kerneltest")
+	}
+	for _, path := range []*string{&o.cache, &o.kernel, &o.markdown} {
+		if *path != "" && !filepath.IsAbs(*path) {
+			*path = filepath.Join(os.Getenv("PWD"), *path) // go run -C has changed the folder, and not this
+		}
+	}
+	if o.parallel < 1 {
+		return fmt.Errorf("-parallel %d: at least one virtual machine has to run", o.parallel)
+	}
+	_, err := regexp.Compile(o.only)
+	return err
+}
+
 // plan returns the guests to boot, and the programs for each architecture.
 func (o options) plan() ([]guest, map[string][]file, error) {
-	a, archiveErr := openArchive(o.cache)
-	if archiveErr != nil {
-		fmt.Fprintln(os.Stderr, "kerneltest: nothing can be fetched:", archiveErr)
+	a, err := openArchive(o.cache)
+	if err != nil {
+		return nil, nil, fmt.Errorf("nothing can be fetched: %w", err)
 	}
-	var guests []guest
-	if o.kernel != "" {
-		var err error
-		if guests, err = o.givenKernel(); err != nil {
-			return nil, nil, err
-		}
-	} else {
-		guests = o.allKernels(a, archiveErr)
+	guests, err := o.givenKernel()
+	if o.kernel == "" {
+		guests, err = o.allKernels(a)
+	}
+	if err != nil {
+		return nil, nil, err
 	}
 	tools := map[string][]file{}
 	for _, g := range guests {
-		arch := g.kernel.arch
-		if _, ok := tools[arch]; ok || archiveErr != nil {
-			continue
+		if arch := g.kernel.arch; tools[arch] == nil {
+			if tools[arch], err = a.tools(arch); err != nil {
+				return nil, nil, fmt.Errorf("fetch the programs of the guests: %w", err)
+			}
 		}
-		files, err := a.tools(arch)
-		if err != nil {
-			fmt.Fprintln(os.Stderr, "kerneltest: go on without a shell in the guests:", err)
-		}
-		tools[arch] = files
 	}
 	return guests, tools, nil
 }
 
 // givenKernel returns the guests of the kernel that was given by hand.
 func (o options) givenKernel() ([]guest, error) {
-	file, err := filepath.Abs(o.kernel)
+	if o.kernel == "" {
+		return nil, nil
+	}
+	image, err := os.ReadFile(o.kernel)
 	if err != nil {
 		return nil, err
 	}
-	image, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
+	arch := imageArch(image)
+	if arch == "" {
+		return nil, fmt.Errorf("%s: not a kernel for amd64 (bzImage) or arm64 (Image)", o.kernel)
 	}
-	k := kernel{arch: imageArch(image), image: file}
-	return o.filter([]guest{{kernel: k, build: build{arch: k.arch}}, {kernel: k, build: build{k.arch, true}}}), nil
+	return o.filter(bothBinaries(kernel{arch: arch, image: o.kernel})), nil
 }
 
-// imageArch tells by its first bytes whose kernel an image is.
+func bothBinaries(k kernel) []guest {
+	return []guest{{kernel: k, build: build{arch: k.arch}}, {kernel: k, build: build{k.arch, true}}}
+}
+
+// imageArch tells whose kernel an image is, by the magic numbers of the two
+// boot protocols.
 func imageArch(image []byte) string {
-	if len(image) > 0x206 && string(image[0x202:0x206]) == "HdrS" {
-		return "amd64"
+	magic := func(at int, text string) bool {
+		return len(image) >= at+len(text) && string(image[at:at+len(text)]) == text
 	}
-	return "arm64"
+	switch {
+	case magic(0x202, "HdrS"):
+		return "amd64"
+	case magic(0x38, "ARM\x64"):
+		return "arm64"
+	}
+	return ""
 }
 
-// allKernels returns the guests of the newest kernel of each series, fetched
-// unless the archive could not be opened.
-func (o options) allKernels(a *archive, err error) []guest {
-	var found []kernel
-	if err == nil {
-		found, err = a.kernels()
+// allKernels fetches the newest kernel of each series, and returns its guests.
+func (o options) allKernels(a *archive) ([]guest, error) {
+	found, err := a.kernels()
+	if err != nil {
+		return nil, err
 	}
 	var guests []guest
 	kernels := selectKernels(found, "amd64")
 	for _, k := range kernels {
-		guests = append(guests, guest{kernel: k, build: build{arch: k.arch}}, guest{kernel: k, build: build{k.arch, true}})
+		guests = append(guests, bothBinaries(k)...)
 	}
-	newest := kernels[len(kernels)-1]
+	newest := kernels[0]
+	for _, k := range kernels {
+		if k.err == nil {
+			newest = k
+		}
+	}
 	guests = append(guests, guest{kernel: newest, build: build{arch: newest.arch}, off: true})
 	for _, k := range selectKernels(found, "arm64") {
 		if k.series == arm64Series {
-			guests = append(guests, guest{kernel: k, build: build{arch: k.arch}}, guest{kernel: k, build: build{k.arch, true}})
+			guests = append(guests, bothBinaries(k)...)
 		}
 	}
 	guests = o.filter(guests)
 	for i := range guests {
-		k := &guests[i].kernel
-		if err != nil {
-			k.err = err
-		} else if k.err == nil {
+		if k := &guests[i].kernel; k.err == nil {
 			k.image, k.err = a.fetch(k.pkg, k.arch, "./boot/vmlinuz-*", "./usr/lib/modules/*/vmlinuz", "./lib/modules/*/vmlinuz")
 		}
 	}
-	return guests
+	return guests, nil
 }
 
 func (o options) filter(guests []guest) (kept []guest) {
@@ -189,35 +213,33 @@ func (o options) filter(guests []guest) (kept []guest) {
 	return kept
 }
 
-// prepare builds and packs what the guests need, and returns how many test
-// binaries each of them has.
-func (o options) prepare(module, scratch string, guests []guest, tools map[string][]file) (binaries int, err error) {
-	packed := map[build]string{}
+// prepare builds and packs what the guests need.
+func (o options) prepare(module, scratch string, guests []guest, tools map[string][]file) error {
+	packed := map[build]initramfs{}
 	for i := range guests {
 		b := guests[i].build
-		if packed[b] == "" {
+		if _, ok := packed[b]; !ok {
 			folder := filepath.Join(scratch, fmt.Sprintf("%s-%v", b.arch, b.cgo))
 			if err := b.compile(module, folder); err != nil {
-				return 0, err
+				return err
 			}
 			args := []string{"-test.v=test2json", "-test.timeout=" + testLimit.String(), "-test.run=" + o.run}
 			if o.short {
 				args = append(args, "-test.short")
 			}
 			s := settings{Results: machines[b.arch].results, Args: args, Limit: testLimit + 10*time.Second}
+			var err error
 			if packed[b], err = b.pack(folder, tools[b.arch], s); err != nil {
-				return 0, err
+				return err
 			}
-			all, _ := filepath.Glob(filepath.Join(folder, testsFolder, "*.test"))
-			binaries = len(all)
 		}
 		guests[i].initramfs = packed[b]
 	}
-	return binaries, nil
+	return nil
 }
 
 // boot runs the guests, some at a time, and prints how it goes.
-func (o options) boot(guests []guest, binaries int) ([]result, error) {
+func (o options) boot(guests []guest) ([]result, error) {
 	tool, err := exec.Command("go", "tool", "-n", "test2json").Output()
 	if err != nil {
 		return nil, fmt.Errorf("go tool -n test2json: %w", err)
@@ -230,7 +252,7 @@ func (o options) boot(guests []guest, binaries int) ([]result, error) {
 		running.Go(func() {
 			defer func() { <-turn }()
 			results[i] = g.run(machineLimit, strings.TrimSpace(string(tool)), o.verbose)
-			results[i].judge(binaries, o.run != "")
+			results[i].judge(o.run != "")
 			results[i].printProblems()
 		})
 	}
@@ -240,19 +262,22 @@ func (o options) boot(guests []guest, binaries int) ([]result, error) {
 
 // report prints the table, and returns an error where anything has failed.
 func (o options) report(results []result, took time.Duration) error {
-	failures := 0
+	failures, passed := 0, 0
 	for _, r := range results {
 		failures += len(r.problems)
+		passed += r.passed
 	}
-	var table strings.Builder
-	writeTable(&table, results)
-	fmt.Printf("\n%s\n%d guests in %.0fs\n", &table, len(results), took.Seconds())
+	text := table(results)
+	fmt.Printf("\n%s\n%d guests in %.0fs\n", text, len(results), took.Seconds())
 	var errs []error
 	if o.markdown != "" {
-		errs = append(errs, os.WriteFile(o.markdown, []byte(table.String()), 0o644))
+		errs = append(errs, os.WriteFile(o.markdown, []byte(text), 0o644))
 	}
 	if failures > 0 {
 		errs = append(errs, fmt.Errorf("%d failures", failures))
+	}
+	if passed == 0 {
+		errs = append(errs, errors.New("no test has passed"))
 	}
 	if n := differentABIs(results); n < fewestABIs && cmp.Or(o.kernel, o.only) == "" {
 		errs = append(errs, fmt.Errorf("tests have run on %d different ABIs, want at least %d", n, fewestABIs))

@@ -240,7 +240,7 @@ func TestCollect(t *testing.T) {
 func TestJudge(t *testing.T) {
 	good := func() result {
 		return result{
-			guest: guest{kernel: kernel{series: "7.3"}}, facts: kernelFacts{Release: "7.3.4+deb13", ABI: "11"}, binaries: 2, passed: 5,
+			guest: guest{kernel: kernel{series: "7.3"}, initramfs: initramfs{binaries: 2}}, facts: kernelFacts{Release: "7.3.4+deb13", ABI: "11"}, binaries: 2, passed: 5,
 			skips: map[string][]string{"needs a kernel below ABI 8, this one has 11": {"x TestOld"}},
 		}
 	}
@@ -260,7 +260,7 @@ func TestJudge(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := good()
 			test.change(&r)
-			r.judge(2, false)
+			r.judge(false)
 			if got := strings.Join(r.problems, "\n"); (got == "") != (test.want == "") || !strings.Contains(got, test.want) {
 				t.Errorf("problems %q, want %q", got, test.want)
 			}
@@ -269,6 +269,10 @@ func TestJudge(t *testing.T) {
 }
 
 func TestExcused(t *testing.T) {
+	pure, cgo := &result{}, &result{guest: guest{build: build{cgo: true}}}
+	if !pure.excused("needs cgo and gcc", 11) || cgo.excused("needs cgo and gcc", 11) {
+		t.Error("cgo is for binaries with cgo to have")
+	}
 	for _, test := range []struct {
 		reason string
 		abi    int
@@ -282,11 +286,16 @@ func TestExcused(t *testing.T) {
 		{"needs a kernel below ABI 8, this one has 11", 11, true},
 		{"needs the program gcc: not found", 11, true},
 		{"needs the program sh: not found", 11, false},
-		{"needs the program sh: not found", 0, true},
+		{"needs the program sh: not found", 0, false},
+		{"needs a kernel below ABI 8, this one has 7", 7, false},
+		{"this kernel has Landlock", 11, true},
+		{"this kernel has Landlock", 0, false},
+		{"needs Landlock: landlock_create_ruleset: function not implemented", 0, true},
+		{"needs Landlock: landlock_create_ruleset: function not implemented", 2, false},
 		{"needs the audit log to be on", 11, false},
 		{"no reason", 11, false},
 	} {
-		if got := excused(test.reason, test.abi); got != test.want {
+		if got := cgo.excused(test.reason, test.abi); got != test.want {
 			t.Errorf("%q on ABI %d: %v, want %v", test.reason, test.abi, got, test.want)
 		}
 	}
@@ -298,13 +307,10 @@ func TestTable(t *testing.T) {
 			problems: []string{"one", "two"}, skips: map[string][]string{"needs cgo": {"x TestC"}, "needs ABI 12, this kernel has 11": {"x TestD"}}},
 		{guest: guest{kernel: kernel{series: "7.0", arch: "amd64"}, build: build{cgo: true}}, missing: errors.New("no package\nmore")},
 	}
-	var text strings.Builder
-	if err := writeTable(&text, results); err != nil {
-		t.Fatal(err)
-	}
+	text := table(results)
 	for _, want := range []string{"| 7.3.4+deb13 ", "| 11 ", "| 1 2 4 ", "| 1 and 1 problems ", "| 7.0: not had: no package ", "* needs cgo: x TestC (on 7.3)\n", "* needs ABI 12: x TestD (on 7.3)\n"} {
-		if !strings.Contains(text.String(), want) {
-			t.Errorf("no %q in\n%s", want, &text)
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
 		}
 	}
 	if n := differentABIs(results); n != 1 {
@@ -313,12 +319,33 @@ func TestTable(t *testing.T) {
 }
 
 func TestImageArch(t *testing.T) {
-	image := make([]byte, 0x300)
-	if got := imageArch(image); got != "arm64" {
-		t.Error(got)
+	amd64, arm64 := make([]byte, 0x300), make([]byte, 0x300)
+	copy(amd64[0x202:], "HdrS")
+	copy(arm64[0x38:], "ARM\x64")
+	for want, image := range map[string][]byte{"amd64": amd64, "arm64": arm64, "": make([]byte, 0x100)} {
+		if got := imageArch(image); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
 	}
-	copy(image[0x202:], "HdrS")
-	if got := imageArch(image); got != "amd64" {
-		t.Error(got)
+}
+
+func TestExpectedABI(t *testing.T) {
+	for series, want := range map[string]string{"5.10": notBuilt, "5.13": "1", "5.15": "1", "6.1": "2", "6.6": "3", "6.8": "4", "6.10": "5", "6.14": "6", "6.19": "7", "7.3": "11", "7.10": "11"} {
+		if got := expectedABI(series); got != want {
+			t.Errorf("%s: %s, want %s", series, got, want)
+		}
+	}
+}
+
+func TestCheck(t *testing.T) {
+	t.Setenv("PWD", "/here")
+	o := options{cache: "cache", kernel: "/boot/vmlinuz", parallel: 1}
+	if err := o.check(); err != nil || o.cache != "/here/cache" || o.kernel != "/boot/vmlinuz" || o.markdown != "" {
+		t.Errorf("%+v, %v", o, err)
+	}
+	for _, bad := range []options{{cache: "/c"}, {cache: "/c", parallel: 1, only: "["}} {
+		if err := bad.check(); err == nil {
+			t.Errorf("%+v: no error", bad)
+		}
 	}
 }
