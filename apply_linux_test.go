@@ -294,6 +294,16 @@ func TestEachRightNet(t *testing.T) {
 			if _, err := conn.Write([]byte("x")); err != nil {
 				t.Errorf("send to the allowed port: %v", err)
 			}
+			unconnected, err := net.ListenPacket("udp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatalf("bind to any port: %v", err)
+			}
+			defer unconnected.Close()
+			for to, want := range map[uint16]error{port: nil, port ^ 1: unix.EACCES} {
+				if _, err := unconnected.WriteTo([]byte("x"), &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: int(to)}); !errors.Is(err, want) {
+					t.Errorf("send to port %d, without connecting: %v, want %v", to, err, want)
+				}
+			}
 			if _, err := net.Dial("udp", address(port^1)); !errors.Is(err, unix.EACCES) {
 				t.Errorf("connect to another port: %v, want EACCES", err)
 			}
