@@ -574,7 +574,7 @@ func TestThreadsAreNotShared(t *testing.T) {
 		}
 		rounds := 50
 		if testing.Short() {
-			rounds = 20
+			rounds = 10
 		}
 		for range 8 {
 			busy.Go(func() {
@@ -620,7 +620,7 @@ func TestManyChildrenLeakNothing(t *testing.T) {
 	inBoth(t, func(t *testing.T, dir string) {
 		workers, children := 16, 1000
 		if testing.Short() {
-			workers, children = 8, 32
+			workers, children = 4, 32
 		}
 		count := func(what string) int {
 			entries, err := os.ReadDir("/proc/self/" + what)
