@@ -30,7 +30,7 @@ func moduleFolder() (string, error) {
 	output, err := exec.Command("go", "env", "GOMOD").Output()
 	folder := filepath.Dir(strings.TrimSpace(string(output)))
 	if err != nil || !strings.HasSuffix(folder, filepath.FromSlash("internal/kerneltest")) {
-		return "", fmt.Errorf("started in %q, not in its module: use go run -C internal/kerneltest .", folder)
+		return "", fmt.Errorf("started in %q, not in its module: use go run -C internal/kerneltest . at the library's root", folder)
 	}
 	return folder, nil
 }
