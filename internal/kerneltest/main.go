@@ -108,8 +108,10 @@ func (o *options) check() error {
 	if o.parallel < 1 {
 		return fmt.Errorf("-parallel %d: at least one virtual machine has to run", o.parallel)
 	}
-	_, err := regexp.Compile(o.only)
-	return err
+	if _, err := regexp.Compile(o.only); err != nil {
+		return fmt.Errorf("-only: %w", err)
+	}
+	return nil
 }
 
 // plan returns the guests to boot, and the programs for each architecture.
