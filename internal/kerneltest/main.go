@@ -27,8 +27,8 @@ const (
 	nativeArch   = runtime.GOARCH
 	arm64Series  = "6.12"
 	fewestABIs   = 6
-	testLimit    = 3 * time.Minute
-	machineLimit = 8 * time.Minute
+	testLimit    = 6 * time.Minute  // some four times what the slowest takes on two cores
+	machineLimit = 15 * time.Minute
 )
 
 type options struct {
