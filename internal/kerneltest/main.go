@@ -27,7 +27,7 @@ const (
 	nativeArch   = runtime.GOARCH
 	arm64Series  = "6.12"
 	fewestABIs   = 6
-	testLimit    = 6 * time.Minute  // some four times what the slowest takes on two cores
+	testLimit    = 6 * time.Minute // some four times what the slowest takes on two cores
 	machineLimit = 15 * time.Minute
 )
 
