@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -109,7 +110,10 @@ func TestDenialsAreLogged(t *testing.T) {
 	port := func(number int) string { return fmt.Sprint("127.0.0.1:", number) }
 	files := func() *Ruleset { return NewHandling(Rights{FS: FSReadFile | FSReadDir}).AllowRead("/proc", os.DevNull) }
 	// What these tests deny, and what stands in the record of it.
-	const logged, muted = "a-logged-file", "a-muted-file"
+	const (
+		logged, muted = "a-logged-file", "a-muted-file"
+		readLogged    = `blockers=fs.read_file path="%s/` + logged
+	)
 	for _, test := range []struct {
 		name   string
 		needed ABI
@@ -119,43 +123,43 @@ func TestDenialsAreLogged(t *testing.T) {
 		{"the restricted program", V7, func(t *testing.T, dir string) {
 			mustApply(t, files())
 			read(t, dir, logged)
-		}, "blockers=fs.read_file path=\"%s/" + logged},
+		}, readLogged},
 		{"LogSameExecOff", V7, func(t *testing.T, dir string) {
 			mustApply(t, files().Log(LogSameExecOff))
 			read(t, dir, muted)
 		}, ""},
 		{"a program that it executes", V7, func(t *testing.T, dir string) {
 			mustApply(t, runnable(files()))
-			tryRead(t, nil, filepath.Join(dir, muted))
+			tryRead(t, (*exec.Cmd).Run, filepath.Join(dir, muted))
 		}, ""},
 		{"a program that it executes, LogNewExecOn", V7, func(t *testing.T, dir string) {
 			mustApply(t, runnable(files()).Log(LogSameExecOff|LogNewExecOn))
 			read(t, dir, muted)
-			tryRead(t, nil, filepath.Join(dir, logged))
-		}, "blockers=fs.read_file path=\"%s/" + logged},
+			tryRead(t, (*exec.Cmd).Run, filepath.Join(dir, logged))
+		}, readLogged},
 		{"a sandboxed child", V7, func(t *testing.T, dir string) {
-			tryRead(t, mustPrepare(t, runnable(files())), filepath.Join(dir, muted))
+			tryRead(t, mustPrepare(t, runnable(files())).Run, filepath.Join(dir, muted))
 		}, ""},
 		{"a sandboxed child, LogNewExecOn", V7, func(t *testing.T, dir string) {
-			tryRead(t, mustPrepare(t, runnable(files()).Log(LogNewExecOn)), filepath.Join(dir, logged))
-		}, "blockers=fs.read_file path=\"%s/" + logged},
+			tryRead(t, mustPrepare(t, runnable(files()).Log(LogNewExecOn)).Run, filepath.Join(dir, logged))
+		}, readLogged},
 		{"a layer above", V7, func(t *testing.T, dir string) {
 			mustApply(t, NewHandling(Rights{FS: FSMakeSym}))
 			mustApply(t, files())
 			read(t, dir, logged)
-		}, "blockers=fs.read_file path=\"%s/" + logged},
+		}, readLogged},
 		{"a layer above, LogSubdomainsOff", V7, func(t *testing.T, dir string) {
 			mustApply(t, NewHandling(Rights{FS: FSMakeDir}).Log(LogSubdomainsOff))
 			mustApply(t, files())
 			read(t, dir, muted)
 			denied(t, os.Mkdir(filepath.Join(dir, "new"), 0o700))
-		}, "blockers=fs.make_dir path=\"%s"},
+		}, `blockers=fs.make_dir path="%s`},
 		{"a Do", V7, func(t *testing.T, dir string) {
 			denied(t, mustPrepare(t, files()).Do(func() error {
 				_, err := os.ReadFile(filepath.Join(dir, logged))
 				return err
 			}))
-		}, "blockers=fs.read_file path=\"%s/" + logged},
+		}, readLogged},
 		{"TCP", V7, func(t *testing.T, _ string) {
 			mustApply(t, NewHandling(Rights{Net: NetConnectTCP}))
 			connect(t, "tcp", port(loggedPort))
@@ -164,13 +168,13 @@ func TestDenialsAreLogged(t *testing.T) {
 			mustApply(t, files().Quiet(FSReadFile, filepath.Join(dir, muted)))
 			read(t, dir, muted)
 			read(t, dir, logged)
-		}, "blockers=fs.read_file path=\"%s/" + logged},
+		}, readLogged},
 		{"Quiet, of another right", V10, func(t *testing.T, dir string) {
 			mustApply(t, files().Quiet(FSReadDir, dir))
 			_, err := os.ReadDir(filepath.Join(dir, muted+"-dir"))
 			denied(t, err)
 			read(t, dir, logged)
-		}, "blockers=fs.read_file path=\"%s/" + logged},
+		}, readLogged},
 		{"QuietNet", V10, func(t *testing.T, _ string) {
 			mustApply(t, NewHandling(Rights{Net: NetConnectTCP}).QuietNet(NetConnectTCP, mutedPort))
 			connect(t, "tcp", port(mutedPort))
@@ -209,7 +213,7 @@ func TestDenialsAreLogged(t *testing.T) {
 			// A denial that is logged for sure, after all others.
 			last := filepath.Join(scratch(t), "last")
 			write(t, last, "")
-			tryRead(t, mustPrepare(t, runnable(files()).Log(LogNewExecOn)), last)
+			tryRead(t, mustPrepare(t, runnable(files()).Log(LogNewExecOn)).Run, last)
 			records := strings.Join(log.denials(t, last), "\n")
 			for _, bad := range []string{muted, fmt.Sprint("dest=", mutedPort), "blockers=scope."} {
 				if strings.Contains(records, bad) && !strings.Contains(test.want, bad) {
@@ -227,14 +231,10 @@ func TestDenialsAreLogged(t *testing.T) {
 }
 
 // tryRead has a program try to read a file, in a sandbox or as it is, and fail.
-func tryRead(t *testing.T, s *Sandbox, path string) {
+func tryRead(t *testing.T, run func(*exec.Cmd) error, path string) {
 	t.Helper()
 	cmd, out := try("read=" + path)
-	run := cmd.Run
-	if s != nil {
-		run = func() error { return s.Run(cmd) }
-	}
-	if err := run(); err != nil || out.String() != lines("read="+path+": EACCES") {
+	if err := run(cmd); err != nil || out.String() != lines("read="+path+": EACCES") {
 		t.Errorf("a program that reads %s: %v: %s", path, err, out)
 	}
 }

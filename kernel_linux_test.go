@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 
@@ -354,10 +353,10 @@ func TestSignalsOfThreads(t *testing.T) {
 
 // onItsOwnThread runs f on a thread that ends with it.
 func onItsOwnThread(f func() int) int {
-	result := make(chan int)
-	go func() {
-		runtime.LockOSThread() // for good
+	result := make(chan int, 1)
+	takeThread(func() (reusable bool) {
 		result <- f()
-	}()
+		return false
+	})
 	return <-result
 }

@@ -418,7 +418,7 @@ func everythingAtOnce(c *child) {
 	c.startSleepers()
 	c.startChurn()
 	c.startC(cthreads.SetGID, 1, false)
-	for range 3 {
+	for range 5 {
 		c.mustRestrict(c.ruleset)
 	}
 	close(stop)

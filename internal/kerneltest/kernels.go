@@ -126,7 +126,7 @@ func selectKernels(found []kernel, arch string) []kernel {
 // this is all in one folder.
 type archive struct{ folder string }
 
-// openArchive makes the folder, and brings it up to date unless it is of today.
+// openArchive makes the folder, and brings it up to date.
 func openArchive(folder string) (*archive, error) {
 	a := &archive{folder}
 	for _, sub := range []string{"lists/partial", "cache/archives/partial", "files"} {
@@ -146,15 +146,21 @@ func openArchive(folder string) (*archive, error) {
 	if err != nil {
 		return nil, err
 	}
-	name := filepath.Join(folder, "sources.list")
-	old, _ := os.ReadFile(name)
-	return a, errors.Join(os.WriteFile(name, []byte(list), 0o644), a.update(string(old) == list))
+	return a, a.update(list)
 }
 
-// update reads the lists anew, unless those of the last hours are there.
-func (a *archive) update(sameSources bool) error {
-	stamp := filepath.Join(a.folder, "updated")
-	if info, err := os.Stat(stamp); err == nil && sameSources && time.Since(info.ModTime()) < 12*time.Hour {
+// update reads the lists of the sources anew, unless they were read in the last
+// hours. The stamp that says so goes before the sources change, so that it never
+// speaks of others.
+func (a *archive) update(sources string) error {
+	name, stamp := filepath.Join(a.folder, "sources.list"), filepath.Join(a.folder, "updated")
+	if old, _ := os.ReadFile(name); string(old) != sources {
+		os.Remove(stamp)
+		if err := os.WriteFile(name, []byte(sources), 0o644); err != nil {
+			return err
+		}
+	}
+	if info, err := os.Stat(stamp); err == nil && time.Since(info.ModTime()) < 12*time.Hour {
 		return nil
 	}
 	if _, err := a.apt(a.folder, "apt-get", "update", "-q", "--error-on=any"); err != nil {

@@ -56,7 +56,6 @@ func (g guest) run(limit time.Duration, test2json string, verbose bool) (r resul
 	defer runtime.UnlockOSThread()
 	r.guest = g
 	if g.kernel.err != nil {
-		r.missing = g.kernel.err
 		return r
 	}
 	start := time.Now()

@@ -120,8 +120,10 @@ func (o options) plan() ([]guest, map[string][]file, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("nothing can be fetched: %w", err)
 	}
-	guests, err := o.givenKernel()
-	if o.kernel == "" {
+	var guests []guest
+	if o.kernel != "" {
+		guests, err = o.givenKernel()
+	} else {
 		guests, err = o.allKernels(a)
 	}
 	if err != nil {
@@ -140,9 +142,6 @@ func (o options) plan() ([]guest, map[string][]file, error) {
 
 // givenKernel returns the guests of the kernel that was given by hand.
 func (o options) givenKernel() ([]guest, error) {
-	if o.kernel == "" {
-		return nil, nil
-	}
 	image, err := os.ReadFile(o.kernel)
 	if err != nil {
 		return nil, err

@@ -305,7 +305,7 @@ func TestTable(t *testing.T) {
 	results := []result{
 		{guest: guest{kernel: kernel{series: "7.3", arch: "amd64"}}, facts: kernelFacts{Release: "7.3.4+deb13-cloud-amd64", ABI: "11", Errata: 0b1011}, passed: 5, failed: 1,
 			problems: []string{"one", "two"}, skips: map[string][]string{"needs cgo": {"x TestC"}, "needs ABI 12, this kernel has 11": {"x TestD"}}},
-		{guest: guest{kernel: kernel{series: "7.0", arch: "amd64"}, build: build{cgo: true}}, missing: errors.New("no package\nmore")},
+		{guest: guest{kernel: kernel{series: "7.0", arch: "amd64", err: errors.New("no package\nmore")}, build: build{cgo: true}}},
 	}
 	text := table(results)
 	for _, want := range []string{"| 7.3.4+deb13 ", "| 11 ", "| 1 2 4 ", "| 1 and 1 problems ", "| 7.0: not had: no package ", "* needs cgo: x TestC (on 7.3)\n", "* needs ABI 12: x TestD (on 7.3)\n"} {

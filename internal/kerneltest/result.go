@@ -17,7 +17,6 @@ import (
 type result struct {
 	guest
 	facts    kernelFacts
-	missing  error // why there was no kernel to boot
 	binaries int
 	passed   int
 	failed   int
@@ -100,10 +99,10 @@ func (r *result) printProblems() {
 
 // judge adds what is wrong with a guest beyond tests that failed.
 func (r *result) judge(filtered bool) {
-	if r.missing != nil && !errors.Is(r.missing, errNoPackage) {
-		r.problem("there is no kernel: %v", r.missing)
+	if r.kernel.err != nil && !errors.Is(r.kernel.err, errNoPackage) {
+		r.problem("there is no kernel: %v", r.kernel.err)
 	}
-	if r.missing != nil {
+	if r.kernel.err != nil {
 		return
 	}
 	if want := r.kernel.series; want != "" && seriesOf(r.facts.Release) != want {
@@ -166,8 +165,8 @@ func (r *result) row() []string {
 	if r.off {
 		name += ", `lsm=` without Landlock"
 	}
-	if r.missing != nil {
-		reason, _, _ := strings.Cut(r.missing.Error(), "\n")
+	if r.kernel.err != nil {
+		reason, _, _ := strings.Cut(r.kernel.err.Error(), "\n")
 		return []string{name + ": not had: " + reason, "", "", r.build.String(), "", "", "", ""}
 	}
 	failed := fmt.Sprint(r.failed)
