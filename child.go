@@ -108,7 +108,8 @@ func execError(path string, err error) error { return &fs.PathError{Op: "exec", 
 // f must not start programs with os/exec, nor by other means: such a program
 // shares the domain of f's thread, and can trace it, and with it this process,
 // while f runs. [Sandbox.Start] and [Ruleset.Start] are safe there: their child
-// has one layer more than f.
+// has one layer more than f. (Its streams that are nil are /dev/null, which f
+// has to be allowed to open.)
 //
 // Do runs f on a thread of its own that is restricted, and returns its error. A
 // panic and a [runtime.Goexit] in f are carried over to the caller. The thread

@@ -63,7 +63,8 @@ type child struct {
 	cmd     *exec.Cmd
 	was     exec.Cmd      // cmd as its owner left it
 	calls   []stub.Call   // what the stub does before it executes the program
-	files   []*os.File    // what the stub needs: ruleset, status, perhaps the program, image
+	files   []*os.File    // to follow cmd's ExtraFiles; the last is the stub
+	stub    string        // its path in the child
 	status  *os.File      // the end of the status pipe to read
 	started chan struct{} // closed when cmd is as before
 	input   *heldInput    // nil where nobody copies to the child
@@ -77,64 +78,75 @@ func (s *Sandbox) newChild(cmd *exec.Cmd) (c *child, err error) {
 		}
 	}()
 	// A copy: the Sandbox may be closed meanwhile.
-	ruleset := -1
+	copied := -1
 	err = s.withFd(func(fd int) (err error) {
-		ruleset, err = unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
-		return os.NewSyscallError("fcntl", err)
+		copied, err = duplicate(fd)
+		return err
 	})
 	if err != nil {
 		return c, err
 	}
-	c.files = append(c.files, os.NewFile(uintptr(ruleset), "landlock-ruleset"))
-	var status *os.File
-	if c.status, status, err = os.Pipe(); err != nil {
+	ruleset := c.place(os.NewFile(uintptr(copied), "landlock-ruleset"))
+	var write *os.File
+	if c.status, write, err = os.Pipe(); err != nil {
 		return c, fmt.Errorf("landlock: start: %w", err)
 	}
-	c.files = append(c.files, status)
+	status := c.place(write)
 	path := cmd.Path
 	if program, ok := c.parentsFile(); ok {
-		path = c.descriptor(len(c.files))
-		c.files = append(c.files, program)
+		path = descriptorPath(c.place(program))
 	}
-	image, err := c.image(path)
+	image := c.next()
+	c.stub = descriptorPath(image)
+	c.hide(image)
+	c.restrict(ruleset)
+	file, err := memoryFile(stub.Image(status, c.calls, path))
 	if err != nil {
 		return c, err
 	}
-	c.files = append(c.files, image)
+	c.files = append(c.files, file)
 	return c, nil
 }
 
-// parentsFile returns the program where its path is by way of what this process
-// has open and the stub has not: its own executable, or a descriptor that the
-// child does not inherit.
-func (c *child) parentsFile() (*os.File, bool) {
-	for _, proc := range []string{"/proc/self/", "/proc/thread-self/", fmt.Sprintf("/proc/%d/", os.Getpid()), "/dev/"} {
-		name, ok := strings.CutPrefix(c.was.Path, proc)
-		number, isFd := strings.CutPrefix(name, "fd/")
-		number, _, _ = strings.Cut(number, "/")
-		fd, err := strconv.Atoi(number)
-		if !ok || name != "exe" && (!isFd || err != nil || fd < 3+len(c.was.ExtraFiles)) {
-			continue
+// place gives the stub a file that the program does not get, and returns its
+// descriptor in the child.
+func (c *child) place(file *os.File) int {
+	fd := c.next()
+	c.files = append(c.files, file)
+	c.hide(fd)
+	return fd
+}
+
+// next returns the descriptor in the child of the file that comes next. What
+// the child inherits under such a number, since this process has it open and
+// not close-on-exec, keeps it.
+func (c *child) next() int {
+	for {
+		fd := 3 + len(c.was.ExtraFiles) + len(c.files)
+		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+		if err != nil || flags&unix.FD_CLOEXEC != 0 {
+			return fd
 		}
-		file, err := unix.Open(c.was.Path, unix.O_PATH|unix.O_CLOEXEC, 0)
-		return os.NewFile(uintptr(file), c.was.Path), err == nil
+		copied, err := duplicate(fd)
+		if err != nil {
+			return fd
+		}
+		c.files = append(c.files, os.NewFile(uintptr(copied), "inherited"))
 	}
-	return nil, false
 }
 
-// descriptor returns the path of one of files in the child.
-func (c *child) descriptor(i int) string {
-	return fmt.Sprint("/proc/self/fd/", 3+len(c.was.ExtraFiles)+i)
+func duplicate(fd int) (int, error) {
+	copied, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	return copied, os.NewSyscallError("fcntl", err)
 }
 
-// image makes the stub for the program at path, a file in memory. It is the
-// last of files.
-func (c *child) image(path string) (*os.File, error) {
-	ruleset := 3 + len(c.was.ExtraFiles) // the child's descriptors, in the order of files
-	status, image := ruleset+1, ruleset+len(c.files)
-	for fd := ruleset; fd <= image; fd++ {
-		c.call(unix.SYS_FCNTL, uintptr(fd), unix.F_SETFD, unix.FD_CLOEXEC)
-	}
+func descriptorPath(fd int) string { return fmt.Sprint("/proc/self/fd/", fd) }
+
+// hide has the stub close a descriptor when it executes the program.
+func (c *child) hide(fd int) { c.call(unix.SYS_FCNTL, uintptr(fd), unix.F_SETFD, unix.FD_CLOEXEC) }
+
+// restrict has the stub restrict itself.
+func (c *child) restrict(ruleset int) {
 	if c.traced() {
 		// Not by os/exec: the tracer would have to see the stub through.
 		c.call(unix.SYS_PTRACE, unix.PTRACE_TRACEME)
@@ -143,7 +155,6 @@ func (c *child) image(path string) (*os.File, error) {
 		c.call(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1)
 	}
 	c.call(unix.SYS_LANDLOCK_RESTRICT_SELF, uintptr(ruleset), uintptr(c.sandbox.flags))
-	return memoryFile(stub.Image(status, c.calls, path))
 }
 
 func (c *child) call(number uintptr, args ...uintptr) {
@@ -154,6 +165,25 @@ func (c *child) call(number uintptr, args ...uintptr) {
 
 func (c *child) traced() bool { return c.was.SysProcAttr != nil && c.was.SysProcAttr.Ptrace }
 
+// parentsFile returns the program where its path is by way of what this process
+// has open and the stub has not: its own executable, or a descriptor that the
+// child does not inherit.
+func (c *child) parentsFile() (*os.File, bool) {
+	for _, proc := range []string{"/proc/self/", "/proc/thread-self/", fmt.Sprintf("/proc/%d/", os.Getpid()), "/dev/"} {
+		name, ok := strings.CutPrefix(c.was.Path, proc)
+		number, isFd := strings.CutPrefix(name, "fd/")
+		number, _, _ = strings.Cut(number, "/")
+		fd, err := strconv.Atoi(number)
+		executable := name == "exe" && proc != "/dev/"
+		if !ok || !executable && (!isFd || err != nil || fd < 3+len(c.was.ExtraFiles)) {
+			continue
+		}
+		file, err := unix.Open(c.was.Path, unix.O_PATH|unix.O_CLOEXEC, 0)
+		return os.NewFile(uintptr(file), c.was.Path), err == nil
+	}
+	return nil, false
+}
+
 // disguise makes cmd start the stub.
 func (c *child) disguise() {
 	cmd := c.cmd
@@ -161,7 +191,7 @@ func (c *child) disguise() {
 	if len(cmd.Args) == 0 {
 		cmd.Args = []string{cmd.Path}
 	}
-	cmd.Path = c.descriptor(len(c.files) - 1)
+	cmd.Path = c.stub
 	if c.traced() {
 		attr := *cmd.SysProcAttr
 		attr.Ptrace = false

@@ -85,6 +85,8 @@ func tryAll(args []string) {
 			}
 		case "exec": // restricted, as a wrapper does it
 			err = New(V5).BestEffort(V1).AllowExecute("/").Exec(object, []string{object}, nil)
+		case "panic":
+			NewHandling(Rights{FS: FSMakeChar}).do(panicInDo)
 		case "exit":
 			os.Exit(number)
 		}
@@ -98,6 +100,14 @@ func tryAll(args []string) {
 			fmt.Printf("%s: %v\n", arg, err)
 		}
 	}
+}
+
+func (r *Ruleset) do(f func() error) error {
+	s, err := r.Prepare()
+	if err != nil {
+		return err
+	}
+	return s.Do(f)
 }
 
 // try returns a command that tries args, and its output.
@@ -287,8 +297,8 @@ func TestStartErrors(t *testing.T) {
 	})
 }
 
-// To the kernel the thread that made a child is its parent. It must not end
-// before the child, whoever asks for a signal at its parent's death.
+// To the kernel the thread that made a child is its parent, and it must not be
+// one that ends before the child.
 func TestPdeathsig(t *testing.T) {
 	inBoth(t, func(t *testing.T, dir string) {
 		s := mustPrepare(t, runnable(bestForChildren()))
@@ -312,39 +322,43 @@ func TestPdeathsig(t *testing.T) {
 	})
 }
 
-// A thread that a Sandbox has restricted has a layer more than the others, and
-// below ABI 8 Apply must not find out half way that it takes no more.
-func TestLayersBesideAChild(t *testing.T) {
-	outputs := inBoth(t, func(t *testing.T, dir string) {
-		s := mustPrepare(t, runnable(bestForChildren()))
-		cmd, _ := try("wait=")
-		stdin, err := cmd.StdinPipe()
-		if err := errors.Join(err, s.Start(cmd)); err != nil {
-			t.Fatal(err)
-		}
-		layers := 0
-		for ; layers < 20; layers++ {
-			if _, err = NewHandling(Rights{FS: FSMakeChar}).Apply(); err != nil {
-				break
+// A Do's thread has a layer more than the others, and below ABI 8 Apply must
+// not find out half way that it takes no more.
+func TestLayersAfterDo(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		use   func(s *Sandbox) error
+		below string // ABI 8
+	}{
+		{"Do", func(s *Sandbox) error { return s.Do(func() error { return nil }) }, "15 layers"},
+		{"a child", func(s *Sandbox) error { return s.Run(exec.Command(self(), "-test.run=^$")) }, "16 layers"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			outputs := inBoth(t, func(t *testing.T, dir string) {
+				if err := test.use(mustPrepare(t, runnable(bestForChildren()))); err != nil {
+					t.Fatal(err)
+				}
+				layers, err := 0, error(nil)
+				for ; layers < 20; layers++ {
+					if _, err = NewHandling(Rights{FS: FSMakeChar}).Apply(); err != nil {
+						break
+					}
+				}
+				fmt.Printf("%d layers, then %v\n", layers, err)
+				if !errors.Is(err, ErrTooManyLayers) {
+					t.Errorf("after %d layers: %v", layers, err)
+				}
+			})
+			want := test.below
+			if kernel, _ := Probe(); kernel.ABI >= V8 {
+				want = "16 layers"
 			}
-		}
-		fmt.Printf("%d layers, then %v\n", layers, err)
-		if !errors.Is(err, ErrTooManyLayers) {
-			t.Errorf("after %d layers: %v", layers, err)
-		}
-		stdin.Close()
-		if err := cmd.Wait(); err != nil {
-			t.Errorf("the child: %v", err)
-		}
-	})
-	want := "15 layers"
-	if kernel, _ := Probe(); kernel.ABI >= V8 {
-		want = "16 layers"
-	}
-	for _, out := range outputs {
-		if !strings.Contains(out, want) {
-			t.Errorf("not %s in %s", want, out)
-		}
+			for _, out := range outputs {
+				if !strings.Contains(out, want) {
+					t.Errorf("not %s in %s", want, out)
+				}
+			}
+		})
 	}
 }
 
@@ -432,17 +446,15 @@ func TestDo(t *testing.T) {
 		}()
 		<-ended
 
-		// From inside: no other sandbox, and children are restricted too.
+		// From inside: Start alone.
 		err := s.Do(func() error {
 			cmd, out := try("read=" + secret)
-			cmd.Stdin, cmd.Stderr = os.Stdin, os.Stderr
-			if err := cmd.Run(); err != nil || out.String() != lines("read="+secret+": EACCES") {
-				t.Errorf("a child of f: %v: %s", err, out)
+			cmd.Stdin, cmd.Stderr = os.Stdin, os.Stderr // f may not open /dev/null
+			if err := mustPrepare(t, NewHandling(Rights{FS: FSMakeChar})).Run(cmd); err != nil || out.String() != lines("read="+secret+": EACCES") {
+				t.Errorf("a child of f, in a sandbox that allows reading: %v: %s", err, out)
 			}
 			_, applyErr := New(V1).Apply()
-			for name, err := range map[string]error{
-				"Start": s.Start(exec.Command(self())), "Do": s.Do(read), "Exec": s.Exec(self(), nil, nil), "Apply": applyErr,
-			} {
+			for name, err := range map[string]error{"Do": s.Do(read), "Exec": s.Exec(self(), nil, nil), "Apply": applyErr} {
 				if err == nil || !strings.Contains(err.Error(), "inside") {
 					t.Errorf("%s inside Do: %v", name, err)
 				}
@@ -454,6 +466,25 @@ func TestDo(t *testing.T) {
 		}
 	})
 }
+
+// A panic that nobody recovers prints the stack of the function, not just that
+// of its caller.
+func TestDoPrintsTheStackOfAPanic(t *testing.T) {
+	inBoth(t, func(t *testing.T, dir string) {
+		cmd, _ := try("panic")
+		var stderr bytes.Buffer
+		cmd.Stderr = &stderr
+		err := cmd.Run()
+		for _, want := range []string{"panic: in the function of a Do", "landlock.panicInDo(", "panic: the value"} {
+			if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != 2 || !strings.Contains(stderr.String(), want) {
+				t.Errorf("%v, not %q in:\n%s", err, want, &stderr)
+			}
+		}
+	})
+}
+
+//go:noinline
+func panicInDo() error { panic("the value") }
 
 // Nobody else ever runs on a thread that is restricted, and the main thread is
 // not one.

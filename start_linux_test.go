@@ -17,6 +17,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -445,6 +446,280 @@ func observe(t *testing.T, dir string, make func(*starting), start func(*exec.Cm
 	return report.String()
 }
 
+// What the stub needs and cannot have is an error that says so, and nothing is
+// left behind.
+func TestStartWithoutItsNeeds(t *testing.T) {
+	cannot := func(name, want string, is error, take func(t *testing.T, dir string, cmd *exec.Cmd)) {
+		t.Run(name, func(t *testing.T) {
+			inBoth(t, func(t *testing.T, dir string) {
+				if strings.HasSuffix(name, "root") && os.Getuid() != 0 {
+					return
+				}
+				runtime.LockOSThread() // for good
+				s := mustPrepare(t, NewHandling(Rights{FS: FSMakeChar}))
+				cmd := exec.Command(self())
+				cmd.Stdin = untouched{t}
+				pipe, err := cmd.StdoutPipe()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil { // for seccomp
+					t.Fatal(err)
+				}
+				take(t, dir, cmd)
+				err = s.Start(cmd)
+				if !errors.Is(err, is) || !strings.Contains(err.Error(), want) || cmd.Process != nil {
+					t.Errorf("%v, want %q; process %v", err, want, cmd.Process)
+				}
+				if _, err := pipe.Read(make([]byte, 1)); !errors.Is(err, os.ErrClosed) {
+					t.Errorf("the pipe is not closed: %v", err)
+				}
+				var none unix.Siginfo
+				if err := unix.Waitid(unix.P_ALL, 0, &none, unix.WEXITED|unix.WNOHANG, nil); err != unix.ECHILD {
+					t.Errorf("a child is left: %v", err)
+				}
+			})
+		})
+	}
+	cannot("proc in Chroot, root", "/proc/self/fd, which is not there: mount proc", unix.ENOENT, func(t *testing.T, dir string, cmd *exec.Cmd) {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: dir}
+	})
+	cannot("proc, root", "/proc/self/fd, which is not there: mount proc", unix.ENOENT, func(t *testing.T, dir string, cmd *exec.Cmd) {
+		cmd.Path = "/bin/sh"
+		err := errors.Join(unix.Unshare(unix.CLONE_NEWNS), unix.Mount("none", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""),
+			unix.Mount("none", "/proc", "tmpfs", 0, ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
+	cannot("memory files", "vm.memfd_noexec", unix.EACCES, func(t *testing.T, dir string, cmd *exec.Cmd) {
+		refuse(t, unix.SYS_MEMFD_CREATE, unix.EACCES)
+	})
+	cannot("a file of some size", "RLIMIT_FSIZE of 100 bytes", unix.EFBIG, func(t *testing.T, dir string, cmd *exec.Cmd) {
+		if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: 100, Max: 100}); err != nil {
+			t.Fatal(err)
+		}
+	})
+	cannot("Landlock", "refused", unix.EPERM, func(t *testing.T, dir string, cmd *exec.Cmd) {
+		refuse(t, unix.SYS_LANDLOCK_RESTRICT_SELF, unix.EPERM)
+	})
+	cannot("a layer", "no room for another layer", ErrTooManyLayers, func(t *testing.T, dir string, cmd *exec.Cmd) {
+		for range 16 {
+			if _, err := NewHandling(Rights{FS: FSMakeChar}).Apply(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+	cannot("a process", "resource temporarily unavailable", unix.EAGAIN, func(t *testing.T, dir string, cmd *exec.Cmd) {
+		if os.Getuid() == 0 {
+			refuse(t, unix.SYS_CLONE, unix.EAGAIN) // root has no limit
+		} else if err := unix.Setrlimit(unix.RLIMIT_NPROC, &unix.Rlimit{}); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// Where descriptors run out, a start works or is an error, and leaves nothing.
+func TestStartNearFileLimit(t *testing.T) {
+	inBoth(t, func(t *testing.T, dir string) {
+		s := mustPrepare(t, NewHandling(Rights{FS: FSMakeChar}))
+		run := func(start func(*exec.Cmd) error) error {
+			cmd, out := try("exit=0")
+			err := start(cmd)
+			if err == nil {
+				if err = cmd.Wait(); err == nil && out.String() != "" {
+					t.Errorf("it printed %q", out)
+				}
+			}
+			return err
+		}
+		if err := run(s.Start); err != nil { // opens what the Go runtime keeps
+			t.Fatal(err)
+		}
+		before := openFiles()
+		worked := 0
+		for more := range 30 {
+			undo := limitFiles(t, more)
+			err := run(s.Start)
+			undo()
+			switch {
+			case err == nil:
+				worked++
+			case !errors.Is(err, unix.EMFILE) && !errors.Is(err, unix.EBADF) && !errors.Is(err, unix.EINVAL):
+				t.Errorf("%d more descriptors: %v", more, err)
+			case worked > 0:
+				t.Errorf("%d more descriptors: %v, and fewer were enough", more, err)
+			}
+			if after := openFiles(); len(after) != len(before) {
+				t.Errorf("%d open files after it, %d before", len(after), len(before))
+			}
+		}
+		if worked == 0 || worked == 30 {
+			t.Errorf("%d of 30 worked: this shows nothing", worked)
+		}
+	})
+}
+
+// What a program inherits besides the files that os/exec passes, it inherits
+// also where the stub has its own.
+func TestStartKeepsInheritedFiles(t *testing.T) {
+	inBoth(t, func(t *testing.T, dir string) {
+		s := mustPrepare(t, NewHandling(Rights{FS: FSMakeChar}))
+		file, err := os.Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer file.Close()
+		var args []string
+		for _, fd := range []int{203, 205, 206} {
+			if err := unix.Dup3(int(file.Fd()), fd, 0); err != nil {
+				t.Fatal(err)
+			}
+			defer unix.Close(fd)
+		}
+		var want []string
+		for fd := 200; fd < 210; fd++ {
+			args = append(args, fmt.Sprint("fd=", fd))
+			want = append(want, fmt.Sprintf("fd=%d: %s", fd, map[bool]string{true: "ok", false: "EBADF"}[fd == 203 || fd == 205 || fd == 206 || fd == 200]))
+		}
+		cmd, out := try(args...)
+		cmd.ExtraFiles = make([]*os.File, 198) // 3 to 200
+		cmd.ExtraFiles[197] = file
+		if err := s.Run(cmd); err != nil || out.String() != lines(want...) {
+			t.Errorf("%v: %s", err, out)
+		}
+	})
+}
+
+// Children that run hold no thread of this process.
+func TestChildrenHoldNoThread(t *testing.T) {
+	inBoth(t, func(t *testing.T, dir string) {
+		s := mustPrepare(t, runnable(bestForChildren()))
+		threads := func() int {
+			entries, err := os.ReadDir("/proc/self/task")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return len(entries)
+		}
+		read, write, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		const children = 50
+		before := threads()
+		var all []*exec.Cmd
+		for range children {
+			cmd, _ := try("wait")
+			cmd.Stdin, cmd.Stdout = read, nil
+			if err := s.Start(cmd); err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, cmd)
+		}
+		if after := threads(); after > before+children/5 {
+			t.Errorf("%d threads with %d children, %d before", after, children, before)
+		}
+		write.Close()
+		for _, cmd := range all {
+			if err := cmd.Wait(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+// What the calling thread has given up, what it starts does not get back.
+func TestGivenUpStaysGivenUp(t *testing.T) {
+	giveUp := []struct {
+		name, part string
+		do         func() error
+		root       bool
+	}{
+		{"user", "user or groups", func() error { return onThread(unix.SYS_SETRESUID, 1000, 1000, 1000) }, true},
+		{"groups", "user or groups", func() error { return onThread(unix.SYS_SETGROUPS, 0, 0, 0) }, true},
+		{"capabilities", "capabilities", func() error {
+			header, sets := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, [2]unix.CapUserData{}
+			return unix.Capset(&header, &sets[0])
+		}, true},
+		{"bounding set", "capabilities", func() error { return unix.Prctl(unix.PR_CAPBSET_DROP, unix.CAP_SYS_ADMIN, 0, 0, 0) }, true},
+		{"securebits", "capabilities", func() error { return unix.Prctl(unix.PR_SET_SECUREBITS, 1, 0, 0, 0) }, true},
+		{"seccomp", "seccomp filters", func() error {
+			if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+				return err
+			}
+			allow := unix.SockFilter{Code: unix.BPF_RET, K: unix.SECCOMP_RET_ALLOW}
+			program := unix.SockFprog{Len: 1, Filter: &allow}
+			return onThread(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, uintptr(unsafe.Pointer(&program)))
+		}, false},
+		{"namespace", "namespaces", func() error { return unix.Unshare(unix.CLONE_NEWNET) }, true},
+		{"pid namespace of children", "namespaces", func() error { return unix.Unshare(unix.CLONE_NEWPID) }, true},
+		{"root", "root or working directory", func() error {
+			return errors.Join(unix.Unshare(unix.CLONE_FS), unix.Chroot("/usr"))
+		}, true},
+	}
+	for _, test := range giveUp {
+		t.Run(test.name, func(t *testing.T) {
+			inBoth(t, func(t *testing.T, dir string) {
+				if test.root && os.Getuid() != 0 {
+					return
+				}
+				s := mustPrepare(t, NewHandling(Rights{FS: FSMakeChar}))
+				done := make(chan bool)
+				go func() {
+					defer close(done)
+					runtime.LockOSThread() // for good
+					if test.name == "groups" {
+						if err := syscall.Setgroups([]int{7}); err != nil {
+							t.Error(err)
+						}
+					}
+					if err := s.Do(func() error { return nil }); err != nil {
+						t.Errorf("Do before: %v", err)
+					}
+					if err := test.do(); err != nil {
+						t.Error(err)
+						return
+					}
+					for name, err := range map[string]error{
+						"Do":   s.Do(func() error { t.Error("f runs"); return nil }),
+						"Exec": s.Exec("/nonexistent", []string{"x"}, nil),
+					} {
+						if err == nil || !strings.Contains(err.Error(), "the calling thread has other "+test.part) {
+							t.Errorf("%s: %v", name, err)
+						}
+					}
+					if test.name == "root" || test.name == "pid namespace of children" {
+						return // there is no program, or no second process
+					}
+					var states [2]string
+					for i, run := range []func(*exec.Cmd) error{(*exec.Cmd).Run, s.Run} {
+						var text bytes.Buffer
+						cmd := exec.Command("/bin/sh", "-c", `while read line; do case "$line" in Uid:*|Gid:*|Groups:*|Cap*|Seccomp*) echo "$line"; esac; done </proc/self/status`)
+						cmd.Stdout = &text
+						if err := run(cmd); err != nil {
+							t.Error(err)
+						}
+						states[i] = text.String()
+					}
+					if states[0] != states[1] {
+						t.Errorf("a sandboxed child:\n%s\nos/exec:\n%s", states[1], states[0])
+					}
+				}()
+				<-done
+			})
+		})
+	}
+}
+
+// onThread makes a system call that the Go runtime would make on all threads.
+func onThread(number, a, b, c uintptr) error {
+	if _, _, errno := unix.RawSyscall(number, a, b, c); errno != 0 {
+		return errno
+	}
+	return nil
+}
+
 // difference shows where got departs from want.
 func difference(want, got string) string {
 	at := 0
@@ -488,7 +763,6 @@ func TestStartIsLikeExec(t *testing.T) {
 			{"os/exec", (*exec.Cmd).Start},
 			{"filesystem rights", mustPrepare(t, New(V5).BestEffort(V1).AllowExecute("/").AllowReadWrite(dir, "/dev")).Start},
 			{"network rights", mustPrepare(t, NewHandling(Rights{Net: NetBindTCP}).BestEffort(0)).Start},
-			{"scopes", mustPrepare(t, NewHandling(Rights{Scope: V6.Scopes()}).BestEffort(0)).Start},
 		}
 		if read, write, err := os.Pipe(); err == nil { // opens what the Go runtime keeps for all pipes
 			read.Close()

@@ -88,11 +88,11 @@ func (s *Sandbox) likeCaller(caller threadState) error {
 		here.noNewPrivs = caller.noNewPrivs // it is about to be set
 	}
 	for _, part := range []struct{ name, caller, here string }{
+		{"root or working directory", caller.directories, here.directories},
 		{"user or groups", caller.users, here.users},
 		{"capabilities", caller.capabilities, here.capabilities},
-		{"seccomp filters", caller.filters, here.filters},
 		{"namespaces", caller.namespaces, here.namespaces},
-		{"root or working directory", caller.directories, here.directories},
+		{"seccomp filters", caller.filters, here.filters},
 		{"no_new_privs", caller.noNewPrivs, here.noNewPrivs},
 	} {
 		if part.caller != part.here {
