@@ -91,7 +91,7 @@ func (n *needs) addLibraries(program, libraryPath string) error {
 	if head, err := readUpTo(program, int64(len(elf.ELFMAG))); err != nil {
 		return err
 	} else if string(head) != elf.ELFMAG {
-		return fmt.Errorf("%q is neither an ELF file nor a script that begins with #!", program)
+		return fmt.Errorf("%q is neither an ELF file nor a script with #! at its beginning", program)
 	}
 	main, err := readObject(program)
 	if err != nil {

@@ -22,7 +22,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func init() { helpers["type"] = typeLine }
+func init() {
+	helpers["type"] = typeLine
+	helpers["without-seccomp"] = withoutSeccomp
+}
 
 // typeLine types a line into the terminal that is its standard input, and
 // prints the kernel's answers. What it could type it reads, and prints too.
@@ -94,6 +97,46 @@ func TestTyping(t *testing.T) {
 		strings.Count(r.stdout, "TIOCSTI: operation not permitted\n") != strconv.IntSize/32 ||
 		!strings.HasSuffix(r.stdout, "TIOCLINUX: operation not permitted\nin the foreground: true, <nil>\n") || strings.Contains(r.stdout, "typed") {
 		t.Errorf("sandboxed: %v\nwithout sandbox: %v", r, free)
+	}
+}
+
+// withoutSeccomp becomes sandboxer, as some containers have it: seccomp(2) is
+// refused there.
+func withoutSeccomp(args []string) error {
+	runtime.LockOSThread()
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return err
+	}
+	filter := []unix.SockFilter{
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0}, // the number
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jf: 1, K: unix.SYS_SECCOMP},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
+	}
+	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+	if err := unix.Prctl(unix.PR_SET_SECCOMP, unix.SECCOMP_MODE_FILTER, uintptr(unsafe.Pointer(&program)), 0, 0); err != nil {
+		return err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	return syscall.Exec(self, append([]string{name}, args...), append(os.Environ(), "LANDLOCK_EXAMPLE_MAIN=1"))
+}
+
+// Where the calls cannot be refused the command does not run, but for best
+// effort, which says so.
+func TestTypingNotRefused(t *testing.T) {
+	needABI(t, landlock.V6)
+	needProgram(t, "sh")
+	const message = ": the command could type into a terminal that it shares: seccomp: operation not permitted"
+	options := []string{"without-seccomp", "--unrestricted-filesystem", "--unrestricted-network"}
+	run := func(args ...string) result {
+		return finish(t, exec.Command(self(t), append(options, args...)...))
+	}
+	checkMistake(t, run("sh", "-c", "exit 7"), message+"\n")
+	if r := run("--best-effort", "sh", "-c", "exit 7"); r.state.ExitCode() != 7 || !strings.Contains(r.log, message) {
+		t.Errorf("--best-effort: %v", r)
 	}
 }
 
