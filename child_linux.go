@@ -87,11 +87,12 @@ func (s *Sandbox) newChild(cmd *exec.Cmd) (c *child, err error) {
 		return c, err
 	}
 	ruleset := c.place(os.NewFile(uintptr(copied), "landlock-ruleset"))
-	var write *os.File
-	if c.status, write, err = os.Pipe(); err != nil {
-		return c, fmt.Errorf("landlock: start: %w", err)
+	var pipe [2]int // and not os.Pipe, to keep the Go runtime's poller out of a wait that is so short
+	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
+		return c, fmt.Errorf("landlock: start: %w", os.NewSyscallError("pipe2", err))
 	}
-	status := c.place(write)
+	c.status = os.NewFile(uintptr(pipe[0]), "landlock-status")
+	status := c.place(os.NewFile(uintptr(pipe[1]), "landlock-status"))
 	path := cmd.Path
 	if program, ok := c.parentsFile(); ok {
 		path = descriptorPath(c.place(program))
