@@ -11,7 +11,8 @@ import (
 
 // enforcing keeps Apply apart from the threads that Sandboxes restrict. Apply
 // holds it alone, and each thread shares it from its restriction until what it
-// was restricted for is under way: from ABI 8 Apply gives every thread its own
+// was restricted for is under way. (A child restricts itself, and needs no such
+// care.) From ABI 8 Apply gives every thread its own
 // domain, and would set one free that has a stricter one; below, it might find
 // one with a layer too many.
 var enforcing sync.RWMutex
@@ -33,7 +34,7 @@ var (
 )
 
 // layered is set before a Sandbox restricts its first thread. Such a thread has
-// one layer more than the others, and lives as long as the child that it made.
+// one layer more than the others, and may take a moment to end.
 var layered atomic.Bool
 
 // restrictProcess restricts every thread of this process.
