@@ -13,15 +13,26 @@ import (
 
 // build is a way to link the test binaries.
 type build struct {
-	arch string // "amd64" or "arm64"
+	arch string // "amd64", "arm64", or "386" on an amd64 kernel
 	cgo  bool
 }
 
 func (b build) String() string {
-	if b.cgo {
+	switch {
+	case b.cgo:
 		return "cgo"
+	case b.arch == "386":
+		return "386"
 	}
 	return "pure Go"
+}
+
+// machine is the architecture of the kernel.
+func (b build) machine() string {
+	if b.arch == "386" {
+		return "amd64"
+	}
+	return b.arch
 }
 
 // moduleFolder returns the folder of this module, which lies two below the

@@ -25,7 +25,7 @@ import (
 
 const (
 	nativeArch   = runtime.GOARCH
-	arm64Series  = "6.12"
+	otherSeries  = "6.12"
 	fewestABIs   = 6
 	testLimit    = 6 * time.Minute // some four times what the slowest takes on two cores
 	machineLimit = 15 * time.Minute
@@ -182,6 +182,9 @@ func (o options) allKernels(a *archive) ([]guest, error) {
 	kernels := selectKernels(found, "amd64")
 	for _, k := range kernels {
 		guests = append(guests, bothBinaries(k)...)
+		if k.series == otherSeries {
+			guests = append(guests, guest{kernel: k, build: build{arch: "386"}})
+		}
 	}
 	newest := kernels[0]
 	for _, k := range kernels {
@@ -191,7 +194,7 @@ func (o options) allKernels(a *archive) ([]guest, error) {
 	}
 	guests = append(guests, guest{kernel: newest, build: build{arch: newest.arch}, off: true})
 	for _, k := range selectKernels(found, "arm64") {
-		if k.series == arm64Series {
+		if k.series == otherSeries {
 			guests = append(guests, bothBinaries(k)...)
 		}
 	}
@@ -228,9 +231,9 @@ func (o options) prepare(module, scratch string, guests []guest, tools map[strin
 			if o.short {
 				args = append(args, "-test.short")
 			}
-			s := settings{Results: machines[b.arch].results, Args: args, Limit: testLimit + 10*time.Second}
+			s := settings{Results: machines[b.machine()].results, Args: args, Limit: testLimit + 10*time.Second}
 			var err error
-			if packed[b], err = b.pack(folder, tools[b.arch], s); err != nil {
+			if packed[b], err = b.pack(folder, tools[b.machine()], s); err != nil {
 				return err
 			}
 		}
