@@ -31,6 +31,8 @@ const (
 	rowCode       = "run code from memory, or from a file that it can read"
 	rowOpenNow    = "use what is open already: a descriptor, one that others send, an io_uring made before"
 	rowReach      = "trace the parent or a sibling, or take its memory, descriptors, namespaces or `/proc` files"
+	rowRootReach  = "as root: read `/proc/PID/environ` and `maps` of others, where `/proc` is readable"
+	rowOwn        = "reach itself, its own threads and children"
 	rowSignal     = "signal them, by any call"
 	rowLimits     = "set their limits (`RLIMIT_CPU` kills), priorities and processors"
 	rowSeen       = "see that they are there"
@@ -40,10 +42,11 @@ const (
 	rowKeys       = "read a key of its user"
 	rowTerminal   = "type into its terminal (`TIOCSTI`)"
 	rowTCP        = "connect or bind by TCP"
-	rowAroundTCP  = "connect with `MSG_FASTOPEN`, listen without bind"
+	rowFastOpen   = "connect by TCP with `MSG_FASTOPEN`"
+	rowListen     = "listen by TCP without bind"
 	rowMultipath  = "connect or bind by Multipath TCP"
 	rowUDP        = "send, connect or bind by UDP"
-	rowProtocols  = "use other protocols: ping, netlink, vsock, UDP-Lite, SCTP"
+	rowProtocols  = "use other protocols: ping, netlink, vsock, UDP-Lite"
 	rowRootNet    = "as root: raw and packet sockets"
 	rowMount      = "mount, unmount, remount, move a mount, change the root"
 	rowMountFlags = "as root: change flags of a mount, make one that is nowhere, `chroot`, freeze a file system"
@@ -63,9 +66,10 @@ var (
 var escapes = slices.Concat(
 	rows(rowOpen, V1, denied, openAttempts),
 	rows(rowOpen, V1, denied, []attempt{
-		{name: "open /proc/PID/status", try: procStatus},
+		procAttempt(inStrict, "", "status"),
 		{name: "open in own directory, through a symbolic link", in: inOwn, try: func(w *world) error {
-			return errors.Join(os.Symlink(w.at("secret/file"), w.at("own/link")), openAt(unix.AT_FDCWD, w.at("own/link"), unix.O_RDONLY))
+			return inTurn(ready(os.Symlink(w.at("secret/file"), w.at("own/link"))),
+				func() error { return openAt(unix.AT_FDCWD, w.at("own/link"), unix.O_RDONLY) })
 		}},
 	}),
 	rows(rowQueues, V1, denied, []attempt{
@@ -85,7 +89,7 @@ var escapes = slices.Concat(
 		{name: "ioctl of a device that is open for nothing else", try: func(w *world) error {
 			fd, err := unix.Open(os.DevNull, unix.O_ACCMODE|unix.O_CLOEXEC, 0)
 			if err != nil {
-				return err
+				return ready(err)
 			}
 			defer unix.Close(fd)
 			if err := ioctl(fd, unix.TCGETS, unsafe.Pointer(new(unix.Termios))); err != unix.ENOTTY {
@@ -102,7 +106,7 @@ var escapes = slices.Concat(
 	}),
 	rows(rowChange, V1, moves, changeAttempts),
 	rows(rowTruncate, V3, denied, []attempt{
-		{name: "truncate", try: func(w *world) error { return unix.Truncate(w.at("secret/file"), 1) }},
+		{name: "truncate", try: func(w *world) error { return unix.Truncate(w.at("secret/long"), 1) }},
 	}),
 	rows(rowUnixPath, V9, denied, []attempt{
 		{name: "connect to a Unix socket", try: func(w *world) error {
@@ -172,8 +176,9 @@ var escapes = slices.Concat(
 		}},
 	}),
 	rows(rowReach, V1, traced, reachAttempts),
-	rows(rowReach, V1, traced, procAttempts(inStrict)),
-	rows(rowReach, V1, traced, procAttempts(inProc)),
+	rows(rowReach, V1, traced, procAttempts()),
+	rows(rowRootReach, 0, traced, rootReachAttempts), // refused before Linux gave this to CAP_PERFMON
+	rows(rowOwn, 0, nil, []attempt{{name: "signal, trace and read itself and its child", try: reachOwn}}),
 	rows(rowSignal, V6, scoped, signalAttempts),
 	rows(rowLimits, 0, nil, []attempt{
 		// One second of RLIMIT_CPU would kill whoever uses that much.
@@ -215,7 +220,7 @@ var escapes = slices.Concat(
 		{name: "getpgid", try: func(w *world) error {
 			return w.each(func(k task) error { _, err := unix.Getpgid(k.Thread); return err })
 		}},
-		{name: "read /proc/PID/status where /proc is readable", in: inProc, try: procStatus},
+		procAttempt(inProc, "", "status"),
 	}),
 	rows(rowAbstract, V6, scoped, []attempt{
 		{name: "connect to an abstract socket", try: func(w *world) error {
@@ -242,20 +247,22 @@ var escapes = slices.Concat(
 		{name: "connect by TCP", try: func(w *world) error { return connect(unix.AF_INET, unix.SOCK_STREAM, 0, local(w.TCP)) }},
 		{name: "connect by TCP with TCP_FASTOPEN_CONNECT", try: func(w *world) error {
 			return withSocket(unix.AF_INET, unix.SOCK_STREAM, 0, func(fd int) error {
-				return inTurn(unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_FASTOPEN_CONNECT, 1), func() error { return unix.Connect(fd, local(w.TCP)) })
+				return inTurn(ready(unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_FASTOPEN_CONNECT, 1)), func() error { return unix.Connect(fd, local(w.TCP)) })
 			})
 		}},
 		{name: "bind by TCP", try: func(*world) error { return bind(unix.AF_INET, unix.SOCK_STREAM, 0, local(0)) }},
 	}),
-	rows(rowAroundTCP, 0, nil, []attempt{
+	rows(rowFastOpen, 0, denied, []attempt{ // refused where that is mended
 		{name: "connect by TCP with MSG_FASTOPEN", needs: "net.ipv4.tcp_fastopen", try: func(w *world) error {
 			return send(unix.AF_INET, unix.SOCK_STREAM, 0, local(w.TCP), unix.MSG_FASTOPEN)
 		}},
+	}),
+	rows(rowListen, 0, nil, []attempt{
 		{name: "listen by TCP without bind", try: func(*world) error {
 			return withSocket(unix.AF_INET, unix.SOCK_STREAM, 0, func(fd int) error { return unix.Listen(fd, 1) })
 		}},
 	}),
-	rows(rowMultipath, 0, denied, []attempt{
+	rows(rowMultipath, 0, denied, []attempt{ // refused where erratum 1 is not mended
 		{name: "connect by Multipath TCP", needs: "Multipath TCP", try: func(w *world) error {
 			return connect(unix.AF_INET, unix.SOCK_STREAM, unix.IPPROTO_MPTCP, local(w.TCP))
 		}},
@@ -280,9 +287,6 @@ var escapes = slices.Concat(
 		}},
 		{name: "UDP-Lite", needs: "UDP-Lite", try: func(w *world) error {
 			return send(unix.AF_INET, unix.SOCK_DGRAM, unix.IPPROTO_UDPLITE, local(w.UDP), 0)
-		}},
-		{name: "SCTP", needs: "SCTP", try: func(*world) error {
-			return bind(unix.AF_INET, unix.SOCK_STREAM, unix.IPPROTO_SCTP, local(0))
 		}},
 	}),
 	rows(rowRootNet, 0, nil, []attempt{
@@ -347,7 +351,7 @@ var openAttempts = []attempt{
 	{name: "open from an allowed directory", try: func(w *world) error {
 		fd, err := unix.Open(w.at("allowed"), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 		if err != nil {
-			return err
+			return ready(err)
 		}
 		defer unix.Close(fd)
 		return openAt(fd, "../secret/file", unix.O_RDONLY)
@@ -380,11 +384,11 @@ var openAttempts = []attempt{
 	{name: "open by handle", by: byRoot, needs: "file handles on this file system", try: func(w *world) error {
 		handle, _, err := unix.NameToHandleAt(unix.AT_FDCWD, w.at("secret/file"), 0)
 		if err != nil {
-			return err
+			return ready(err)
 		}
 		mount, err := unix.Open(w.at("allowed"), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 		if err != nil {
-			return err
+			return ready(err)
 		}
 		defer unix.Close(mount)
 		fd, err := unix.OpenByHandleAt(mount, handle, unix.O_RDONLY|unix.O_CLOEXEC)
@@ -395,7 +399,7 @@ var openAttempts = []attempt{
 		var params ringParams
 		ring, err := params.setUp()
 		if err != nil {
-			return err
+			return ready(err)
 		}
 		defer unix.Close(ring)
 		path, err := unix.BytePtrFromString(w.at("secret/file"))
@@ -409,7 +413,7 @@ var openAttempts = []attempt{
 		return inOwnMounts(func() error {
 			mount, err := unix.OpenTree(unix.AT_FDCWD, w.at("secret"), unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
 			if err != nil {
-				return err
+				return ready(err)
 			}
 			defer unix.Close(mount)
 			return openAt(mount, "file", unix.O_RDONLY)
@@ -418,7 +422,7 @@ var openAttempts = []attempt{
 	{name: "make a file in a new mount", by: byRoot, try: func(w *world) error {
 		mount, err := newMount()
 		if err != nil {
-			return err
+			return ready(err)
 		}
 		defer unix.Close(mount)
 		return openAt(mount, "file", unix.O_CREAT|unix.O_WRONLY)
@@ -426,17 +430,17 @@ var openAttempts = []attempt{
 	{name: "be given a descriptor by fanotify", by: byRoot, needs: "fanotify", try: func(w *world) error {
 		events, err := unix.FanotifyInit(unix.FAN_CLASS_NOTIF|unix.FAN_CLOEXEC|unix.FAN_NONBLOCK, unix.O_RDONLY|unix.O_CLOEXEC)
 		if err != nil {
-			return err
+			return ready(err)
 		}
 		defer unix.Close(events)
 		if err := unix.FanotifyMark(events, unix.FAN_MARK_ADD, unix.FAN_OPEN, unix.AT_FDCWD, w.at("secret/file")); err != nil {
-			return err
+			return ready(err)
 		}
 		if _, err := unix.Write(fdBell, []byte("x")); err != nil {
-			return err
+			return ready(err)
 		}
 		if _, err := unix.Read(fdBell, make([]byte, 1)); err != nil {
-			return err
+			return ready(err)
 		}
 		event := make([]byte, unsafe.Sizeof(unix.FanotifyEventMetadata{}))
 		if _, err := unix.Read(events, event); err != nil {
@@ -452,6 +456,7 @@ var changeAttempts = []attempt{
 	{name: "creat where it can read", try: func(w *world) error {
 		return openAt(unix.AT_FDCWD, w.at("allowed/new"), unix.O_CREAT|unix.O_WRONLY)
 	}},
+	{name: "O_TMPFILE", try: func(w *world) error { return openAt(unix.AT_FDCWD, w.at("secret"), unix.O_TMPFILE|unix.O_WRONLY) }},
 	{name: "mkdir", try: func(w *world) error { return unix.Mkdir(w.at("secret/new dir"), 0o700) }},
 	{name: "mkfifo", try: func(w *world) error { return unix.Mkfifo(w.at("secret/fifo"), 0o600) }},
 	{name: "make a socket", try: func(w *world) error {
@@ -470,9 +475,7 @@ var changeAttempts = []attempt{
 	{name: "link to its own directory", in: inOwn, try: func(w *world) error { return unix.Link(w.at("secret/file"), w.at("own/hard link")) }},
 	{name: "rename", try: func(w *world) error { return unix.Rename(w.at("secret/old"), w.at("secret/renamed")) }},
 	{name: "rename into its own directory", in: inOwn, try: func(w *world) error {
-		return inTurn(os.WriteFile(w.at("own/moved"), nil, 0o600), func() error {
-			return unix.Renameat2(unix.AT_FDCWD, w.at("secret/empty"), unix.AT_FDCWD, w.at("own/moved dir"), 0)
-		})
+		return unix.Rename(w.at("secret/empty"), w.at("own/empty"))
 	}},
 	{name: "exchange with a file of its own", in: inOwn, try: func(w *world) error {
 		return unix.Renameat2(unix.AT_FDCWD, w.at("secret/file"), unix.AT_FDCWD, w.at("own/file"), unix.RENAME_EXCHANGE)
@@ -539,15 +542,6 @@ var reachAttempts = []attempt{
 			return granted(err)
 		})
 	}},
-	{name: "process_madvise", by: byRoot, needs: "process_madvise", try: func(w *world) error {
-		const cold = 20
-		return w.eachDescriptor(func(pidfd int) error {
-			_, remote := w.memory(nil)
-			remote[0] = unix.RemoteIovec{Base: w.Memory &^ uintptr(os.Getpagesize()-1), Len: os.Getpagesize()}
-			_, err := number(unix.Syscall6(unix.SYS_PROCESS_MADVISE, uintptr(pidfd), uintptr(unsafe.Pointer(&remote[0])), 1, cold, 0, 0))
-			return granted(err)
-		})
-	}},
 	{name: "pidfd_getfd", try: func(w *world) error {
 		return w.eachDescriptor(func(pidfd int) error {
 			fd, err := unix.PidfdGetfd(pidfd, 0, 0)
@@ -562,6 +556,14 @@ var reachAttempts = []attempt{
 			return err
 		})
 	}},
+	{name: "PIDFD_GET_UTS_NAMESPACE", needs: "Linux 6.11", try: func(w *world) error {
+		const getUTS = 0xff0a
+		return w.eachDescriptor(func(pidfd int) error {
+			fd, err := number(unix.Syscall(unix.SYS_IOCTL, uintptr(pidfd), getUTS, 0))
+			unix.Close(fd)
+			return err
+		})
+	}},
 	{name: "setns", by: byRoot, try: func(w *world) error {
 		return apart(func() error {
 			return w.eachDescriptor(func(pidfd int) error { return unix.Setns(pidfd, unix.CLONE_NEWUTS) })
@@ -572,29 +574,65 @@ var reachAttempts = []attempt{
 	}},
 }
 
-// procAttempts are those on the files of other processes.
-func procAttempts(in string) (attempts []attempt) {
-	add := func(name string, try func(path string) error) {
-		attempts = append(attempts, attempt{name: name + ", " + in, in: in, try: func(w *world) error {
-			return w.each(func(k task) error { return try(fmt.Sprintf("/proc/%d/task/%d/", k.Process, k.Thread)) })
-		}})
-	}
-	for _, name := range []string{"mem", "environ", "maps", "root", "cwd", "exe", "fd/0", "ns/uts"} {
-		add("open /proc/PID/"+name, func(path string) error {
-			return gone(openAt(unix.AT_FDCWD, path+name, unix.O_RDONLY|unix.O_NONBLOCK))
+var rootReachAttempts = []attempt{
+	procAttempt(inProc, byRoot, "environ"),
+	procAttempt(inProc, byRoot, "maps"),
+	{name: "process_madvise", by: byRoot, needs: "process_madvise", try: func(w *world) error {
+		const cold = 20
+		page := unix.RemoteIovec{Base: w.Memory &^ uintptr(os.Getpagesize()-1), Len: os.Getpagesize()}
+		return w.eachDescriptor(func(pidfd int) error {
+			_, err := number(unix.Syscall6(unix.SYS_PROCESS_MADVISE, uintptr(pidfd), uintptr(unsafe.Pointer(&page)), 1, cold, 0, 0))
+			return granted(err)
 		})
-	}
-	add("readlink of /proc/PID/exe", func(path string) error {
-		_, err := unix.Readlink(path+"exe", make([]byte, 10))
-		return gone(err)
-	})
-	return attempts
+	}},
 }
 
-func procStatus(w *world) error {
-	return w.each(func(k task) error {
-		return gone(openAt(unix.AT_FDCWD, fmt.Sprintf("/proc/%d/task/%d/status", k.Process, k.Thread), unix.O_RDONLY))
-	})
+// procAttempts are those on files of processes that only who may trace them
+// can open, in any sandbox.
+func procAttempts() (attempts []attempt) {
+	for _, name := range []string{"mem", "root", "cwd", "exe", "fd/0", "ns/uts"} {
+		attempts = append(attempts, procAttempt(inStrict, "", name), procAttempt(inProc, "", name))
+	}
+	for _, name := range []string{"environ", "maps"} {
+		attempts = append(attempts, procAttempt(inStrict, "", name), procAttempt(inProc, byOthers, name))
+	}
+	return append(attempts, attempt{name: "readlink of /proc/PID/exe", try: func(w *world) error {
+		return w.each(func(k task) error {
+			_, err := unix.Readlink(k.proc("exe"), make([]byte, 10))
+			return gone(err)
+		})
+	}})
+}
+
+func procAttempt(in, by, name string) attempt {
+	return attempt{name: "open /proc/PID/" + name + ", " + in, in: in, by: by, try: func(w *world) error {
+		return w.each(func(k task) error { return gone(openAt(unix.AT_FDCWD, k.proc(name), unix.O_RDONLY|unix.O_NONBLOCK)) })
+	}}
+}
+
+func (k task) proc(name string) string {
+	return fmt.Sprintf("/proc/%d/task/%d/%s", k.Process, k.Thread, name)
+}
+
+// reachOwn does to this process and to a child of its own what must not be done
+// to others.
+func reachOwn(w *world) error {
+	cmd := exec.Command(self(), "wait")
+	cmd.Env = append(os.Environ(), childTry+"=1")
+	cmd.Stdout, cmd.Stderr = io.Discard, os.Stderr
+	stdin, err := cmd.StdinPipe()
+	if err := inTurn(err, cmd.Start); err != nil {
+		return err
+	}
+	defer func() { stdin.Close(); cmd.Wait() }()
+	child := cmd.Process.Pid
+	local, remote := w.memory(make([]byte, 1))
+	remote[0].Base = uintptr(unsafe.Pointer(&parentMemory))
+	_, self := unix.ProcessVMReadv(os.Getpid(), local, remote, 0)
+	_, other := unix.ProcessVMReadv(child, local, remote, 0)
+	return errors.Join(self, granted(other), unix.Kill(os.Getpid(), 0), unix.Kill(child, 0),
+		apart(func() error { return unix.Tgkill(os.Getpid(), os.Getpid(), 0) }),
+		apart(func() error { return inTurn(unix.PtraceAttach(child), func() error { return letGo(child) }) }))
 }
 
 // Signal 0 asks whether another one might be sent.
@@ -676,7 +714,7 @@ var mountAttempts = []attempt{
 		return inOwnMounts(func() error {
 			mount, err := unix.OpenTree(unix.AT_FDCWD, w.at("secret"), unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
 			if err != nil {
-				return err
+				return ready(err)
 			}
 			defer unix.Close(mount)
 			return unix.MoveMount(mount, "", unix.AT_FDCWD, w.at("allowed"), unix.MOVE_MOUNT_F_EMPTY_PATH)
@@ -685,10 +723,10 @@ var mountAttempts = []attempt{
 	{name: "reconfigure a file system", by: byRoot, try: func(w *world) error {
 		fd, err := unix.Fspick(unix.AT_FDCWD, w.at("allowed/mount"), unix.FSPICK_CLOEXEC)
 		if err != nil {
-			return err
+			return ready(err)
 		}
 		defer unix.Close(fd)
-		return inTurn(unix.FsconfigSetFlag(fd, "rw"), func() error { return unix.FsconfigReconfigure(fd) })
+		return inTurn(ready(unix.FsconfigSetFlag(fd, "rw")), func() error { return unix.FsconfigReconfigure(fd) })
 	}},
 	{name: "pivot_root", by: byRoot, needs: "a root that is no initramfs", try: func(w *world) error {
 		return inOwnMounts(func() error { return unix.PivotRoot(w.at("allowed/mount"), w.at("allowed/mount/old")) })
@@ -775,6 +813,14 @@ func inTurn(err error, steps ...func() error) error {
 	return err
 }
 
+// ready is for what an attempt needs: where that fails nothing was refused.
+func ready(err error) error {
+	if err != nil {
+		err = fmt.Errorf("not even tried: %v", err)
+	}
+	return err
+}
+
 // apart runs f on a thread that ends with it.
 func apart(f func() error) error {
 	result := make(chan error, 1)
@@ -787,7 +833,7 @@ func apart(f func() error) error {
 
 // inOwnMounts runs f on a thread with mounts of its own.
 func inOwnMounts(f func() error) error {
-	return apart(func() error { return inTurn(unix.Unshare(unix.CLONE_NEWNS), f) })
+	return apart(func() error { return inTurn(ready(unix.Unshare(unix.CLONE_NEWNS)), f) })
 }
 
 func openAt(dir int, path string, flags int) error {
@@ -802,7 +848,7 @@ func openAt(dir int, path string, flags int) error {
 func withPath(path string, f func(fd int) error) error {
 	fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return fmt.Errorf("O_PATH: %w", err)
+		return ready(err)
 	}
 	defer unix.Close(fd)
 	return f(fd)
@@ -882,7 +928,7 @@ func runMemfd(*world) error {
 func withSocket(domain, kind, protocol int, f func(fd int) error) error {
 	fd, err := unix.Socket(domain, kind|unix.SOCK_CLOEXEC, protocol)
 	if err != nil {
-		return err
+		return ready(err)
 	}
 	defer unix.Close(fd)
 	return f(fd)
