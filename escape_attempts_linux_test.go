@@ -112,6 +112,11 @@ var escapes = slices.Concat(
 		{name: "connect to a Unix socket", try: func(w *world) error {
 			return connect(unix.AF_UNIX, unix.SOCK_STREAM, 0, &unix.SockaddrUnix{Name: w.at("secret/stream")})
 		}},
+		{name: "connect to a Unix socket of an O_PATH descriptor", try: func(w *world) error {
+			return withPath(w.at("secret/stream"), func(fd int) error {
+				return connect(unix.AF_UNIX, unix.SOCK_STREAM, 0, &unix.SockaddrUnix{Name: fmt.Sprint("/proc/self/fd/", fd)})
+			})
+		}},
 		{name: "send to a Unix socket", try: func(w *world) error {
 			return send(unix.AF_UNIX, unix.SOCK_DGRAM, 0, &unix.SockaddrUnix{Name: w.at("secret/datagram")}, 0)
 		}},
@@ -245,16 +250,29 @@ var escapes = slices.Concat(
 	}),
 	rows(rowTCP, V4, denied, []attempt{
 		{name: "connect by TCP", try: func(w *world) error { return connect(unix.AF_INET, unix.SOCK_STREAM, 0, local(w.TCP)) }},
-		{name: "connect by TCP with TCP_FASTOPEN_CONNECT", try: func(w *world) error {
+		{name: "connect by TCP with TCP_FASTOPEN_CONNECT", needs: "net.ipv4.tcp_fastopen", try: func(w *world) error {
 			return withSocket(unix.AF_INET, unix.SOCK_STREAM, 0, func(fd int) error {
 				return inTurn(ready(unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_FASTOPEN_CONNECT, 1)), func() error { return unix.Connect(fd, local(w.TCP)) })
 			})
 		}},
+		{name: "connect by TCP of IPv6", needs: "IPv6", try: func(w *world) error { return connect(unix.AF_INET6, unix.SOCK_STREAM, 0, mapped(w.TCP)) }},
 		{name: "bind by TCP", try: func(*world) error { return bind(unix.AF_INET, unix.SOCK_STREAM, 0, local(0)) }},
+		{name: "bind by TCP of IPv6", needs: "IPv6", try: func(*world) error { return bind(unix.AF_INET6, unix.SOCK_STREAM, 0, mapped(0)) }},
+		{name: "bind by TCP without a family", try: func(*world) error {
+			return withSocket(unix.AF_INET, unix.SOCK_STREAM, 0, func(fd int) error {
+				any := unspecified(0)
+				any.Addr = [4]byte{}
+				_, err := number(unix.Syscall(unix.SYS_BIND, uintptr(fd), uintptr(unsafe.Pointer(any)), unsafe.Sizeof(*any)))
+				return err
+			})
+		}},
 	}),
 	rows(rowFastOpen, 0, denied, []attempt{ // refused where that is mended
 		{name: "connect by TCP with MSG_FASTOPEN", needs: "net.ipv4.tcp_fastopen", try: func(w *world) error {
 			return send(unix.AF_INET, unix.SOCK_STREAM, 0, local(w.TCP), unix.MSG_FASTOPEN)
+		}},
+		{name: "connect by TCP of IPv6 with MSG_FASTOPEN", needs: "net.ipv4.tcp_fastopen and IPv6", try: func(w *world) error {
+			return send(unix.AF_INET6, unix.SOCK_STREAM, 0, mapped(w.TCP), unix.MSG_FASTOPEN)
 		}},
 	}),
 	rows(rowListen, 0, nil, []attempt{
@@ -273,6 +291,16 @@ var escapes = slices.Concat(
 	rows(rowUDP, V10, denied, []attempt{
 		{name: "connect by UDP", try: func(w *world) error { return connect(unix.AF_INET, unix.SOCK_DGRAM, 0, local(w.UDP)) }},
 		{name: "send by UDP", try: func(w *world) error { return send(unix.AF_INET, unix.SOCK_DGRAM, 0, local(w.UDP), 0) }},
+		{name: "connect by UDP of IPv6", needs: "IPv6", try: func(w *world) error { return connect(unix.AF_INET6, unix.SOCK_DGRAM, 0, mapped(w.UDP)) }},
+		{name: "send by UDP of IPv6", needs: "IPv6", try: func(w *world) error { return send(unix.AF_INET6, unix.SOCK_DGRAM, 0, mapped(w.UDP), 0) }},
+		{name: "send by UDP of IPv6 to IPv4", needs: "IPv6", try: func(w *world) error { return send(unix.AF_INET6, unix.SOCK_DGRAM, 0, local(w.UDP), 0) }},
+		{name: "send by UDP without a family", try: func(w *world) error {
+			return withSocket(unix.AF_INET, unix.SOCK_DGRAM, 0, func(fd int) error {
+				text, to := [1]byte{}, unspecified(w.UDP)
+				_, err := number(unix.Syscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&text)), 1, 0, uintptr(unsafe.Pointer(to)), unsafe.Sizeof(*to)))
+				return err
+			})
+		}},
 		{name: "bind by UDP", try: func(*world) error { return bind(unix.AF_INET, unix.SOCK_DGRAM, 0, local(0)) }},
 	}),
 	rows(rowProtocols, 0, nil, []attempt{
@@ -949,6 +977,18 @@ func send(domain, kind, protocol int, address unix.Sockaddr, flags int) error {
 
 func local(port int) *unix.SockaddrInet4 {
 	return &unix.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}}
+}
+
+// mapped is local, in the words of IPv6.
+func mapped(port int) *unix.SockaddrInet6 {
+	return &unix.SockaddrInet6{Port: port, Addr: [16]byte{10: 0xff, 0xff, 127, 0, 0, 1}}
+}
+
+// unspecified is local without a family, which Linux takes for one of IPv4.
+func unspecified(port int) *unix.RawSockaddrInet4 {
+	a := &unix.RawSockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}
+	binary.BigEndian.PutUint16((*[2]byte)(unsafe.Pointer(&a.Port))[:], uint16(port))
+	return a
 }
 
 func openQueue(name string, flags int) (int, error) {

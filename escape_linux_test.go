@@ -467,7 +467,7 @@ func (s *scene) makeDescriptors() []*os.File {
 
 	copy(parentMemory[:], s.at("secret/by ring")+"\x00")
 	s.Memory = uintptr(unsafe.Pointer(&parentMemory))
-	s.Ring.Flags = ringPolled
+	s.Ring.Flags, s.Ring.ThreadIdle = ringPolled, 1 // a millisecond, and its thread sleeps
 	if ring, err := s.Ring.setUp(); err == nil {
 		files[fdRing] = os.NewFile(uintptr(ring), "ring")
 	} else {
