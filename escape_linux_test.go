@@ -27,8 +27,8 @@ import (
 type attempt struct {
 	name  string
 	row   string       // of README's table
-	since ABI          // refused from this one on; 0: not by every kernel, whatever its ABI
-	with  []unix.Errno // what says so, any of them; none: by no kernel so far
+	since ABI          // refused from this one on; 0: by no ABI
+	with  []unix.Errno // any of these says so; with no ABI: some kernels refuse it
 	in    string       // the sandbox; inStrict where empty
 	by    string       // whom it works for without a sandbox: byRoot, byOthers, or everybody
 	needs string       // what a machine may lack for it
@@ -219,6 +219,9 @@ func TestEscape(t *testing.T) {
 				o := outcomes[a.name]
 				if tried++; o.Failure != "" {
 					refused++
+					if a.since == 0 {
+						fmt.Println("refused, though not by every kernel:", a.name)
+					}
 				}
 				if !a.expected(o, kernel) {
 					t.Errorf("%s, with %s: it %v, want it refused: %s", a.name, in, o, a.refusal())
@@ -239,7 +242,7 @@ func ownNamespaces(t *testing.T) {
 	t.Helper()
 	runtime.LockOSThread()
 	if err := unix.Unshare(unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWIPC); err != nil {
-		t.Fatal("namespaces: ", err)
+		t.Skip("needs CAP_SYS_ADMIN: ", err)
 	}
 	socket, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
