@@ -87,6 +87,14 @@ func tryAll(args []string) {
 			err = New(V5).BestEffort(V1).AllowExecute("/").Exec(object, []string{object}, nil)
 		case "panic":
 			NewHandling(Rights{FS: FSMakeChar}).do(panicInDo)
+		case "escape":
+			if err := beAttacker(); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				syscall.Exit(1)
+			}
+			return
+		case "mount":
+			err = unix.Mount("tmpfs", object, "tmpfs", 0, "")
 		case "exit":
 			os.Exit(number)
 		}
@@ -124,10 +132,13 @@ func lines(l ...string) string { return strings.Join(l, "\n") + "\n" }
 
 // runnable allows what the test binary needs to run, and no more: the race
 // detector reads its options in /proc.
-func runnable(r *Ruleset) *Ruleset {
+func runnable(r *Ruleset) *Ruleset { return withLibraries(r).AllowOptional(FSRead, "/proc") }
+
+// withLibraries is runnable for a binary without the race detector.
+func withLibraries(r *Ruleset) *Ruleset {
 	return r.AllowExecute(self()).
 		AllowOptional(FSReadExecute, "/lib", "/lib64", "/usr/lib", "/usr/lib64").
-		AllowOptional(FSRead, "/etc/ld.so.cache", "/proc")
+		AllowOptional(FSRead, "/etc/ld.so.cache")
 }
 
 // bestForChildren returns everything that this kernel can deny to a child.
