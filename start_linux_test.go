@@ -181,7 +181,7 @@ var startings = []struct {
 	{"exit status", func(s *starting) { s.sh("exit 7") }},
 	{"killed", func(s *starting) { s.sh("kill -9 $$") }},
 	{"cancelled", func(s *starting) {
-		s.sh("echo started; read line")
+		s.sh("read line")
 		read, write := io.Pipe()
 		s.cmd.Stdin = read
 		s.begun = func() string { s.cancel(); write.Close(); return "" }
