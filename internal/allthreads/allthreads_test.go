@@ -616,14 +616,6 @@ func TestChurn(t *testing.T) {
 // long has the tests run at full length.
 var long = os.Getenv("LANDLOCK_LONG_TESTS") != ""
 
-// needLong skips a test that takes long.
-func needLong(t *testing.T) {
-	t.Helper()
-	if !long {
-		t.Skip("takes long: set LANDLOCK_LONG_TESTS")
-	}
-}
-
 // raceEnabled reports whether this binary has the race detector.
 var raceEnabled = func() bool {
 	info, _ := debug.ReadBuildInfo()

@@ -38,7 +38,9 @@ func needGo(t *testing.T) {
 }
 
 func TestBuildModes(t *testing.T) {
-	needLong(t)
+	if !long {
+		t.Skip("builds binaries, which takes long: set LANDLOCK_LONG_TESTS")
+	}
 	needGo(t)
 	other := map[string]string{"amd64": "arm64", "arm64": "amd64"}[runtime.GOARCH]
 	static := []string{"-tags=netgo,osusergo", "-ldflags=-linkmode external -extldflags -static"}
