@@ -121,8 +121,8 @@
 //     and the process should exit.
 //   - There is no /proc, not even one to count the threads by. Once all that are
 //     known are held, two sweeps have to find nobody new under any thread id up to
-//     the kernel's limit of 4,194,304. Each takes one to two seconds, during which
-//     the threads are held.
+//     the kernel's limit of 4,194,304. Each takes one to two seconds on an idle
+//     machine, and longer on one that is not, during which the threads are held.
 //   - Children that were made before, by fork or vfork, are other processes and stay as they are.
 //
 // Only amd64 and arm64 have a handler; elsewhere [Supported] is false.

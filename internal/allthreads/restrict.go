@@ -74,7 +74,8 @@ func Restrict(ruleset int, flags uint32, noNewPrivs bool) error {
 		if c.held || c.errno != unix.ETIMEDOUT {
 			break
 		}
-		time.Sleep(bound / 10)
+		pause := unix.NsecToTimespec(int64(bound / 10))
+		unix.Nanosleep(&pause, nil) // time.Sleep may open descriptors for the runtime
 	}
 	if broken = !c.empty; !broken { // else a thread in the handler uses memory and descriptor
 		unix.Close(fd)
