@@ -278,7 +278,7 @@ func (c *child) failure(f stub.Failure) error {
 	if f.Call < len(c.calls) {
 		switch c.calls[f.Call].Number {
 		case unix.SYS_LANDLOCK_RESTRICT_SELF:
-			return restrictError(errno)
+			return restrictError(errno, c.sandbox.setsNoNewPrivs())
 		case unix.SYS_PRCTL:
 			return noNewPrivsError(errno)
 		}

@@ -117,8 +117,8 @@ func (e *RuleError) Unwrap() error { return e.Err }
 //
 // It takes a kernel below ABI 8 (Linux 7.0), which restricts threads one by
 // one, and one that runs out of memory meanwhile, or a thread that has stacked
-// more layers than the others by its own system calls. In a binary without cgo
-// the Go runtime ends the process then.
+// more layers than the others by its own system calls. On other architectures
+// than amd64 and arm64 the Go runtime ends the process then.
 type PartialError struct {
 	Restricted int   // threads that are restricted
 	Failed     int   // threads that are not

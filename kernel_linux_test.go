@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"example.com/landlock/internal/allthreads/uring"
 )
 
 // These tests are of the kernel more than of this package: each holds something
@@ -359,4 +361,66 @@ func onItsOwnThread(f func() int) int {
 		return false
 	})
 	return <-result
+}
+
+// What an io_uring kept of the time before Apply stays unrestricted: registered
+// credentials, and a thread that looks for requests. Its other requests are
+// those of the thread that submits them, and restricted.
+func TestRingsMadeBefore(t *testing.T) {
+	needABI(t, V1)
+	inChild(t, nil, func(t *testing.T, dir string) {
+		path := write(t, filepath.Join(dir, "file"), "")
+		ring := newRing(t, 0)
+		before, err := ring.Register()
+		if err != nil {
+			t.Fatalf("io_uring_register: %v", err)
+		}
+		for _, flags := range []uint8{0, uring.Async} {
+			if err := ring.Open(path, flags, 0); err != nil {
+				t.Fatalf("before Apply, flags %#x: %v", flags, err)
+			}
+		}
+		mustApply(t, NewHandling(Rights{FS: FSWriteFile}))
+		for _, flags := range []uint8{0, uring.Async} {
+			if err := ring.Open(path, flags, 0); err != unix.EACCES {
+				t.Errorf("after Apply, flags %#x: %v, want EACCES", flags, err)
+			}
+			if err := ring.Open(path, flags, before); err != nil {
+				t.Errorf("with credentials registered before, flags %#x: %v, want what README says: that it works", flags, err)
+			}
+		}
+		if err := newRing(t, uring.SetupSQPoll).Open(path, 0, 0); err != unix.EACCES {
+			t.Errorf("with a thread made after Apply: %v, want EACCES", err)
+		}
+	})
+	inChild(t, nil, func(t *testing.T, dir string) {
+		path := write(t, filepath.Join(dir, "file"), "")
+		ring := newRing(t, uring.SetupSQPoll)
+		_, err := NewHandling(Rights{FS: FSWriteFile}).Apply()
+		if kernel, _ := Probe(); kernel.ABI >= V8 {
+			if err != nil {
+				t.Fatalf("Apply: %v", err)
+			}
+			if _, err := os.OpenFile(path, os.O_WRONLY, 0); !errors.Is(err, unix.EACCES) {
+				t.Errorf("open: %v, want EACCES", err)
+			}
+		} else if !errors.Is(err, unix.EBUSY) || !strings.Contains(err.Error(), "IORING_SETUP_SQPOLL") {
+			t.Errorf("Apply: %v, want EBUSY, and that IORING_SETUP_SQPOLL is why", err)
+		}
+		if err := ring.Open(path, 0, 0); err != nil {
+			t.Errorf("with a thread made before Apply: %v, want what README says: that it works", err)
+		}
+	})
+}
+
+func newRing(t *testing.T, flags uint32) *uring.Ring {
+	t.Helper()
+	ring, err := uring.New(flags)
+	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) {
+		t.Skipf("needs io_uring: %v", err)
+	}
+	if err != nil {
+		t.Fatalf("io_uring_setup: %v", err)
+	}
+	return ring
 }

@@ -78,8 +78,11 @@ func (s *Sandbox) Close() error {
 // Apply restricts every thread of this process, and with them all threads and
 // processes that they start from now on, for the rest of their lives. What is
 // open already stays usable: open what is needed first. There is no undo, and a
-// second Apply can only take away more. Up to 16 layers stack, 15 below ABI 8
-// once a Do was used, or an Exec that failed: their threads have one more.
+// second Apply can only take away more. Open already is also an io_uring with a
+// thread of its own (IORING_SETUP_SQPOLL) or with registered credentials
+// (IORING_REGISTER_PERSONALITY): make such rings afterwards, or not at all. Up to
+// 16 layers stack, 15 below ABI 8 once a Do was used, or an Exec that failed:
+// their threads have one more.
 //
 // On success the Report says what is enforced. On an error the Report is the
 // zero value and nothing is restricted. The errors are the ruleset's mistakes
@@ -88,8 +91,8 @@ func (s *Sandbox) Close() error {
 // The exception is [PartialError], after which the only safe thing is to exit.
 //
 // It sets no_new_privs first, unless AllowNewPrivs was called. Where an error
-// comes after that, no_new_privs may stay set in a binary without cgo below ABI
-// 8.
+// comes after that, no_new_privs may stay set below ABI 8 on other architectures
+// than amd64 and arm64.
 //
 // It waits while an Exec is under way, and fails while a Do is running or from
 // inside one. A child that another goroutine is starting meanwhile is before it
@@ -97,9 +100,10 @@ func (s *Sandbox) Close() error {
 //
 // From ABI 8 (Linux 7.0) the kernel restricts all threads at once, and gives
 // each the domain of this call, also a thread that the program restricted by
-// other means. Below, this package reaches each thread in turn, those of C code
-// too. Below ABI 8 the scopes count as missing: threads would have domains of
-// their own.
+// other means. Below, this package holds all threads, those of C code too, and
+// reaches each in turn. It fails where one does not answer for 10 seconds, and
+// where an io_uring has a thread of its own. Below ABI 8 the scopes count as
+// missing: threads would have domains of their own.
 func (r *Ruleset) Apply() (Report, error) {
 	file, p, err := r.load(wholeProcess)
 	if err != nil {

@@ -185,17 +185,19 @@ func restrictThread(ruleset int, flags uint32, noNewPrivs bool) error {
 		}
 	}
 	_, _, errno := unix.Syscall(unix.SYS_LANDLOCK_RESTRICT_SELF, uintptr(ruleset), uintptr(flags), 0)
-	return restrictError(errno)
+	return restrictError(errno, noNewPrivs || flags&restrictNoNewPrivs != 0 || mayRestrict())
 }
 
 // restrictEachThread restricts this process on a kernel that restricts one
-// thread at a time. The Go runtime can make a system call on every thread,
-// unless cgo is linked in and with it threads that it does not know.
+// thread at a time.
 func restrictEachThread(ruleset int, flags uint32, noNewPrivs bool) error {
+	if allthreads.Supported {
+		return signalEachThread(ruleset, flags, noNewPrivs)
+	}
 	if noNewPrivs {
 		_, _, errno := syscall.AllThreadsSyscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0)
-		if errno == unix.ENOTSUP {
-			return signalEachThread(ruleset, flags, noNewPrivs)
+		if errno == unix.ENOTSUP { // cgo is linked in
+			return errNoThreads
 		}
 		if errno != 0 {
 			return noNewPrivsError(errno)
@@ -203,16 +205,13 @@ func restrictEachThread(ruleset int, flags uint32, noNewPrivs bool) error {
 	}
 	_, _, errno := syscall.AllThreadsSyscall(unix.SYS_LANDLOCK_RESTRICT_SELF, uintptr(ruleset), uintptr(flags), 0)
 	if errno == unix.ENOTSUP {
-		return signalEachThread(ruleset, flags, noNewPrivs)
-	}
-	return restrictError(errno)
-}
-
-// signalEachThread is restrictEachThread for a binary with cgo.
-func signalEachThread(ruleset int, flags uint32, noNewPrivs bool) error {
-	if !allthreads.Supported {
 		return errNoThreads
 	}
+	return restrictError(errno, noNewPrivs || mayRestrict())
+}
+
+// signalEachThread is restrictEachThread by means of this module.
+func signalEachThread(ruleset int, flags uint32, noNewPrivs bool) error {
 	err := onOwnThread(func() error { return allthreads.Restrict(ruleset, flags, noNewPrivs) })
 	failure, ok := errors.AsType[*allthreads.Error](err)
 	switch {
@@ -221,7 +220,7 @@ func signalEachThread(ruleset int, flags uint32, noNewPrivs bool) error {
 	case failure.Restricted > 0:
 		return &PartialError{failure.Restricted, failure.Failed, failure}
 	case failure.Op == "landlock_restrict_self":
-		return restrictError(failure.Errno)
+		return restrictError(failure.Errno, noNewPrivs || mayRestrict())
 	case failure.Op == "prctl":
 		return noNewPrivsError(failure.Errno)
 	}
@@ -232,18 +231,33 @@ func noNewPrivsError(err error) error {
 	return fmt.Errorf("landlock: set no_new_privs: %w", os.NewSyscallError("prctl", err))
 }
 
-func restrictError(errno syscall.Errno) error {
-	switch errno {
-	case 0:
+// restrictError says why the kernel, or something before it, refused to enforce
+// a ruleset. One that is entitled has all that Landlock asks for, and can only
+// have been refused by a seccomp filter.
+func restrictError(errno syscall.Errno, entitled bool) error {
+	err := os.NewSyscallError("landlock_restrict_self", errno)
+	switch {
+	case errno == 0:
 		return nil
-	case unix.E2BIG:
+	case errno == unix.E2BIG:
 		return ErrTooManyLayers
+	case errno == unix.EPERM && entitled:
+		return fmt.Errorf("%w: %w", ErrBlocked, err) // Landlock asks for no more
+	case errno == unix.EPERM:
+		return fmt.Errorf("landlock: enforce the ruleset: %w: needs no_new_privs, which AllowNewPrivs leaves unset, or CAP_SYS_ADMIN", err)
 	}
-	err := fmt.Errorf("landlock: enforce the ruleset: %w", os.NewSyscallError("landlock_restrict_self", errno))
-	if errno == unix.EPERM {
-		return fmt.Errorf("%w: needs no_new_privs, which AllowNewPrivs leaves unset, or CAP_SYS_ADMIN", err)
+	return fmt.Errorf("landlock: enforce the ruleset: %w", err)
+}
+
+// mayRestrict reports whether this thread has what Landlock asks of one that
+// restricts itself.
+func mayRestrict() bool {
+	if set, err := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0); err == nil && set == 1 {
+		return true
 	}
-	return err
+	var data [2]unix.CapUserData
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	return unix.Capget(&header, &data[0]) == nil && data[0].Effective&(1<<unix.CAP_SYS_ADMIN) != 0
 }
 
 // awaitThreadEnd returns when a thread that is about to end has done so.

@@ -85,7 +85,7 @@ type threadState struct {
 // has enforced on its own thread by other means cannot be seen.)
 func (s *Sandbox) likeCaller(caller threadState) error {
 	here := currentThread()
-	if s.noNewPrivs || s.flags&restrictNoNewPrivs != 0 {
+	if s.setsNoNewPrivs() {
 		here.noNewPrivs = caller.noNewPrivs // it is about to be set
 	}
 	for _, part := range []struct{ name, caller, here string }{
@@ -103,6 +103,8 @@ func (s *Sandbox) likeCaller(caller threadState) error {
 	}
 	return nil
 }
+
+func (s *Sandbox) setsNoNewPrivs() bool { return s.noNewPrivs || s.flags&restrictNoNewPrivs != 0 }
 
 // onOwnThread runs f on a thread of its own, and returns what it returns. Where
 // f fails the thread ends, and with it what f had changed of the thread alone.

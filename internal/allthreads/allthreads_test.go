@@ -11,11 +11,14 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"runtime/pprof"
 	"slices"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -25,6 +28,7 @@ import (
 
 	"example.com/landlock/internal/allthreads"
 	"example.com/landlock/internal/allthreads/cthreads"
+	"example.com/landlock/internal/allthreads/uring"
 )
 
 const (
@@ -44,10 +48,14 @@ func init() { // not in the declaration, since scenarios start themselves
 		"Go's own operations":            ownOperations,
 		"three times, /proc hidden":      threeTimes,
 		"no /proc":                       noProc,
-		"no /proc, started":              noProcStarted,
+		"/proc hidden":                   hiddenProc,
+		"/proc hidden, started":          hiddenProcStarted,
 		"another namespace's /proc":      foreignProc,
 		"task list replaced":             taskListReplaced,
 		"main thread ended":              mainThreadEnded,
+		"io_uring's workers":             uringWorkers,
+		"io_uring's poller":              uringPoller,
+		"wait that another thread ends":  waitForAnother,
 		"few pending signals":            fewPendingSignals,
 		"signal blocked":                 signalBlocked,
 		"caller fails, bad ruleset":      badRuleset,
@@ -105,16 +113,17 @@ func manyThreads(c *child) {
 
 func churn(c *child) {
 	c.startChurn()
-	c.startC(cthreads.SetGID, 1, false)
+	c.start(cthreads.SetGID, 1)
 	c.start(cthreads.Sleep, 2)
 	c.mustRestrict(c.ruleset)
 	c.wantDenied()
 }
 
-// setGIDDuring has libc reach all threads by the same signal meanwhile.
+// setGIDDuring has libc, or the Go runtime, reach all threads by the same signal
+// meanwhile.
 func setGIDDuring(c *child) {
 	c.startSleepers()
-	c.startC(cthreads.SetGID, 2, false)
+	c.start(cthreads.SetGID, 2)
 	for range 10 {
 		c.mustRestrict(c.ruleset)
 	}
@@ -203,11 +212,19 @@ func threeTimes(c *child) {
 	c.wantDenied()
 }
 
-// noProc starts this program again in a domain that hides /proc from the start.
+// noProc runs in a mount namespace of its own, where nothing is at /proc.
 func noProc(c *child) {
+	c.must("mount", unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""))
+	c.must("mount", unix.Mount("tmpfs", "/proc", "tmpfs", 0, ""))
+	c.startChurn()
+	signalBlocked(c)
+}
+
+// hiddenProc starts this program again in a domain that hides /proc from the start.
+func hiddenProc(c *child) {
 	path, err := os.Executable()
 	c.must("os.Executable", err)
-	c.must("setenv", os.Setenv(scenarioVariable, "no /proc, started"))
+	c.must("setenv", os.Setenv(scenarioVariable, "/proc hidden, started"))
 	onOwnThread(func() {
 		c.must("prctl", unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 		_, _, errno := unix.RawSyscall(unix.SYS_LANDLOCK_RESTRICT_SELF, uintptr(c.newRuleset(unix.LANDLOCK_ACCESS_FS_READ_DIR)), 0, 0)
@@ -218,7 +235,7 @@ func noProc(c *child) {
 	})
 }
 
-func noProcStarted(c *child) {
+func hiddenProcStarted(c *child) {
 	if _, err := os.ReadDir("/proc/self/task"); err == nil {
 		c.fatalf("/proc/self/task can be read, want it hidden")
 	}
@@ -227,7 +244,7 @@ func noProcStarted(c *child) {
 	c.mustRestrict(c.ruleset)
 	c.mustRestrict(c.ruleset)
 	c.wantDenied()
-	fmt.Println(passed + "no /proc")
+	fmt.Println(passed + "/proc hidden")
 	os.Exit(0)
 }
 
@@ -284,6 +301,112 @@ func mainThreadEnded(c *child) {
 	c.wantDenied()
 }
 
+// newRing makes an io_uring.
+func (c *child) newRing(flags uint32) *uring.Ring {
+	ring, err := uring.New(flags)
+	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) {
+		c.skip("needs io_uring: " + err.Error())
+	}
+	c.must("io_uring_setup", err)
+	return ring
+}
+
+// hasThread reports whether this process has a thread of a name.
+func hasThread(prefix string) bool {
+	names, _ := filepath.Glob("/proc/self/task/*/comm")
+	return slices.ContainsFunc(names, func(name string) bool {
+		text, _ := os.ReadFile(name)
+		return strings.HasPrefix(string(text), prefix)
+	})
+}
+
+// uringWorkers has workers, which take no signals and do each request with the
+// credentials of the thread that submits it.
+func uringWorkers(c *child) {
+	ring := c.newRing(0)
+	before, err := ring.Register()
+	c.must("io_uring_register", err)
+	c.must("open by a worker", ring.Open(c.witness, uring.Async, 0))
+	if !hasThread("iou-wrk-") {
+		c.fatalf("no thread is called iou-wrk-, want a worker of io_uring")
+	}
+	c.startSleepers()
+	c.startChurn()
+	c.mustRestrict(c.ruleset)
+	if err := ring.Open(c.witness, uring.Async, 0); err != unix.EACCES {
+		c.fatalf("open by a worker: %v, want EACCES", err)
+	}
+	c.must("open by a worker, with credentials registered before", ring.Open(c.witness, uring.Async, before))
+	c.mustRestrict(c.ruleset)
+	c.wantDenied()
+}
+
+// uringPoller has a thread that takes requests from memory, and keeps the
+// credentials of the ring's making.
+func uringPoller(c *child) {
+	c.startSleepers()
+	ring := c.newRing(uring.SetupSQPoll)
+	c.must("open by the poller", ring.Open(c.witness, 0, 0))
+	start := time.Now()
+	c.mustFail(c.ruleset, unix.EBUSY)
+	fmt.Printf("refused after %v\n", time.Since(start).Round(time.Millisecond))
+	c.wantFree()
+	ring.Close()
+	for hasThread("iou-sqp-") {
+		runtime.Gosched()
+	}
+	c.mustRestrict(c.ruleset)
+	c.wantDenied()
+}
+
+// waitForAnother has a thread wait, and answer no signal, until another has
+// done something: it starts a program, and the kernel does not let that begin
+// until the lease on its file is given back. A filesystem that this process
+// serves makes threads wait like that too.
+func waitForAnother(c *child) {
+	debug.SetGCPercent(-1) // which would wait for it as well
+	runtime.GOMAXPROCS(4)
+	directory, err := os.MkdirTemp("", "lease")
+	c.must("os.MkdirTemp", err)
+	program := filepath.Join(directory, "program")
+	c.must("os.WriteFile", os.WriteFile(program, []byte("of no format"), 0o700))
+	file, err := os.Open(program)
+	c.must("os.Open", err)
+	asked := make(chan os.Signal, 1)
+	signal.Notify(asked, unix.SIGIO)
+	if _, err := unix.FcntlInt(file.Fd(), unix.F_SETLEASE, unix.F_WRLCK); err != nil {
+		c.skip("needs a filesystem with leases: " + err.Error())
+	}
+	c.startSleepers()
+	started := make(chan error)
+	go func() { started <- exec.Command(program).Start() }()
+	<-asked
+	c.must("os.RemoveAll", os.RemoveAll(directory))
+	go func() {
+		for !signalPending() {
+			runtime.Gosched()
+		}
+		unix.FcntlInt(file.Fd(), unix.F_SETLEASE, unix.F_UNLCK)
+	}()
+	c.mustRestrict(c.ruleset)
+	if err := <-started; err == nil {
+		c.fatalf("started a file of no format, want an error")
+	}
+	c.wantDenied()
+}
+
+// signalPending reports whether a thread of this process has yet to answer.
+func signalPending() bool {
+	names, _ := filepath.Glob("/proc/self/task/*/status")
+	return slices.ContainsFunc(names, func(name string) bool {
+		status, _ := os.ReadFile(name)
+		_, rest, _ := strings.Cut(string(status), "\nSigPnd:\t")
+		line, _, _ := strings.Cut(rest, "\n")
+		pending, _ := strconv.ParseUint(line, 16, 64)
+		return pending&(1<<(33-1)) != 0
+	})
+}
+
 // fewPendingSignals leaves this user no more than a few signals under way.
 func fewPendingSignals(c *child) {
 	c.startSleepers()
@@ -323,10 +446,15 @@ func signalBlocked(c *child) {
 		}
 	}
 	<-blocked
+	full := func() {}
+	if !long {
+		full = allthreads.SetPatience(10, 10)
+	}
 	start := time.Now()
 	c.mustFail(c.ruleset, unix.ETIMEDOUT)
 	took := time.Since(start)
-	if fmt.Printf("gave up after %v\n", took.Round(time.Millisecond)); took > time.Minute {
+	full()
+	if fmt.Printf("gave up after %v\n", took.Round(time.Millisecond)); took > 30*time.Second {
 		c.fatalf("gave up after %v, want 10 s", took)
 	}
 	c.wantFree()
@@ -391,6 +519,12 @@ func everythingAtOnce(c *child) {
 			garbage = append(garbage[:len(garbage)%1000], make([]byte, 1<<12))
 			return nil
 		},
+		func() error { // what the race detector keeps under locks
+			for range 1000 {
+				atomic.AddInt64(new(int64), 1)
+			}
+			return nil
+		},
 		func() error { runtime.GOMAXPROCS(1 + time.Now().Nanosecond()/1000%4); return nil },
 		func() error {
 			cmd := exec.Command(path)
@@ -417,7 +551,7 @@ func everythingAtOnce(c *child) {
 	}
 	c.startSleepers()
 	c.startChurn()
-	c.startC(cthreads.SetGID, 1, false)
+	c.start(cthreads.SetGID, 1)
 	for range 5 {
 		c.mustRestrict(c.ruleset)
 	}
@@ -450,13 +584,15 @@ func TestRestrict(t *testing.T) {
 	for _, name := range slices.Sorted(maps.Keys(scenarios)) {
 		var attr *syscall.SysProcAttr
 		switch name {
-		case "exit", "no /proc, started", "measure Restrict", "measure AllThreadsSyscall":
+		case "exit", "/proc hidden, started", "measure Restrict", "measure AllThreadsSyscall":
 			continue // parts of others
 		case "another namespace's /proc":
 			attr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWPID}
+		case "no /proc":
+			attr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS}
 		}
 		t.Run(name, func(t *testing.T) {
-			if testing.Short() && (name == "no /proc" || attr != nil) {
+			if name == "no /proc" && (!long || testing.Short()) {
 				t.Skip("asks for each of four million thread ids, which takes long")
 			}
 			runScenario(t, self(t), name, attr)
@@ -465,17 +601,20 @@ func TestRestrict(t *testing.T) {
 }
 
 func TestChurn(t *testing.T) {
-	rounds := 200
+	rounds := 5
 	switch {
-	case testing.Short():
-		rounds = 5
-	case raceEnabled:
+	case long && raceEnabled:
 		rounds = 50
+	case long:
+		rounds = 200
 	}
 	for range rounds {
 		runScenario(t, self(t), "churn", nil)
 	}
 }
+
+// long has the tests run at full length.
+var long = os.Getenv("LANDLOCK_LONG_TESTS") != ""
 
 // raceEnabled reports whether this binary has the race detector.
 var raceEnabled = func() bool {

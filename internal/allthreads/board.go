@@ -47,8 +47,7 @@ const (
 const (
 	unseen     = 0
 	signalled  = 1
-	ended      = 2 // the main thread may, and stays on the list
-	firstSweep = 3
+	firstSweep = 2
 )
 
 // handlerPC returns the address of the signal handler.

@@ -4,12 +4,17 @@
 // # Why it exists
 //
 // From ABI 8 (Linux 7.0) the kernel restricts all threads in one call. Before,
-// every thread has to make the call itself. In a pure Go binary
-// syscall.AllThreadsSyscall sees to that. In a binary with cgo linked in, and
+// every thread has to make the call itself. This package can be deleted when no
+// supported kernel lacks LANDLOCK_RESTRICT_SELF_TSYNC.
+//
+// syscall.AllThreadsSyscall does not do. In a binary with cgo linked in, and
 // every program that imports net or os/user and is built the default way is
-// one, there may be threads that the Go runtime did not make, and
-// AllThreadsSyscall answers ENOTSUP. This package is for those. It can be
-// deleted when no supported kernel lacks LANDLOCK_RESTRICT_SELF_TSYNC.
+// one, there may be threads that the Go runtime did not make, and it answers
+// ENOTSUP. In a pure Go binary it stops all goroutines until the last thread has
+// made the call: where that one waits in the kernel for another (for a filesystem
+// that this process serves) it never returns. It ends the program where one
+// thread is refused what the first was not. And it is no faster (BenchmarkRestrict
+// measures both).
 //
 // libpsx does the same for capabilities, and does not fit: it looks for the
 // threads in /proc again after the first is restricted, kills the process where
@@ -42,6 +47,23 @@
 // its id names no other. And until all are held nothing is restricted, so a
 // thread that cannot be had is a plain error and not a process in two halves.
 //
+// Where the directory cannot be listed, because of a domain that is there
+// already, or because it is another pid namespace's, it can still be counted.
+// Then the thread ids near this thread's are tried, and all there can be where
+// the count shows that some are missing.
+//
+// # Threads of io_uring
+//
+// They are listed, and take no signals. The kernel marks them in their stat file
+// (PF_IO_WORKER), which is read where a thread has not answered at once. A
+// worker does each request with the credentials that its submitter had then: a
+// request from before the restriction is carried out as it was, like a system
+// call that is under way, and one from after it is restricted. So workers are
+// passed over. The thread of a ring with IORING_SETUP_SQPOLL uses the credentials
+// of the ring's making for ever: Restrict fails with EBUSY at once. Registered
+// credentials (IORING_REGISTER_PERSONALITY) are the same hole, and nothing shows
+// them.
+//
 // The handler is assembly, since it runs on threads that are not Go's, or that
 // are in the middle of the Go runtime. It makes four system calls (futex,
 // prctl, landlock_restrict_self, rt_sigreturn) with arguments from one struct,
@@ -52,12 +74,13 @@
 // 33 is the second of the real-time signals that libc keeps for itself: glibc
 // broadcasts setuid and setgid with it, musl cancels threads with it. So
 // neither lets a program block it (their sigprocmask drops it from the set),
-// and the Go runtime leaves it alone, as does os/signal.Notify for everything.
-// It may arrive for libc's own reasons while our handler is installed. So ours
+// and os/signal.Notify leaves it alone. In a pure Go binary the Go runtime makes
+// its own calls on all threads with it (syscall.Setuid does).
+// It may arrive for such reasons while our handler is installed. So ours
 // are sent with rt_tgsigqueueinfo, which carries a value, and the handler
 // passes on whatever does not carry the number of the call under way. The other
-// way round, glibc ignores one that did not come by tgkill, and musl one for a
-// thread that nobody cancelled.
+// way round, glibc ignores one that did not come by tgkill, musl one for a
+// thread that nobody cancelled, and Go one for a thread that has nothing to do.
 //
 // # Why each flag
 //
@@ -80,19 +103,26 @@
 // # What can go wrong
 //
 //   - A thread does not answer: it blocks the signal with a raw system call, is
-//     in an uninterruptible sleep, is stopped by a debugger, or is a main
-//     thread that has ended before the others where /proc cannot be read to see
-//     that. After four tries, 10 seconds in all, Restrict returns
-//     ETIMEDOUT and nothing is restricted. The handler stays installed then, since the signal
-//     is still pending and would otherwise kill the process.
-//     Between the tries the threads run, so one that waits for another of them in
-//     the kernel (for a filesystem that this process serves) gets on.
+//     in an uninterruptible sleep, is stopped by a debugger, is a worker of vhost,
+//     or is a worker of io_uring, or a main thread that has ended before the
+//     others, where /proc cannot be read to see that. After eight tries of 50
+//     milliseconds to 3.2 seconds, 10 seconds in all, Restrict returns ETIMEDOUT
+//     and nothing is restricted. The handler stays installed then, since the
+//     signal is still pending and would otherwise kill the process.
+//     Between two tries the threads run for a tenth of the time that they were
+//     held, so one that waits for another of them in the kernel (for a
+//     filesystem that this process serves, or for a program to begin) gets on.
+//   - A thread has no room on its stack: a signal frame takes several KiB where
+//     the processor has large vector registers. A thread of C whose small stack (16 KiB, say) is
+//     nearly full, and that has no alternate signal stack, ends the process with
+//     SIGSEGV, as any signal would. Go's threads have an alternate one.
 //   - A later thread is refused by the kernel: it is out of memory, or that
 //     thread has stacked 16 layers of its own. Error.Restricted is not 0 then,
 //     and the process should exit.
-//   - There is no /proc, or one of another pid namespace. The sweeps then try every thread
-//     id up to the kernel's limit of 4,194,304, until two in a row find nobody new. Each
-//     takes about half a second, during which the threads are held.
+//   - There is no /proc, not even one to count the threads by. Once all that are
+//     known are held, two sweeps have to find nobody new under any thread id up to
+//     the kernel's limit of 4,194,304. Each takes one to two seconds on an idle
+//     machine, and longer on one that is not, during which the threads are held.
 //   - Children that were made before, by fork or vfork, are other processes and stay as they are.
 //
 // Only amd64 and arm64 have a handler; elsewhere [Supported] is false.

@@ -12,47 +12,47 @@ import (
 // taskList is /proc/self/task, opened before a domain hides it and kept: what
 // is open stays readable in any domain.
 type taskList struct {
-	fd   int // -1 where there is none to be trusted
-	stat unix.Stat_t
+	fd     int  // -1 where there is none: its link count tells how many threads there are
+	own    bool // its names are the ids that this process knows itself by
+	listed bool // and they can be read
+	stat   unix.Stat_t
 }
 
-// open opens the list, unless it is open still: some programs close all that is
-// open. Where there is no /proc, or one that speaks of other ids than this
-// process's own, fd is -1.
+// open opens the directory, unless it is open still: some programs close all
+// that is open. Where it cannot be listed, because of a domain that was there
+// before, it can still be counted.
 func (t *taskList) open() {
 	var stat unix.Stat_t
 	if t.fd >= 0 && unix.Fstat(t.fd, &stat) == nil && stat.Dev == t.stat.Dev && stat.Ino == t.stat.Ino {
 		return
 	}
-	t.fd = -1 // not closed: it is someone else's
-	fd, err := unix.Open("/proc/self/task", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	*t = taskList{fd: -1} // not closed: it is someone else's
+	const path, flags = "/proc/self/task", unix.O_DIRECTORY | unix.O_CLOEXEC
+	fd, err := unix.Open(path, unix.O_RDONLY|flags, 0)
+	readable := err == nil
+	if !readable {
+		fd, err = unix.Open(path, unix.O_PATH|flags, 0)
+	}
 	if err != nil {
 		return
 	}
-	if unix.Fstat(fd, &t.stat) != nil || !ownThreads(fd) {
+	if !isProc(fd) || unix.Fstat(fd, &t.stat) != nil {
 		unix.Close(fd)
 		return
 	}
-	t.fd = fd
+	t.fd, t.own = fd, ownThreads(fd)
+	t.listed = readable && t.own
 }
 
-// mainEnded reports whether the main thread has ended before the others, which
-// a C program's may. It is listed until the process ends, and answers no
-// signal.
-func (t *taskList) mainEnded() bool {
-	stat := readAt(t.fd, strconv.Itoa(unix.Getpid())+"/stat")
-	name := bytes.LastIndexByte(stat, ')') // the name before it may hold anything
-	return name >= 0 && bytes.HasPrefix(stat[name:], []byte(") Z"))
+func isProc(fd int) bool {
+	var stat unix.Statfs_t
+	return unix.Fstatfs(fd, &stat) == nil && stat.Type == unix.PROC_SUPER_MAGIC
 }
 
 // ownThreads reports whether a task directory lists the thread ids that this
 // process knows itself by. A /proc of another pid namespace lists others: there
 // this process has more than one id.
 func ownThreads(fd int) bool {
-	var stat unix.Statfs_t
-	if unix.Fstatfs(fd, &stat) != nil || stat.Type != unix.PROC_SUPER_MAGIC {
-		return false
-	}
 	_, rest, _ := bytes.Cut(readAt(fd, "../status"), []byte("\nNStgid:"))
 	line, _, _ := bytes.Cut(rest, []byte("\n"))
 	return string(bytes.TrimSpace(line)) == strconv.Itoa(unix.Getpid())

@@ -1,0 +1,431 @@
+//go:build linux && (amd64 || arm64)
+
+package allthreads
+
+import (
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// In this file nothing may call the Go runtime, not even to grow the stack or to
+// be preempted: the threads that are held may have its locks. So every function
+// but the first is nosplit, none allocates or stores a pointer, and all signals
+// are blocked. An index is masked rather than checked, since the failing check is
+// a call too. None calls the race detector either. They are not inlined, and
+// make few system calls each: large frames, one after another, leave a binary
+// for a debugger too little of the stack.
+
+// attempt holds all other threads, restricts this one and then the others.
+// Where one does not answer in time, all go on as they were.
+//
+//go:norace
+//go:noinline
+func (c *call) attempt(bound int64) {
+	all, old := ^uint64(0), uint64(0)
+	sigprocmask(&all, &old)
+	order := uint32(orderLeave)
+	c.hold(c.now() + bound)
+	if c.held && c.restrictSelf() {
+		order = orderRestrict
+	}
+	store(&shared.generation, 0)
+	store(&shared.order, order)
+	c.futex(&shared.order, futexWake, 1<<30, 0)
+	c.awaitEmpty(c.now() + int64(10*time.Second))
+	if order == orderRestrict {
+		c.count()
+	}
+	sigprocmask(&old, nil)
+}
+
+// hold returns when every other thread is parked. A parked thread neither ends
+// nor starts another, so what makes a sweep the last is that each thread which
+// it found was parked before it began, and that there are no more.
+//
+//go:nosplit
+//go:norace
+//go:noinline
+func (c *call) hold(deadline int64) {
+	slice := int64(time.Millisecond)
+	for number := uint32(firstSweep); ; number++ {
+		store(&shared.sweep, number)
+		c.seen = sweep{}
+		if c.listed {
+			c.sweepTasks(number)
+		} else {
+			deadline += c.sweepThreadIDs(number)
+		}
+		if c.errno != 0 {
+			return
+		}
+		if c.complete() {
+			c.held = true
+			return
+		}
+		if c.now() > deadline {
+			c.fail(stepHold, unix.ETIMEDOUT)
+			c.failed = c.seen.pending + c.seen.missed
+			return
+		}
+		if c.seen.pending+c.seen.missed > 0 {
+			if c.stalled = !c.awaitParked(slice); c.stalled && slice < int64(50*time.Millisecond) {
+				slice *= 2
+			}
+		}
+	}
+}
+
+// complete reports whether all threads there are were parked before the sweep
+// began. The list does not show it: the kernel cuts it short where a thread ends
+// while it is read. But the directory's link count tells how many threads there
+// are now. Without a count it takes two sweeps over all ids in a row that find
+// nobody new.
+//
+//go:nosplit
+//go:norace
+//go:noinline
+func (c *call) complete() bool {
+	everywhere := c.everywhere
+	c.everywhere = false
+	if c.seen.late+c.seen.pending+c.seen.missed > 0 {
+		c.clean = 0
+		return false
+	}
+	if everywhere {
+		c.clean++
+	}
+	c.everywhere = !c.listed // where the next sweep is to look
+	if c.tasks < 0 {
+		return c.clean == enough
+	}
+	if system(unix.SYS_FSTAT, uintptr(c.tasks), uintptr(unsafe.Pointer(&c.stat)), 0, 0, 0, 0) != 0 {
+		return false
+	}
+	const dots = 2 // a directory's own links
+	return uint64(c.stat.Nlink) == dots+1+uint64(c.seen.parked)+uint64(c.seen.silent)
+}
+
+// enough is the number of clean sweeps over all thread ids that show that there
+// are no more.
+const enough = 2
+
+// fail keeps what failed.
+//
+//go:nosplit
+//go:norace
+//go:noinline
+func (c *call) fail(at step, errno syscall.Errno) { c.step, c.errno = at, errno }
+
+// awaitParked waits until as many threads are parked as the last sweep makes
+// expect, or until no more come for a while: those have ended, or take no
+// signals.
+//
+//go:nosplit
+//go:norace
+//go:noinline
+func (c *call) awaitParked(slice int64) bool {
+	expected := c.seen.parked + c.seen.late + max(c.seen.pending, 1)
+	store(&shared.wakeAt, expected)
+	for {
+		parked := load(&shared.parked)
+		if parked >= expected {
+			return true
+		}
+		if c.futex(&shared.parked, futexWait, parked, slice) == unix.ETIMEDOUT {
+			return false
+		}
+	}
+}
+
+// awaitEmpty waits until no thread is in the handler.
+//
+//go:nosplit
+//go:norace
+//go:noinline
+func (c *call) awaitEmpty(deadline int64) {
+	for c.now() < deadline {
+		inside := load(&shared.inside)
+		if inside == 0 {
+			c.empty = true
+			return
+		}
+		c.futex(&shared.inside, futexWait, inside, int64(50*time.Millisecond))
+	}
+}
+
+// restrictSelf restricts the calling thread.
+//
+//go:nosplit
+//go:norace
+//go:noinline
+func (c *call) restrictSelf() bool {
+	if shared.noNewPrivs != 0 {
+		if errno := system(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0); errno != 0 {
+			c.fail(stepNoNewPrivs, syscall.Errno(-errno))
+			return false
+		}
+	}
+	if errno := system(unix.SYS_LANDLOCK_RESTRICT_SELF, uintptr(shared.ruleset), uintptr(shared.flags), 0, 0, 0, 0); errno != 0 {
+		c.fail(stepRestrict, syscall.Errno(-errno))
+		return false
+	}
+	return true
+}
+
+// count fills in the failure where a thread was not restricted.
+//
+//go:nosplit
+//go:norace
+//go:noinline
+func (c *call) count() {
+	restricted, failed, parked := load(&shared.restricted), load(&shared.failed), load(&shared.parked)
+	if restricted == parked {
+		return
+	}
+	c.fail(stepRestrict, syscall.Errno(load(&shared.errno)))
+	if failed == 0 {
+		c.errno = unix.ETIMEDOUT
+	}
+	c.restricted, c.failed = restricted+1, parked-restricted
+}
+
+// sweepTasks visits each thread that the task directory lists. It gives
+// structs linux_dirent64: inode 8, offset 8, record length 2, type 1, name.
+//
+//go:nosplit
+//go:norace
+//go:noinline
+func (c *call) sweepTasks(number uint32) {
+	const mask = uint(len(c.dirents) - 1)
+	for n := c.list(true); n > 0; n = c.list(false) {
+		for at := uint(0); at < n; {
+			thread := 0
+			for i := at + 19; c.dirents[i&mask] >= '0' && c.dirents[i&mask] <= '9' && thread < maxThreadID; i++ {
+				thread = thread*10 + int(c.dirents[i&mask]-'0')
+			}
+			if thread > 0 { // not "." or ".."
+				c.visit(thread, number)
+			}
+			at += max(uint(c.dirents[(at+16)&mask])|uint(c.dirents[(at+17)&mask])<<8, 1)
+		}
+	}
+}
+
+// list reads the first or the next entries of the task directory, and returns
+// how many bytes they are.
+//
+//go:nosplit
+//go:norace
+//go:noinline
+func (c *call) list(first bool) uint {
+	n := 0
+	if first {
+		n = system(unix.SYS_LSEEK, uintptr(c.tasks), 0, 0, 0, 0, 0)
+	}
+	if n == 0 {
+		n = system(unix.SYS_GETDENTS64, uintptr(c.tasks), uintptr(unsafe.Pointer(&c.dirents)), uintptr(len(c.dirents)), 0, 0, 0)
+	}
+	if n < 0 {
+		c.fail(stepList, syscall.Errno(-n))
+		return 0
+	}
+	return uint(n)
+}
+
+// sweepThreadIDs visits each thread that there is, by asking for every id that
+// it can have, and needs no list. Those are the ids near the known ones first,
+// until none is left that was not parked, and then all. It returns by how much
+// the deadline moves: by the time that all took, unless enough sweeps were clean.
+//
+//go:nosplit
+//go:norace
+//go:noinline
+func (c *call) sweepThreadIDs(number uint32) int64 {
+	began, thread := c.now(), c.lowest
+	if c.everywhere {
+		thread = 1
+	}
+	for c.errno == 0 && thread < maxThreadID && (c.everywhere || thread <= c.highest) {
+		if c.exists(thread) {
+			c.lowest, c.highest = min(c.lowest, thread), max(c.highest, thread+nearby)
+			c.visit(thread, number)
+		}
+		thread++
+	}
+	if !c.everywhere || c.clean > enough {
+		return 0
+	}
+	return c.now() - began
+}
+
+// exists reports whether this process has a thread of that id.
+//
+//go:nosplit
+//go:norace
+//go:noinline
+func (c *call) exists(thread int) bool {
+	errno := syscall.Errno(-system(unix.SYS_TGKILL, uintptr(c.process), uintptr(thread), 0, 0, 0, 0))
+	if errno != 0 && errno != unix.ESRCH {
+		c.fail(stepProbe, errno)
+	}
+	return errno == 0
+}
+
+// visit looks at one thread, and signals it where it is new.
+//
+//go:nosplit
+//go:norace
+//go:noinline
+func (c *call) visit(thread int, number uint32) {
+	if thread == c.thread || thread >= maxThreadID {
+		return
+	}
+	switch entry := load(&c.entries[thread&idMask]); {
+	case entry == unseen:
+		c.signal(thread)
+	case entry == signalled:
+		if c.stalled && c.own && c.isSilent(thread) {
+			c.seen.silent++
+		} else {
+			c.seen.pending++
+		}
+	case entry < number:
+		c.seen.parked++
+	default:
+		c.seen.late++
+	}
+}
+
+// signal sends our signal to one thread. rt_tgsigqueueinfo and not tgkill: the
+// value tells the handler whose it is, and libc ignores one that is not by
+// tgkill.
+//
+//go:nosplit
+//go:norace
+//go:noinline
+func (c *call) signal(thread int) {
+	store(&c.entries[thread&idMask], signalled)
+	c.info.thread = uint32(thread)
+	errno := syscall.Errno(-system(unix.SYS_RT_TGSIGQUEUEINFO, uintptr(c.process), uintptr(thread), sig, uintptr(unsafe.Pointer(&c.info)), 0, 0))
+	switch errno {
+	case 0:
+		c.seen.pending++
+		return
+	case unix.ESRCH, // it has ended
+		unix.EAGAIN: // as many signals are queued as this user may have: the next sweep sends it
+		c.seen.missed++
+	default:
+		c.fail(stepSignal, errno)
+	}
+	store(&c.entries[thread&idMask], unseen)
+}
+
+// isSilent reports whether a thread that has not answered never will, and needs
+// no restriction: it has ended and is only listed still, as a main thread is
+// until the process ends, or it is a worker of io_uring, which does each request
+// with the credentials of the thread that submitted it. It is asked again in
+// each sweep, since the id may be another thread's by then.
+//
+// A thread that polls an io_uring for submissions uses those of the ring's
+// making, and there is no way to change them. Where one is found, c fails.
+//
+//go:nosplit
+//go:norace
+//go:noinline
+func (c *call) isSilent(thread int) bool {
+	const mask = uint(len(c.text) - 1)
+	n := c.readStat(thread)
+	// PID (NAME) STATE PPID PGRP SESSION TTY TPGID FLAGS ...: the name may
+	// hold anything.
+	name, end := uint(0), uint(0)
+	for i := uint(0); i < n; i++ {
+		switch {
+		case c.text[i&mask] == '(' && name == 0:
+			name = i + 1
+		case c.text[i&mask] == ')':
+			end = i
+		}
+	}
+	spaces, flags := 0, 0
+	for i := end; i < n && spaces <= 7; i++ {
+		if b := c.text[i&mask]; b == ' ' {
+			spaces++
+		} else if spaces == 7 {
+			flags = flags*10 + int(b-'0')
+		}
+	}
+	if state := c.text[(end+2)&mask]; end > 0 && (state == 'Z' || state == 'X') {
+		return true
+	}
+	const ofUring = 0x10 // PF_IO_WORKER
+	if flags&ofUring == 0 {
+		return false
+	}
+	// A thread that is only being made has no name of its own yet.
+	var kind uint32 // the name's "wrk-" or "sqp-"
+	for i := name + 4; i < name+8; i++ {
+		kind = kind<<8 | uint32(c.text[i&mask])
+	}
+	if kind == 's'<<24|'q'<<16|'p'<<8|'-' {
+		c.fail(stepPoller, unix.EBUSY)
+	}
+	return kind == 'w'<<24|'r'<<16|'k'<<8|'-'
+}
+
+// readStat fills text with a thread's stat file, and returns how much there is.
+//
+//go:nosplit
+//go:norace
+//go:noinline
+func (c *call) readStat(thread int) uint {
+	const mask = uint(len(c.path) - 1)
+	at := uint(len(c.path) - len(statFile))
+	for ; thread > 0; thread /= 10 {
+		at--
+		c.path[at&mask] = '0' + byte(thread%10)
+	}
+	fd := system(unix.SYS_OPENAT, uintptr(c.tasks), uintptr(unsafe.Pointer(&c.path[at&mask])), unix.O_RDONLY|unix.O_CLOEXEC, 0, 0, 0)
+	if fd < 0 {
+		return 0 // it has ended, or this may not be read
+	}
+	n := system(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(&c.text)), uintptr(len(c.text)), 0, 0, 0)
+	system(unix.SYS_CLOSE, uintptr(fd), 0, 0, 0, 0, 0)
+	return uint(max(n, 0))
+}
+
+// now returns the time in nanoseconds, without the vDSO, whose code wants a
+// larger stack.
+//
+//go:nosplit
+//go:norace
+//go:noinline
+func (c *call) now() int64 {
+	system(unix.SYS_CLOCK_GETTIME, unix.CLOCK_MONOTONIC, uintptr(unsafe.Pointer(&c.time)), 0, 0, 0, 0)
+	return c.time.Sec*1e9 + c.time.Nsec
+}
+
+const (
+	futexWait = 128 + iota // FUTEX_WAIT_PRIVATE
+	futexWake              // FUTEX_WAKE_PRIVATE
+)
+
+// futex waits for at most the given nanoseconds, or wakes up to value threads.
+//
+//go:nosplit
+//go:norace
+//go:noinline
+func (c *call) futex(addr *uint32, op uintptr, value uint32, timeout int64) syscall.Errno {
+	c.time.Sec, c.time.Nsec = timeout/1e9, timeout%1e9
+	return syscall.Errno(-system(unix.SYS_FUTEX, uintptr(unsafe.Pointer(addr)), op, uintptr(value), uintptr(unsafe.Pointer(&c.time)), 0, 0))
+}
+
+//go:nosplit
+//go:norace
+//go:noinline
+func sigprocmask(set, old *uint64) {
+	const setMask = 2
+	system(unix.SYS_RT_SIGPROCMASK, setMask, uintptr(unsafe.Pointer(set)), uintptr(unsafe.Pointer(old)), 8, 0, 0)
+}
