@@ -771,7 +771,7 @@ func TestNoDescriptorLeaks(t *testing.T) {
 
 // A path is open for a moment only, but another goroutine may start a child then.
 func TestPathsAreCloseOnExec(t *testing.T) {
-	fd, err := openPath("/")
+	fd, err := openPath("/", new([]byte))
 	if err != nil {
 		t.Fatal(err)
 	}

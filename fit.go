@@ -23,9 +23,10 @@ type plan struct {
 	handled, quiet Rights
 	attrSize       uintptr // how much of the attr this kernel knows
 
-	// Of landlock_add_rule.
-	paths []plannedPath
-	ports []plannedPort
+	// Of landlock_add_rule: the ruleset's own rules, not changed by the
+	// plan. What is left of one on this kernel: forPath and forPort.
+	paths []pathRule
+	ports []portRule
 
 	// Of landlock_restrict_self.
 	flags      uint32
@@ -34,19 +35,27 @@ type plan struct {
 	report Report
 }
 
-// plannedPath is a path rule with what is left of it on a kernel. The path is
-// opened even where that is nothing, so that one that is wrong is wrong on
-// every kernel.
-type plannedPath struct {
-	pathRule
-	allowed AccessFS
-	flags   uint32
+// forPath returns the arguments of landlock_add_rule for a path rule. Neither
+// is set where the kernel has no use for it.
+func (p *plan) forPath(rule *pathRule) (allowed AccessFS, flags uint32) {
+	if !rule.quiet {
+		return rule.access & p.handled.FS, 0
+	}
+	if p.quiet.FS != 0 {
+		flags = addRuleQuiet
+	}
+	return 0, flags
 }
 
-type plannedPort struct {
-	portRule
-	allowed AccessNet
-	flags   uint32
+// forPort is forPath for ports.
+func (p *plan) forPort(rule *portRule) (allowed AccessNet, flags uint32) {
+	if !rule.quiet {
+		return rule.access & p.handled.Net, 0
+	}
+	if p.quiet.Net != 0 {
+		flags = addRuleQuiet
+	}
+	return 0, flags
 }
 
 // fit works out what a kernel can do of r. It is pure: it makes no system call
@@ -71,7 +80,7 @@ func (r *Ruleset) fit(kernel Kernel, who reach) (plan, error) {
 	if abi >= abiQuiet {
 		p.quiet = r.quiet.intersect(p.handled)
 	}
-	r.fitRules(&p)
+	p.paths, p.ports = r.paths, r.ports
 	return p, nil
 }
 
@@ -104,19 +113,23 @@ func restrictable(abi ABI, who reach) Rights {
 }
 
 // assessRefer settles the one right that is denied whether handled or not. A
-// rule that allows it needs it handled, which denies no more than before. ABI 1
+// rule that names it needs it handled, which denies no more than before. ABI 1
 // denies it as well, and has no rule for it.
 func (r *Ruleset) assessRefer(p *plan, abi ABI) {
-	var allowed AccessFS
+	var named, allowed AccessFS
 	for i := range r.paths {
-		allowed |= r.paths[i].access & FSRefer
+		rule := &r.paths[i]
+		named |= rule.access & FSRefer
+		if !rule.quiet {
+			allowed |= rule.access & FSRefer
+		}
 	}
 	if abi == V1 {
 		p.report.Denied = allowed
 		p.report.Enforced.FS |= r.handled.FS & FSRefer
 		return
 	}
-	p.handled.FS |= allowed
+	p.handled.FS |= named
 }
 
 // accepts reports whether the caller puts up with what a kernel can do.
@@ -144,31 +157,6 @@ func (r *Ruleset) unsupported(p plan, who reach) error {
 		MissingQuiet: p.report.MissingQuiet,
 		threadScopes: missing.Scope&abi.Scopes() != 0,
 		bestEffort:   r.bestEffort,
-	}
-}
-
-// fitRules masks every rule by what is handled.
-func (r *Ruleset) fitRules(p *plan) {
-	var quietFS, quietNet uint32
-	if p.quiet.FS != 0 {
-		quietFS = addRuleQuiet
-	}
-	if p.quiet.Net != 0 {
-		quietNet = addRuleQuiet
-	}
-	p.paths = make([]plannedPath, len(r.paths))
-	for i, rule := range r.paths {
-		p.paths[i] = plannedPath{pathRule: rule, allowed: rule.access & p.handled.FS}
-		if rule.quiet != 0 {
-			p.paths[i].flags = quietFS
-		}
-	}
-	p.ports = make([]plannedPort, len(r.ports))
-	for i, rule := range r.ports {
-		p.ports[i] = plannedPort{portRule: rule, allowed: rule.access & p.handled.Net}
-		if rule.quiet != 0 {
-			p.ports[i].flags = quietNet
-		}
 	}
 }
 

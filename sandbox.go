@@ -1,7 +1,6 @@
 package landlock
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -9,6 +8,8 @@ import (
 	"slices"
 	"sync/atomic"
 )
+
+var errOnlyDirectories error = &sentinel{"not a directory, and only directories can have these rights", errNotDirectory}
 
 // Sandbox is a ruleset loaded into the kernel: its paths are opened and its
 // rules final. Start, Run, Exec and Do enforce it on a child, a program or a
@@ -45,6 +46,9 @@ func (r *Ruleset) Prepare() (*Sandbox, error) {
 
 // Report says what the Sandbox enforces. It can be asked after Close too.
 func (s *Sandbox) Report() Report {
+	if s == nil {
+		return Report{}
+	}
 	report := s.report
 	report.Skipped = slices.Clone(report.Skipped)
 	return report
@@ -56,7 +60,7 @@ func (s *Sandbox) Report() Report {
 // Close, and where BestEffort(0) left nothing to enforce.
 func (s *Sandbox) Fd() uintptr {
 	number := ^uintptr(0)
-	if s.file == nil {
+	if s == nil || s.file == nil {
 		return number
 	}
 	// Not by File.Fd, which must not run at the same time as Close.
@@ -69,7 +73,7 @@ func (s *Sandbox) Fd() uintptr {
 // Close releases the ruleset. What is restricted by it stays so. Closing it
 // again does nothing; any other use is an error that Is [os.ErrClosed].
 func (s *Sandbox) Close() error {
-	if s.closed.Swap(true) || s.file == nil {
+	if s == nil || s.closed.Swap(true) || s.file == nil {
 		return nil
 	}
 	return s.file.Close()
@@ -113,10 +117,25 @@ func (r *Ruleset) Apply() (Report, error) {
 	return p.report, nil
 }
 
+// DryRun returns what Apply would answer here and now, and restricts nothing.
+// It opens the paths and has the kernel take every rule, so the Report and the
+// errors are those of Apply. Only what the kernel says to the restriction
+// itself remains to be seen: whether there is room for another layer, say. A
+// child gets what [Sandbox.Report] says, which can be more.
+func (r *Ruleset) DryRun() (Report, error) {
+	file, p, err := r.load(wholeProcess)
+	if err != nil {
+		return Report{}, err
+	}
+	file.Close() // nil where there is nothing to enforce; closing that is an error that does not matter
+	return p.report, nil
+}
+
 // load makes the kernel's ruleset of r, and returns it with the plan that it
 // follows. The file is nil where there is nothing to enforce.
 func (r *Ruleset) load(who reach) (*os.File, plan, error) {
-	errs := r.check()
+	r = r.orEmpty()
+	errs := r.allMistakes()
 	kernel, probeErr := Probe()
 	p, err := r.fit(kernel, who)
 	if probeErr != nil && !(r.bestEffort && r.floor == 0 && errors.Is(probeErr, errors.ErrUnsupported)) {
@@ -128,7 +147,7 @@ func (r *Ruleset) load(who reach) (*os.File, plan, error) {
 	var file *os.File
 	if err == nil && !p.handled.isZero() {
 		var more []error
-		file, more = p.load()
+		file, more = p.makeRuleset()
 		errs = append(errs, more...)
 	}
 	switch len(errs) {
@@ -143,8 +162,9 @@ func (r *Ruleset) load(who reach) (*os.File, plan, error) {
 	return nil, plan{}, err
 }
 
-// load makes the system calls of p, and returns an error for each that failed.
-func (p *plan) load() (*os.File, []error) {
+// makeRuleset makes the system calls of p, and returns an error for each that
+// failed.
+func (p *plan) makeRuleset() (*os.File, []error) {
 	fd, err := createRuleset(p.handled, p.quiet, p.attrSize)
 	if err != nil {
 		return nil, []error{fmt.Errorf("landlock: make the ruleset: %w", err)}
@@ -155,65 +175,89 @@ func (p *plan) load() (*os.File, []error) {
 // addRules adds every rule, and returns an error for each that is wrong.
 func (p *plan) addRules(ruleset int) []error {
 	var errs []error
+	var buffer []byte // for all paths
+	skipped := map[string]bool{}
 	for i := range p.paths {
 		rule := &p.paths[i]
-		err := rule.add(ruleset)
-		if rule.optional && errors.Is(err, fs.ErrNotExist) {
-			p.report.Skipped = append(p.report.Skipped, rule.path)
-			continue
-		}
-		if err != nil {
-			errs = append(errs, &RuleError{Path: rule.name(), Port: -1, Access: cmp.Or(rule.access, rule.quiet), Err: err})
+		err := p.addPathRule(ruleset, rule, &buffer)
+		switch {
+		case err == nil:
+		case rule.optional && errors.Is(err, fs.ErrNotExist):
+			if !skipped[rule.path] {
+				skipped[rule.path] = true
+				p.report.Skipped = append(p.report.Skipped, rule.path)
+			}
+		default:
+			errs = append(errs, &RuleError{Path: rule.path, Port: -1, Access: rule.access, Err: err})
 		}
 	}
-	for _, rule := range p.ports {
-		if rule.allowed == 0 && rule.flags == 0 {
+	for i := range p.ports {
+		rule := &p.ports[i]
+		allowed, flags := p.forPort(rule)
+		if allowed == 0 && flags == 0 {
 			continue
 		}
-		if err := addPort(ruleset, rule.port, rule.allowed, rule.flags); err != nil {
-			errs = append(errs, &RuleError{Port: int(rule.port), Access: cmp.Or(rule.access, rule.quiet), Err: err})
+		if err := addPort(ruleset, rule.port, allowed, flags); err != nil {
+			errs = append(errs, &RuleError{Port: int(rule.port), Access: rule.access, Err: err})
 		}
 	}
 	return errs
 }
 
-// add opens the rule's path, or borrows its file, and adds the rule.
-func (rule *plannedPath) add(ruleset int) error {
+// addPathRule opens the rule's path, or borrows its file, and adds the rule.
+func (p *plan) addPathRule(ruleset int, rule *pathRule, buffer *[]byte) error {
 	if rule.file != nil {
 		conn, err := rule.file.SyscallConn()
 		if err != nil {
 			return err
 		}
 		// Not by Fd, which may turn the file into a blocking one.
-		if conn.Control(func(fd uintptr) { err = rule.addTo(ruleset, int(fd)) }) != nil {
+		if conn.Control(func(fd uintptr) { err = p.addOpenRule(ruleset, rule, int(fd)) }) != nil {
 			return os.ErrClosed
 		}
 		return err
 	}
-	fd, err := openPath(rule.path)
+	fd, err := openPath(rule.path, buffer)
 	if err != nil {
 		return err
 	}
 	defer closeFd(fd)
-	return rule.addTo(ruleset, fd)
+	return p.addOpenRule(ruleset, rule, fd)
 }
 
-// addTo adds the rule for an open file. The kernel answers EINVAL to a right
-// that only a directory can have; only then is it worth a look what fd is.
-func (rule *plannedPath) addTo(ruleset, fd int) error {
-	allowed, flags := rule.allowed, rule.flags
+// addOpenRule adds the rule for an open file. The kernel answers EINVAL to a
+// right that only a directory can have; only then is it worth a look what fd is.
+func (p *plan) addOpenRule(ruleset int, rule *pathRule, fd int) error {
+	allowed, flags := p.forPath(rule)
 	if allowed == 0 && flags == 0 {
-		return nil
+		return tryRule(fd, rule)
 	}
 	err := addPath(ruleset, fd, allowed, flags)
-	if !errors.Is(err, errInvalid) || allowed&^fsFile == 0 || isDirectory(fd) {
+	if allowed&^fsFile == 0 || !errors.Is(err, errInvalid) || isDirectory(fd) {
 		return err
 	}
 	if rule.access&fsFile == 0 {
-		return &sentinel{"not a directory, and only directories can have these rights", errNotDirectory}
+		return errOnlyDirectories
 	}
-	if allowed &= fsFile; allowed == 0 && flags == 0 {
+	if allowed &= fsFile; allowed == 0 {
 		return nil
 	}
 	return addPath(ruleset, fd, allowed, flags)
+}
+
+// tryRule returns why a rule is wrong of which this kernel knows no right: one
+// that is wrong is wrong on every kernel. It asks by a ruleset of its own, with
+// rights that each kernel knows.
+func tryRule(fd int, rule *pathRule) error {
+	known := plan{handled: V1.Rights(), attrSize: attrSize(V1)}
+	try := pathRule{access: FSReadFile}
+	if rule.access&fsFile == 0 && !rule.quiet {
+		try.access = FSReadDir
+	}
+	ruleset, err := createRuleset(known.handled, known.quiet, known.attrSize)
+	if err != nil {
+		return err
+	}
+	defer closeFd(ruleset)
+	return known.addOpenRule(ruleset, &try, fd)
 }

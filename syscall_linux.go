@@ -90,11 +90,19 @@ func addRule(ruleset int, kind uintptr, attr unsafe.Pointer, flags uint32) error
 	return nil
 }
 
-func openPath(path string) (int, error) {
+// openPath opens a path without a NUL, to make a rule for it. It copies it into
+// the buffer, which is there to be used again.
+func openPath(path string, buffer *[]byte) (int, error) {
+	*buffer = append(append((*buffer)[:0], path...), 0)
 	for {
-		fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
-		if err != unix.EINTR { // which a network filesystem may answer
-			return fd, os.NewSyscallError("open", err)
+		at := unix.AT_FDCWD
+		fd, _, errno := unix.Syscall6(unix.SYS_OPENAT, uintptr(at), uintptr(unsafe.Pointer(&(*buffer)[0])), unix.O_PATH|unix.O_CLOEXEC, 0, 0, 0)
+		switch errno {
+		case 0:
+			return int(fd), nil
+		case unix.EINTR: // which a network filesystem may answer
+		default:
+			return -1, os.NewSyscallError("open", errno)
 		}
 	}
 }
