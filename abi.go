@@ -64,6 +64,9 @@ func (v ABI) Rights() Rights {
 	return all
 }
 
+// knownRights is every right that this package knows.
+var knownRights = newest.Rights()
+
 // FS returns the filesystem rights of this ABI; see [ABI.Rights].
 func (v ABI) FS() AccessFS { return v.Rights().FS }
 

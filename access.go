@@ -237,7 +237,7 @@ func (r Rights) String() string {
 // rights but refer, TCP". All means all that this package knows.
 func (r Rights) brief() string {
 	var names []string
-	all := newest.Rights()
+	all := knownRights
 	switch without := all.FS &^ r.FS; {
 	case r.FS == all.FS:
 		names = append(names, "all filesystem rights")

@@ -32,7 +32,8 @@ type plan struct {
 	flags      uint32
 	noNewPrivs bool // set it by prctl first, since there is no flag for it
 
-	report Report
+	report  Report
+	skipped map[string]bool // what report.Skipped names
 }
 
 // forPath returns the arguments of landlock_add_rule for a path rule. Neither
@@ -60,10 +61,10 @@ func (p *plan) forPort(rule *portRule) (allowed AccessNet, flags uint32) {
 
 // fit works out what a kernel can do of r. It is pure: it makes no system call
 // and changes nothing. The error is an *UnsupportedError.
-func (r *Ruleset) fit(kernel Kernel, who reach) (plan, error) {
+func (r *Ruleset) fit(kernel Kernel, who reach) (*plan, error) {
 	p := r.assess(kernel, who)
 	if !r.accepts(p) {
-		return plan{}, r.unsupported(p, who)
+		return nil, r.unsupported(p, who)
 	}
 	abi := kernel.ABI.known()
 	p.attrSize = attrSize(abi)
@@ -85,12 +86,12 @@ func (r *Ruleset) fit(kernel Kernel, who reach) (plan, error) {
 }
 
 // assess fills in what is handled, and the report.
-func (r *Ruleset) assess(kernel Kernel, who reach) plan {
+func (r *Ruleset) assess(kernel Kernel, who reach) *plan {
 	abi := kernel.ABI.known()
 	handled := r.handled.intersect(restrictable(abi, who))
-	p := plan{handled: handled, report: Report{Kernel: kernel, Enforced: handled}}
+	p := &plan{handled: handled, report: Report{Kernel: kernel, Enforced: handled}}
 	if handled.FS != 0 {
-		r.assessRefer(&p, abi)
+		r.assessRefer(p, abi)
 	}
 	p.report.Missing = r.handled.minus(p.report.Enforced)
 	if abi < abiLog {
@@ -133,8 +134,8 @@ func (r *Ruleset) assessRefer(p *plan, abi ABI) {
 }
 
 // accepts reports whether the caller puts up with what a kernel can do.
-func (r *Ruleset) accepts(p plan) bool {
-	report := p.report
+func (r *Ruleset) accepts(p *plan) bool {
+	report := &p.report
 	if r.bestEffort {
 		return report.Kernel.ABI >= r.floor && (r.floor == 0 || !p.handled.isZero())
 	}
@@ -142,7 +143,7 @@ func (r *Ruleset) accepts(p plan) bool {
 }
 
 // unsupported returns the error for a plan that is not accepted.
-func (r *Ruleset) unsupported(p plan, who reach) error {
+func (r *Ruleset) unsupported(p *plan, who reach) error {
 	abi := p.report.Kernel.ABI.known()
 	needed := abi + 1
 	for needed < newest && !r.accepts(r.assess(Kernel{ABI: needed}, who)) {

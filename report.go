@@ -94,7 +94,7 @@ func (r Report) lacks() (all []string) {
 			add("quiet rules", v.linux())
 		}
 	}
-	if unknown := r.Missing.minus(newest.Rights()); !unknown.isZero() {
+	if unknown := r.Missing.minus(knownRights); !unknown.isZero() {
 		all = append(all, unknown.String())
 	}
 	return all

@@ -83,7 +83,7 @@ func NewHandling(handled Rights) *Ruleset {
 	if handled.isZero() {
 		r.mistakes = append(r.mistakes, errNothing)
 	}
-	if unknown := handled.minus(newest.Rights()); !unknown.isZero() {
+	if unknown := handled.minus(knownRights); !unknown.isZero() {
 		r.mistake("the ruleset handles rights that this version of the package does not know: %v", unknown)
 	}
 	return r
@@ -485,7 +485,7 @@ func (r *Ruleset) wrong(access Rights, objects int) error {
 	if handled.FS != 0 {
 		handled.FS |= FSRefer // which is denied then, handled or not
 	}
-	if unknown := access.minus(newest.Rights()); access.isZero() {
+	if unknown := access.minus(knownRights); access.isZero() {
 		err = invalid("no access right given")
 	} else if !unknown.isZero() {
 		err = invalid(fmt.Sprint("unknown access right ", unknown))

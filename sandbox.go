@@ -37,11 +37,15 @@ type Sandbox struct {
 // releases the kernel's copy; a Sandbox that is forgotten is closed by the
 // garbage collector.
 func (r *Ruleset) Prepare() (*Sandbox, error) {
-	file, p, err := r.load(oneThread)
+	ruleset, p, err := r.load(oneThread)
 	if err != nil {
 		return nil, err
 	}
-	return &Sandbox{file: file, free: file == nil, flags: p.flags, noNewPrivs: p.noNewPrivs, report: p.report}, nil
+	s := &Sandbox{free: ruleset == noRuleset, flags: p.flags, noNewPrivs: p.noNewPrivs, report: p.report}
+	if !s.free {
+		s.file = os.NewFile(uintptr(ruleset), "landlock-ruleset")
+	}
+	return s, nil
 }
 
 // Report says what the Sandbox enforces. It can be asked after Close too.
@@ -104,13 +108,13 @@ func (s *Sandbox) Close() error {
 // too. Below ABI 8 the scopes count as missing: threads would have domains of
 // their own.
 func (r *Ruleset) Apply() (Report, error) {
-	file, p, err := r.load(wholeProcess)
+	ruleset, p, err := r.load(wholeProcess)
 	if err != nil {
 		return Report{}, err
 	}
-	if file != nil {
-		defer file.Close()
-		if err := restrictProcess(int(file.Fd()), p); err != nil {
+	if ruleset != noRuleset {
+		defer closeFd(ruleset)
+		if err := restrictProcess(ruleset, *p); err != nil {
 			return Report{}, err
 		}
 	}
@@ -123,17 +127,23 @@ func (r *Ruleset) Apply() (Report, error) {
 // itself remains to be seen: whether there is room for another layer, say. A
 // child gets what [Sandbox.Report] says, which can be more.
 func (r *Ruleset) DryRun() (Report, error) {
-	file, p, err := r.load(wholeProcess)
+	ruleset, p, err := r.load(wholeProcess)
 	if err != nil {
 		return Report{}, err
 	}
-	file.Close() // nil where there is nothing to enforce; closing that is an error that does not matter
+	if ruleset != noRuleset {
+		closeFd(ruleset)
+	}
 	return p.report, nil
 }
 
-// load makes the kernel's ruleset of r, and returns it with the plan that it
-// follows. The file is nil where there is nothing to enforce.
-func (r *Ruleset) load(who reach) (*os.File, plan, error) {
+// noRuleset stands in place of a ruleset's descriptor where there is nothing to
+// enforce.
+const noRuleset = -1
+
+// load makes the kernel's ruleset of r, and returns its descriptor with the plan
+// that it follows.
+func (r *Ruleset) load(who reach) (int, *plan, error) {
 	r = r.orEmpty()
 	errs := r.allMistakes()
 	kernel, probeErr := Probe()
@@ -144,49 +154,45 @@ func (r *Ruleset) load(who reach) (*os.File, plan, error) {
 	if err != nil && len(errs) == 0 { // else the caller has something to mend first
 		errs = append(errs, err)
 	}
-	var file *os.File
+	ruleset := noRuleset
 	if err == nil && !p.handled.isZero() {
 		var more []error
-		file, more = p.makeRuleset()
+		ruleset, more = p.makeRuleset()
 		errs = append(errs, more...)
 	}
-	switch len(errs) {
-	case 0:
-		return file, p, nil
-	case 1:
-		err = errs[0]
-	default:
-		err = errors.Join(errs...)
+	if len(errs) == 0 {
+		return ruleset, p, nil
 	}
-	file.Close()
-	return nil, plan{}, err
+	if ruleset != noRuleset {
+		closeFd(ruleset)
+	}
+	if len(errs) == 1 {
+		return noRuleset, nil, errs[0]
+	}
+	return noRuleset, nil, errors.Join(errs...)
 }
 
 // makeRuleset makes the system calls of p, and returns an error for each that
 // failed.
-func (p *plan) makeRuleset() (*os.File, []error) {
-	fd, err := createRuleset(p.handled, p.quiet, p.attrSize)
+func (p *plan) makeRuleset() (int, []error) {
+	ruleset, err := createRuleset(p.handled, p.quiet, p.attrSize)
 	if err != nil {
-		return nil, []error{fmt.Errorf("landlock: make the ruleset: %w", err)}
+		return noRuleset, []error{fmt.Errorf("landlock: make the ruleset: %w", err)}
 	}
-	return os.NewFile(uintptr(fd), "landlock-ruleset"), p.addRules(fd)
+	return ruleset, p.addRules(ruleset)
 }
 
 // addRules adds every rule, and returns an error for each that is wrong.
 func (p *plan) addRules(ruleset int) []error {
 	var errs []error
 	var buffer []byte // for all paths
-	skipped := map[string]bool{}
 	for i := range p.paths {
 		rule := &p.paths[i]
 		err := p.addPathRule(ruleset, rule, &buffer)
 		switch {
 		case err == nil:
 		case rule.optional && errors.Is(err, fs.ErrNotExist):
-			if !skipped[rule.path] {
-				skipped[rule.path] = true
-				p.report.Skipped = append(p.report.Skipped, rule.path)
-			}
+			p.skip(rule.path)
 		default:
 			errs = append(errs, &RuleError{Path: rule.path, Port: -1, Access: rule.access, Err: err})
 		}
@@ -202,6 +208,17 @@ func (p *plan) addRules(ruleset int) []error {
 		}
 	}
 	return errs
+}
+
+// skip notes that a path is not there, once for all rules that are for it.
+func (p *plan) skip(path string) {
+	if p.skipped == nil {
+		p.skipped = make(map[string]bool)
+	}
+	if !p.skipped[path] {
+		p.skipped[path] = true
+		p.report.Skipped = append(p.report.Skipped, path)
+	}
 }
 
 // addPathRule opens the rule's path, or borrows its file, and adds the rule.
@@ -225,15 +242,16 @@ func (p *plan) addPathRule(ruleset int, rule *pathRule, buffer *[]byte) error {
 	return p.addOpenRule(ruleset, rule, fd)
 }
 
-// addOpenRule adds the rule for an open file. The kernel answers EINVAL to a
-// right that only a directory can have; only then is it worth a look what fd is.
+// addOpenRule adds the rule for an open file. Of rights that are handled, the
+// kernel answers EINVAL only to those that just a directory can have: so it
+// tells what fd is, and a directory costs no call more.
 func (p *plan) addOpenRule(ruleset int, rule *pathRule, fd int) error {
 	allowed, flags := p.forPath(rule)
 	if allowed == 0 && flags == 0 {
 		return tryRule(fd, rule)
 	}
 	err := addPath(ruleset, fd, allowed, flags)
-	if allowed&^fsFile == 0 || !errors.Is(err, errInvalid) || isDirectory(fd) {
+	if err != errInvalid || allowed&^fsFile == 0 {
 		return err
 	}
 	if rule.access&fsFile == 0 {

@@ -24,7 +24,6 @@ func addPath(ruleset, parent int, access AccessFS, flags uint32) error       { r
 func addPort(ruleset int, port uint16, access AccessNet, flags uint32) error { return ErrNotBuilt }
 func openPath(path string, buffer *[]byte) (int, error)                      { return -1, ErrNotBuilt }
 func closeFd(fd int)                                                         {}
-func isDirectory(fd int) bool                                                { return false }
 func isMainThread() bool                                                     { return false }
 func restrictThread(ruleset int, flags uint32, noNewPrivs bool) error        { return ErrNotBuilt }
 func restrictEachThread(ruleset int, flags uint32, noNewPrivs bool) error    { return ErrNotBuilt }
