@@ -114,7 +114,7 @@ func (r *Ruleset) Apply() (Report, error) {
 	}
 	if ruleset != noRuleset {
 		defer closeFd(ruleset)
-		if err := restrictProcess(ruleset, *p); err != nil {
+		if err := restrictProcess(ruleset, p); err != nil {
 			return Report{}, err
 		}
 	}
