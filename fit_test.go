@@ -243,9 +243,9 @@ func randomRuleset(rnd *rand.Rand) *Ruleset {
 }
 
 func TestFitProperties(t *testing.T) {
-	seeds := uint64(50_000)
-	if testing.Short() {
-		seeds = 5_000
+	seeds := uint64(5_000)
+	if longTests() {
+		seeds = 500_000
 	}
 	for seed := range seeds {
 		rnd := rand.New(rand.NewPCG(seed, 1))
