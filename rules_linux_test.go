@@ -167,3 +167,28 @@ func loadAs(abi ABI, add func(*Ruleset)) error {
 	}
 	return nil
 }
+
+// "/proc/self" is a link, and followed when the ruleset is loaded: it is of no
+// use to a child.
+func TestProcSelfIsTheParents(t *testing.T) {
+	needABI(t, V1)
+	cat, err := exec.LookPath("cat")
+	if err != nil {
+		t.Skip("needs cat")
+	}
+	inBoth(t, func(t *testing.T, _ string) {
+		own, parents, environ := "/proc/self/status", fmt.Sprintf("/proc/%d/status", os.Getpid()), fmt.Sprintf("/proc/%d/environ", os.Getpid())
+		for _, test := range []struct {
+			allowed, path string
+			want          bool
+		}{
+			{"/proc/self", own, false}, {"/proc/self", parents, true},
+			{"/proc", own, true}, {"/proc", parents, true}, {"/proc", environ, false},
+		} {
+			s := mustPrepare(t, NewHandling(Rights{FS: FSReadFile}).AllowOptional(FSReadFile, "/bin", "/usr", "/lib", "/lib64", "/etc").AllowRead(test.allowed))
+			if out, err := s.Output(exec.Command(cat, test.path)); (err == nil && len(out) > 0) != test.want {
+				t.Errorf("read %s beneath %s: %q, %v, want it to work: %t", test.path, test.allowed, out, err, test.want)
+			}
+		}
+	})
+}

@@ -74,8 +74,8 @@ func New(target ABI) *Ruleset {
 
 // NewHandling returns a ruleset that handles just these rights; everything else
 // stays unrestricted. One exception is the kernel's: FSRefer is denied by every
-// ruleset that handles any filesystem right, see there. Its target is the
-// lowest ABI that has all of handled.
+// ruleset that handles any filesystem right, see there. The target of the
+// ruleset is the lowest ABI that has all of handled.
 //
 // Handling nothing, or an unknown bit, is a mistake.
 func NewHandling(handled Rights) *Ruleset {
@@ -193,9 +193,9 @@ func (r *Ruleset) AllowConnectTCP(ports ...uint16) *Ruleset {
 
 // AllowNewPrivs leaves no_new_privs as it is. Without this call it is set when
 // the ruleset is enforced, so that set-user-ID programs and file capabilities
-// give no privileges any more. The kernel then wants CAP_SYS_ADMIN in the
-// process's user namespace, or no_new_privs set before, and refuses with EPERM
-// otherwise.
+// give no privileges any more. With it the kernel asks for CAP_SYS_ADMIN in the
+// process's user namespace, or for no_new_privs to be set already, and refuses
+// with EPERM otherwise.
 func (r *Ruleset) AllowNewPrivs() *Ruleset {
 	if r != nil {
 		r.newPrivs = true
