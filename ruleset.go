@@ -129,8 +129,9 @@ func (r *Ruleset) BestEffort(floor ABI) *Ruleset {
 //
 // "/proc/self" is followed like any link, and is the directory of the process
 // that loads the ruleset: a child would be given its parent's and not its own.
-// Give a child "/proc": what matters of processes outside its domain (memory,
-// environment, descriptors) is kept from it by the kernel all the same.
+// Give a child "/proc": the kernel keeps the memory and the descriptors of
+// processes outside its domain from it all the same, and their environment
+// unless it has CAP_PERFMON, as root has.
 func (r *Ruleset) Allow(access AccessFS, paths ...string) *Ruleset {
 	return r.addPaths(pathRule{access: access}, paths)
 }
