@@ -3,136 +3,58 @@ package landlock
 import (
 	"bytes"
 	"errors"
-	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"os/exec"
 	"runtime"
+	"strings"
 )
 
 // Start starts cmd inside the sandbox and does not wait for it. It does what
-// [exec.Cmd.Start] does and leaves cmd as that would, so Wait, the pipes,
-// Cancel and everything else work as usual. This process is not restricted, and
-// can signal the child whatever the scopes are.
+// [exec.Cmd.Start] does, on the calling thread, and leaves cmd as that would,
+// so Wait, the pipes, Cancel, SysProcAttr and everything else work as usual.
+// Its errors are those of os/exec for the program, and Apply's for the
+// restriction. This process stays as it is, can signal the child whatever the
+// scopes are, and has no thread in the child's domain.
 //
 // The child needs to be allowed what any program needs: FSReadExecute on its
 // file and, if it is dynamically linked, on its loader, and FSReadFile on its
 // libraries. Where the first is why it cannot be started, the error says which
-// path to allow; it still is the one of os/exec.
+// path to allow.
 //
-// The thread that starts the child is its parent to the kernel, and is kept
-// until the child has ended: SysProcAttr.Pdeathsig, and what a program asks for
-// itself with PR_SET_PDEATHSIG, mean the end of this process. So each running
-// child holds a thread, of which the Go runtime allows 10,000
-// ([runtime/debug.SetMaxThreads]).
+// All that SysProcAttr asks for is done before the restriction, unrestricted.
+// So where AllowNewPrivs was called, the child needs CAP_SYS_ADMIN as the user
+// that Credential makes it.
 //
-// Some of SysProcAttr does not go with a thread that is restricted already.
-// Ptrace is an error. User namespace mappings need a rule that allows
-// FSReadFile and FSWriteFile on /proc. CLONE_NEWNS works among the Cloneflags
-// and not among the Unshareflags, since no domain with filesystem rights may
-// mount.
+// What is started is a stub, which restricts itself and executes the program.
+// It is a memory file, executed by way of /proc. Start fails where that cannot
+// be: without /proc (in SysProcAttr.Chroot too), where memory files must not be
+// executed (vm.memfd_noexec=2), with an RLIMIT_FSIZE below a few kilobytes, and
+// on other architectures than 386, amd64 and arm64. While Start runs it changes
+// some fields of cmd; after it they are as before.
 func (s *Sandbox) Start(cmd *exec.Cmd) error {
+	if cmd == nil {
+		return errNoCommand
+	}
 	if s.free && !s.closed.Load() {
 		return cmd.Start()
 	}
-	if err := s.startable(cmd); err != nil {
-		return failStart(cmd, err)
+	if cmd.Process != nil || cmd.Err != nil || cmd.Path == "" || strings.ContainsRune(cmd.Path, 0) {
+		return cmd.Start() // which says what is wrong
 	}
-	warmUp()
-	restore := openNullDevice(cmd)
-	defer restore()
-	result := make(chan error, 1)
-	takeThread(func() (reusable bool) {
-		pid, err := s.startHere(cmd)
-		result <- err
-		if err == nil {
-			// The program may ask for a signal at its parent's
-			// death, and the kernel takes this thread for the
-			// parent.
-			awaitEnd(pid)
-		}
-		return false
-	})
-	if err := <-result; err != nil {
-		err = s.explain(err, programPath(cmd))
-		if errors.Is(err, errDenied) && writesIDs(cmd.SysProcAttr) {
-			err = fmt.Errorf("%w: user namespace mappings need FSReadFile and FSWriteFile on /proc", err)
-		}
-		return err
-	}
-	return nil
-}
-
-// startHere restricts this thread and starts cmd on it. The process id is for
-// the caller, since cmd belongs to others once it has started.
-func (s *Sandbox) startHere(cmd *exec.Cmd) (int, error) {
-	enforcing.RLock()
-	defer enforcing.RUnlock()
-	if err := s.restrict(); err != nil {
-		return 0, failStart(cmd, err)
-	}
-	if err := cmd.Start(); err != nil {
-		return 0, err
-	}
-	return cmd.Process.Pid, nil
-}
-
-// startable returns why cmd cannot be started from a thread of its own.
-func (s *Sandbox) startable(cmd *exec.Cmd) error {
-	if insideDo() {
-		return errInsideDo
-	}
-	if isTraced(cmd.SysProcAttr) {
-		return errors.New("landlock: start: SysProcAttr.Ptrace: the tracer would be the thread that starts the child, on which nothing else can run")
-	}
-	return nil
+	return s.start(cmd)
 }
 
 // failStart makes cmd.Start fail with err, so that it cleans up after itself.
 func failStart(cmd *exec.Cmd, err error) error {
-	if cmd.Err != nil {
+	switch {
+	case cmd == nil:
+		return errNoCommand
+	case cmd.Err != nil:
 		return cmd.Start()
 	}
 	cmd.Err = err
 	defer func() { cmd.Err = nil }()
 	return cmd.Start()
-}
-
-// openNullDevice opens what os/exec would open by path, for the streams that
-// are nil, while nothing is restricted. The function that it returns closes it
-// and makes the streams nil again; the others are in use by then. Where the
-// device cannot be opened os/exec will say so.
-func openNullDevice(cmd *exec.Cmd) (restore func()) {
-	var undo []func()
-	open := func(flag int) *os.File {
-		null, err := os.OpenFile(os.DevNull, flag, 0)
-		if err != nil {
-			return nil
-		}
-		undo = append(undo, func() { null.Close() })
-		return null
-	}
-	if cmd.Stdin == nil {
-		if null := open(os.O_RDONLY); null != nil {
-			cmd.Stdin = null
-			undo = append(undo, func() { cmd.Stdin = nil })
-		}
-	}
-	for _, stream := range []*io.Writer{&cmd.Stdout, &cmd.Stderr} {
-		if *stream != nil {
-			continue
-		}
-		if null := open(os.O_WRONLY); null != nil {
-			*stream = null
-			undo = append(undo, func() { *stream = nil })
-		}
-	}
-	return func() {
-		for _, f := range undo {
-			f()
-		}
-	}
 }
 
 // Run starts cmd inside the sandbox as Start does, and waits for it to end as
@@ -149,6 +71,10 @@ func (s *Sandbox) Run(cmd *exec.Cmd) error {
 // process id and whatever descriptors are not close-on-exec. On an error this
 // process goes on as it was, unrestricted; where the ruleset is why, the error
 // says which path to allow.
+//
+// It restricts a thread of its own, and fails where that has other credentials,
+// capabilities, seccomp filters or namespaces than the calling one: what a
+// locked thread has given up the program must not get back.
 func (s *Sandbox) Exec(argv0 string, argv, envv []string) error {
 	if s.free && !s.closed.Load() {
 		return execError(argv0, execve(argv0, argv, envv))
@@ -156,11 +82,15 @@ func (s *Sandbox) Exec(argv0 string, argv, envv []string) error {
 	if insideDo() {
 		return errInsideDo
 	}
+	caller := currentThread()
 	result := make(chan error, 1)
 	takeThread(func() (reusable bool) {
 		enforcing.RLock()
 		defer enforcing.RUnlock()
-		err := s.restrict()
+		err := s.likeCaller(caller)
+		if err == nil {
+			err = s.restrict()
+		}
 		if err == nil {
 			err = execError(argv0, execve(argv0, argv, envv))
 		}
@@ -176,20 +106,26 @@ func execError(path string, err error) error { return &fs.PathError{Op: "exec", 
 // rest of the process, so an attacker who takes over f is free. It is a net
 // under bugs, such as a path that leads out of a directory.
 //
-// Do runs f on a thread that is restricted, and returns its error. A panic and
-// a [runtime.Goexit] in f are carried over to the caller. The thread ends with
-// f.
+// f must not start programs with os/exec, nor by other means: such a program
+// shares the domain of f's thread, and can trace it, and with it this process,
+// while f runs. [Sandbox.Start] and [Ruleset.Start] are safe there: their child
+// has one layer more than f. (Its streams that are nil are /dev/null, which f
+// has to be allowed to open.)
 //
-// Only what f itself does is restricted, and children that it starts with
-// os/exec. Goroutines that it starts are not, nor is what it passes to others,
-// and packages start some unseen: an http.Client dials in one. What a package
-// loads when it is first used (MIME types, the local time zone, root
-// certificates) it loads restricted in f, and keeps for everybody: use it once
-// before. f must not call [runtime.UnlockOSThread] more often than it locks,
-// nor resume an [iter.Pull] that was begun outside.
+// Do runs f on a thread of its own that is restricted, and returns its error. A
+// panic and a [runtime.Goexit] in f are carried over to the caller. The thread
+// ends with f. Do fails where that thread has other credentials, capabilities,
+// seccomp filters or namespaces than the calling one.
 //
-// From inside f every Sandbox and Apply are errors, and Apply is one everywhere
-// while a Do is running.
+// Only what f itself does is restricted. Goroutines that it starts are not, nor
+// is what it passes to others, and packages start some unseen: an http.Client
+// dials in one. What a package loads when it is first used (MIME types, the
+// local time zone, root certificates) it loads restricted in f, and keeps for
+// everybody: use it once before. f must not call [runtime.UnlockOSThread] more
+// often than it locks, nor resume an [iter.Pull] that was begun outside.
+//
+// From inside f Exec, another Do and Apply are errors, and Apply is one
+// everywhere while a Do is running.
 func (s *Sandbox) Do(f func() error) error {
 	if f == nil {
 		return errors.New("landlock: Do of a nil function")
@@ -200,11 +136,12 @@ func (s *Sandbox) Do(f func() error) error {
 	if insideDo() {
 		return errInsideDo
 	}
+	caller := currentThread()
 	result := make(chan outcome, 1)
 	takeThread(func() (reusable bool) {
 		o := outcome{goexit: true} // unless it comes back
 		defer func() { result <- o }()
-		if err := s.beginWork(); err != nil {
+		if err := s.beginWork(caller); err != nil {
 			o = outcome{err: err}
 			return false
 		}
@@ -216,9 +153,12 @@ func (s *Sandbox) Do(f func() error) error {
 }
 
 // beginWork restricts this thread for a Do.
-func (s *Sandbox) beginWork() error {
+func (s *Sandbox) beginWork(caller threadState) error {
 	enforcing.RLock()
 	defer enforcing.RUnlock()
+	if err := s.likeCaller(caller); err != nil {
+		return err
+	}
 	if err := s.restrict(); err != nil {
 		return err
 	}
@@ -249,14 +189,17 @@ func insideDo() bool {
 type outcome struct {
 	err      error
 	panicked bool
-	value    any // of the panic
+	value    any    // of the panic
+	stack    string // of the function when it panicked
 	goexit   bool
 }
 
 func (o *outcome) call(f func() error) {
 	defer func() {
 		if value := recover(); value != nil {
-			*o = outcome{panicked: true, value: value}
+			stack := make([]byte, 64<<10)
+			stack = stack[:runtime.Stack(stack, false)]
+			*o = outcome{panicked: true, value: value, stack: string(stack)}
 		}
 	}()
 	*o = outcome{err: f()}
@@ -266,7 +209,10 @@ func (o *outcome) call(f func() error) {
 func (o outcome) pass() error {
 	switch {
 	case o.panicked:
-		panic(o.value)
+		// A recover finds the second panic alone. Where there is none,
+		// the runtime prints both, and with the first f's own stack.
+		defer panic(o.value)
+		panic("in the function of a Do, " + o.stack)
 	case o.goexit:
 		runtime.Goexit()
 	}
@@ -275,6 +221,13 @@ func (o outcome) pass() error {
 
 // restrict restricts this thread, for good.
 func (s *Sandbox) restrict() error {
+	layered.Store(true)
+	return s.withFd(func(fd int) error { return restrictThread(fd, s.flags, s.noNewPrivs) })
+}
+
+// withFd calls f with the ruleset's descriptor, which is not closed, and opened
+// as something else, meanwhile.
+func (s *Sandbox) withFd(f func(fd int) error) error {
 	if s.file == nil {
 		return errClosed
 	}
@@ -282,10 +235,7 @@ func (s *Sandbox) restrict() error {
 	if err != nil {
 		return errClosed
 	}
-	layered.Store(true)
-	// Not by Fd: the descriptor must not be closed, and opened as something
-	// else, in between.
-	if conn.Control(func(fd uintptr) { err = restrictThread(int(fd), s.flags, s.noNewPrivs) }) != nil {
+	if conn.Control(func(fd uintptr) { err = f(int(fd)) }) != nil {
 		return errClosed
 	}
 	return err

@@ -18,6 +18,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -48,6 +49,11 @@ func tryAll(args []string) {
 			fmt.Fprint(os.Stderr, object)
 		case "pdeathsig": // as setpriv --pdeathsig does
 			err = unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0)
+		case "pdeathsig?":
+			var signal int32
+			if err = unix.Prctl(unix.PR_GET_PDEATHSIG, uintptr(unsafe.Pointer(&signal)), 0, 0, 0); err == nil {
+				err = syscall.Errno(signal) // as a name
+			}
 		case "wait": // until the parent closes standard input
 			io.Copy(io.Discard, os.Stdin)
 		case "family": // start a child, signal it, and have it signal this process
@@ -79,6 +85,8 @@ func tryAll(args []string) {
 			}
 		case "exec": // restricted, as a wrapper does it
 			err = New(V5).BestEffort(V1).AllowExecute("/").Exec(object, []string{object}, nil)
+		case "panic":
+			NewHandling(Rights{FS: FSMakeChar}).do(panicInDo)
 		case "exit":
 			os.Exit(number)
 		}
@@ -92,6 +100,14 @@ func tryAll(args []string) {
 			fmt.Printf("%s: %v\n", arg, err)
 		}
 	}
+}
+
+func (r *Ruleset) do(f func() error) error {
+	s, err := r.Prepare()
+	if err != nil {
+		return err
+	}
+	return s.Do(f)
 }
 
 // try returns a command that tries args, and its output.
@@ -196,110 +212,6 @@ func TestRunRestrictsTheChild(t *testing.T) {
 	})
 }
 
-// Everything else of os/exec is as it is without a sandbox.
-func TestStartIsLikeExec(t *testing.T) {
-	inBoth(t, func(t *testing.T, dir string) {
-		s := mustPrepare(t, runnable(bestForChildren()))
-		t.Run("streams", func(t *testing.T) {
-			for _, start := range []func(*exec.Cmd) error{s.Start, (*exec.Cmd).Start} {
-				cmd, out := try("copy=", "stderr=error text")
-				var stderr bytes.Buffer
-				cmd.Stdin, cmd.Stderr = strings.NewReader("input\n"), &stderr
-				if err := errors.Join(start(cmd), cmd.Wait()); err != nil || out.String() != lines("input", "copy=: ok", "stderr=error text: ok") || stderr.String() != "error text" {
-					t.Errorf("%v: %q, %q", err, out, stderr.String())
-				}
-			}
-		})
-		t.Run("nil streams", func(t *testing.T) {
-			cmd, _ := try("copy=", "stderr=x")
-			cmd.Stdout = nil
-			if err := s.Run(cmd); err != nil || cmd.Stdin != nil || cmd.Stdout != nil || cmd.Stderr != nil {
-				t.Errorf("%v, then streams %v %v %v", err, cmd.Stdin, cmd.Stdout, cmd.Stderr)
-			}
-		})
-		t.Run("pipes and files", func(t *testing.T) {
-			cmd, _ := try("copy=", "fd=3", "fd=4")
-			cmd.Stdout = nil
-			extra, err := os.Open(filepath.Join(dir, "secret"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer extra.Close()
-			cmd.ExtraFiles = []*os.File{extra}
-			stdin, err1 := cmd.StdinPipe()
-			stdout, err2 := cmd.StdoutPipe()
-			if err := errors.Join(err1, err2, s.Start(cmd)); err != nil {
-				t.Fatal(err)
-			}
-			io.WriteString(stdin, "through a pipe\n")
-			stdin.Close()
-			out, err := io.ReadAll(stdout)
-			// Not even the ruleset is open in the child.
-			if err := errors.Join(err, cmd.Wait()); err != nil || string(out) != lines("through a pipe", "copy=: ok", "fd=3: ok", "fd=4: EBADF") {
-				t.Errorf("%v: %q", err, out)
-			}
-		})
-		t.Run("directory and environment", func(t *testing.T) {
-			own := filepath.Join(dir, "own")
-			cmd, out := try("dir="+own, "env=LANDLOCK_SOME")
-			cmd.Dir = own
-			cmd.Env = append(cmd.Env, "LANDLOCK_SOME=1")
-			if err := s.Run(cmd); err != nil || strings.Contains(strings.ReplaceAll(out.String(), ": ok\n", ""), ":") {
-				t.Errorf("%v: %s", err, out)
-			}
-		})
-		t.Run("exit status", func(t *testing.T) {
-			cmd, _ := try("exit=7")
-			var exit *exec.ExitError
-			if err := s.Run(cmd); !errors.As(err, &exit) || exit.ExitCode() != 7 || cmd.ProcessState.ExitCode() != 7 {
-				t.Errorf("%v, state %v", err, cmd.ProcessState)
-			}
-		})
-		t.Run("cancel", func(t *testing.T) {
-			ctx, cancel := context.WithCancel(t.Context())
-			cmd := exec.CommandContext(ctx, self(), "wait=")
-			cmd.Env = append(os.Environ(), childTry+"=1")
-			stdin, err := cmd.StdinPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer stdin.Close()
-			if err := s.Start(cmd); err != nil {
-				t.Fatal(err)
-			}
-			cancel() // the parent may signal its child, whatever the scopes are
-			if err := cmd.Wait(); err == nil || cmd.ProcessState.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
-				t.Errorf("%v, state %v", err, cmd.ProcessState)
-			}
-		})
-		t.Run("process group", func(t *testing.T) {
-			cmd, _ := try("wait=")
-			cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-			stdin, err := cmd.StdinPipe()
-			if err := errors.Join(err, s.Start(cmd)); err != nil {
-				t.Fatal(err)
-			}
-			if group, err := unix.Getpgid(cmd.Process.Pid); err != nil || group != cmd.Process.Pid {
-				t.Errorf("process group %d, %v, want %d", group, err, cmd.Process.Pid)
-			}
-			stdin.Close()
-			if err := cmd.Wait(); err != nil {
-				t.Error(err)
-			}
-		})
-		if os.Getuid() == 0 {
-			t.Run("credential", func(t *testing.T) {
-				target := "write=" + filepath.Join(dir, "new")
-				cmd, out := try(target)
-				cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
-				if err := s.Run(cmd); err != nil || out.String() != lines(target+": EACCES") {
-					t.Errorf("%v: %s", err, out)
-				}
-			})
-		}
-	})
-}
-
 func TestStartErrors(t *testing.T) {
 	inBoth(t, func(t *testing.T, dir string) {
 		s := mustPrepare(t, runnable(bestForChildren()))
@@ -336,7 +248,6 @@ func TestStartErrors(t *testing.T) {
 			{"relative", s, &exec.Cmd{Path: "./program", Dir: dir}, unix.EACCES, fmt.Sprintf("the ruleset does not allow executing [%q]", program)},
 			{"script", s, exec.Command(script), unix.EACCES, fmt.Sprintf("the ruleset does not allow executing [%q %q]", script, program)},
 			{"not by the sandbox", s, exec.Command(nobody), unix.EACCES, "permission denied"},
-			{"traced", s, &exec.Cmd{Path: self(), SysProcAttr: &syscall.SysProcAttr{Ptrace: true}}, nil, "SysProcAttr.Ptrace"},
 			{"closed", closed, exec.Command(self()), os.ErrClosed, "use of a Sandbox that is closed"},
 		}
 		for _, test := range tests {
@@ -361,7 +272,7 @@ func TestStartErrors(t *testing.T) {
 						t.Errorf("descriptor %d is left open: %s", fd, readLink(fd))
 					}
 				}
-				if err := test.s.Start(test.cmd); err == nil || err.Error() != "exec: already started" && test.name != "traced" {
+				if err := test.s.Start(test.cmd); err == nil || err.Error() != "exec: already started" {
 					t.Errorf("second Start: %v", err)
 				}
 			})
@@ -386,8 +297,8 @@ func TestStartErrors(t *testing.T) {
 	})
 }
 
-// To the kernel the thread that made a child is its parent. It must not end
-// before the child, whoever asks for a signal at its parent's death.
+// To the kernel the thread that made a child is its parent, and it must not be
+// one that ends before the child.
 func TestPdeathsig(t *testing.T) {
 	inBoth(t, func(t *testing.T, dir string) {
 		s := mustPrepare(t, runnable(bestForChildren()))
@@ -411,39 +322,43 @@ func TestPdeathsig(t *testing.T) {
 	})
 }
 
-// A thread that a Sandbox has restricted has a layer more than the others, and
-// below ABI 8 Apply must not find out half way that it takes no more.
-func TestLayersBesideAChild(t *testing.T) {
-	outputs := inBoth(t, func(t *testing.T, dir string) {
-		s := mustPrepare(t, runnable(bestForChildren()))
-		cmd, _ := try("wait=")
-		stdin, err := cmd.StdinPipe()
-		if err := errors.Join(err, s.Start(cmd)); err != nil {
-			t.Fatal(err)
-		}
-		layers := 0
-		for ; layers < 20; layers++ {
-			if _, err = NewHandling(Rights{FS: FSMakeChar}).Apply(); err != nil {
-				break
+// A Do's thread has a layer more than the others, and below ABI 8 Apply must
+// not find out half way that it takes no more.
+func TestLayersAfterDo(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		use   func(s *Sandbox) error
+		below string // ABI 8
+	}{
+		{"Do", func(s *Sandbox) error { return s.Do(func() error { return nil }) }, "15 layers"},
+		{"a child", func(s *Sandbox) error { return s.Run(exec.Command(self(), "-test.run=^$")) }, "16 layers"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			outputs := inBoth(t, func(t *testing.T, dir string) {
+				if err := test.use(mustPrepare(t, runnable(bestForChildren()))); err != nil {
+					t.Fatal(err)
+				}
+				layers, err := 0, error(nil)
+				for ; layers < 20; layers++ {
+					if _, err = NewHandling(Rights{FS: FSMakeChar}).Apply(); err != nil {
+						break
+					}
+				}
+				fmt.Printf("%d layers, then %v\n", layers, err)
+				if !errors.Is(err, ErrTooManyLayers) {
+					t.Errorf("after %d layers: %v", layers, err)
+				}
+			})
+			want := test.below
+			if kernel, _ := Probe(); kernel.ABI >= V8 {
+				want = "16 layers"
 			}
-		}
-		fmt.Printf("%d layers, then %v\n", layers, err)
-		if !errors.Is(err, ErrTooManyLayers) {
-			t.Errorf("after %d layers: %v", layers, err)
-		}
-		stdin.Close()
-		if err := cmd.Wait(); err != nil {
-			t.Errorf("the child: %v", err)
-		}
-	})
-	want := "15 layers"
-	if kernel, _ := Probe(); kernel.ABI >= V8 {
-		want = "16 layers"
-	}
-	for _, out := range outputs {
-		if !strings.Contains(out, want) {
-			t.Errorf("not %s in %s", want, out)
-		}
+			for _, out := range outputs {
+				if !strings.Contains(out, want) {
+					t.Errorf("not %s in %s", want, out)
+				}
+			}
+		})
 	}
 }
 
@@ -531,17 +446,15 @@ func TestDo(t *testing.T) {
 		}()
 		<-ended
 
-		// From inside: no other sandbox, and children are restricted too.
+		// From inside: Start alone.
 		err := s.Do(func() error {
 			cmd, out := try("read=" + secret)
-			cmd.Stdin, cmd.Stderr = os.Stdin, os.Stderr
-			if err := cmd.Run(); err != nil || out.String() != lines("read="+secret+": EACCES") {
-				t.Errorf("a child of f: %v: %s", err, out)
+			cmd.Stdin, cmd.Stderr = os.Stdin, os.Stderr // f may not open /dev/null
+			if err := mustPrepare(t, NewHandling(Rights{FS: FSMakeChar})).Run(cmd); err != nil || out.String() != lines("read="+secret+": EACCES") {
+				t.Errorf("a child of f, in a sandbox that allows reading: %v: %s", err, out)
 			}
 			_, applyErr := New(V1).Apply()
-			for name, err := range map[string]error{
-				"Start": s.Start(exec.Command(self())), "Do": s.Do(read), "Exec": s.Exec(self(), nil, nil), "Apply": applyErr,
-			} {
+			for name, err := range map[string]error{"Do": s.Do(read), "Exec": s.Exec(self(), nil, nil), "Apply": applyErr} {
 				if err == nil || !strings.Contains(err.Error(), "inside") {
 					t.Errorf("%s inside Do: %v", name, err)
 				}
@@ -553,6 +466,25 @@ func TestDo(t *testing.T) {
 		}
 	})
 }
+
+// A panic that nobody recovers prints the stack of the function, not just that
+// of its caller.
+func TestDoPrintsTheStackOfAPanic(t *testing.T) {
+	inBoth(t, func(t *testing.T, dir string) {
+		cmd, _ := try("panic")
+		var stderr bytes.Buffer
+		cmd.Stderr = &stderr
+		err := cmd.Run()
+		for _, want := range []string{"panic: in the function of a Do", "landlock.panicInDo(", "panic: the value"} {
+			if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != 2 || !strings.Contains(stderr.String(), want) {
+				t.Errorf("%v, not %q in:\n%s", err, want, &stderr)
+			}
+		}
+	})
+}
+
+//go:noinline
+func panicInDo() error { panic("the value") }
 
 // Nobody else ever runs on a thread that is restricted, and the main thread is
 // not one.

@@ -27,14 +27,18 @@ var (
 
 // ErrTooManyLayers is returned where no more domains can be stacked on this
 // process: the kernel takes 16, those of its parents included. Below ABI 8 one
-// of them is kept free once a Sandbox was used. Nothing has changed. It Is
+// of them is kept free once a Do was used, or an Exec failed. Nothing has changed. It Is
 // E2BIG.
 var ErrTooManyLayers error = &sentinel{"landlock: no room for another layer: the kernel stacks 16 on a process, " +
-	"and below ABI 8 one is kept free for the threads of Sandboxes: put the restrictions into fewer rulesets", errTooBig}
+	"and below ABI 8 one is kept free once a Do was used: put the restrictions into fewer rulesets", errTooBig}
 
 // errNoThreads is why Apply cannot work in some binaries on some kernels.
 var errNoThreads error = &sentinel{"landlock: cannot restrict all threads of a binary with cgo on this architecture below ABI 8 (Linux 7.0): " +
 	"build with CGO_ENABLED=0", errors.ErrUnsupported}
+
+// errNoStub is why Start cannot work on some architectures.
+var errNoStub error = &sentinel{"landlock: start: no sandboxed children on this architecture, only on 386, amd64 and arm64: " +
+	"use Exec in a program of its own", errors.ErrUnsupported}
 
 // sentinel is an error with a text of its own that Is another one.
 type sentinel struct {

@@ -16,10 +16,10 @@ var errOnlyDirectories error = &sentinel{"not a directory, and only directories 
 // piece of work, any number of times, and this process stays as it is. It is
 // safe for concurrent use.
 //
-// Each of them uses an operating system thread that nothing else runs on: it
-// restricts itself, does the one thing and ends. What the caller may have set
-// for its own thread (a namespace, CPU affinity, a priority) does not reach the
-// child.
+// A child that Start makes inherits from the calling thread what any child does
+// (namespaces, capabilities, CPU affinity). Exec and Do use a thread of their
+// own, which has the process's: what only the calling thread has set for
+// itself, such as an affinity or a priority, they do not see.
 type Sandbox struct {
 	file       *os.File // the ruleset; nil where free
 	free       bool     // there is nothing to enforce; the zero value is no way out
@@ -87,7 +87,7 @@ func (s *Sandbox) Close() error {
 // processes that they start from now on, for the rest of their lives. What is
 // open already stays usable: open what is needed first. There is no undo, and a
 // second Apply can only take away more. Up to 16 layers stack, 15 below ABI 8
-// once a Sandbox was used, whose threads have one more.
+// once a Do was used, or an Exec that failed: their threads have one more.
 //
 // On success the Report says what is enforced. On an error the Report is the
 // zero value and nothing is restricted. The errors are the ruleset's mistakes
@@ -99,8 +99,9 @@ func (s *Sandbox) Close() error {
 // comes after that, no_new_privs may stay set in a binary without cgo below ABI
 // 8.
 //
-// It waits while a Sandbox starts a child, and fails while a Do is running or
-// from inside one.
+// It waits while an Exec is under way, and fails while a Do is running or from
+// inside one. A child that another goroutine is starting meanwhile is before it
+// or after it.
 //
 // From ABI 8 (Linux 7.0) the kernel restricts all threads at once, and gives
 // each the domain of this call, also a thread that the program restricted by

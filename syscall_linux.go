@@ -4,7 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"sync"
+	"runtime"
+	"strings"
 	"syscall"
 	"time"
 	"unsafe"
@@ -117,6 +118,72 @@ func threadID() int { return unix.Gettid() }
 
 func isMainThread() bool { return unix.Gettid() == unix.Getpid() }
 
+// currentThread returns what the calling thread has that another may lack.
+func currentThread() threadState {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	return threadState{
+		users:        threadUsers(),
+		capabilities: threadCapabilities(),
+		filters:      threadFilters(),
+		namespaces:   threadNamespaces(),
+		directories:  fmt.Sprint(fileNumber("/"), fileNumber(".")),
+		noNewPrivs:   fmt.Sprint(unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)),
+	}
+}
+
+func threadUsers() string {
+	var user, group [3]int
+	user[0], user[1], user[2] = unix.Getresuid()
+	group[0], group[1], group[2] = unix.Getresgid()
+	groups, err := unix.Getgroups()
+	return fmt.Sprint(user, group, groups, err)
+}
+
+func threadCapabilities() string {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var sets [2]unix.CapUserData
+	err := unix.Capget(&header, &sets[0])
+	bits, _ := unix.PrctlRetInt(unix.PR_GET_SECUREBITS, 0, 0, 0, 0)
+	var bounding, ambient uint64
+	for capability := range 64 {
+		bound, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, uintptr(capability), 0, 0, 0)
+		if err != nil {
+			break // there are no more
+		}
+		raised, _ := unix.PrctlRetInt(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_IS_SET, uintptr(capability), 0, 0)
+		bounding |= uint64(bound) << capability
+		ambient |= uint64(raised) << capability
+	}
+	return fmt.Sprint(sets, err, bits, bounding, ambient)
+}
+
+// threadFilters returns the seccomp mode, and how many filters there are where
+// /proc can be read.
+func threadFilters() string {
+	mode, err := unix.PrctlRetInt(unix.PR_GET_SECCOMP, 0, 0, 0, 0)
+	status, _ := os.ReadFile("/proc/thread-self/status")
+	_, filters, _ := strings.Cut(string(status), "\nSeccomp_filters:")
+	filters, _, _ = strings.Cut(filters, "\n")
+	return fmt.Sprint(mode, err, filters)
+}
+
+func threadNamespaces() string {
+	var all []string
+	for _, kind := range []string{"cgroup", "ipc", "mnt", "net", "pid_for_children", "time_for_children", "user", "uts"} {
+		link, _ := os.Readlink("/proc/thread-self/ns/" + kind)
+		all = append(all, link)
+	}
+	return fmt.Sprint(all)
+}
+
+// fileNumber tells files apart.
+func fileNumber(path string) [2]uint64 {
+	var stat unix.Stat_t
+	unix.Stat(path, &stat)
+	return [2]uint64{uint64(stat.Dev), stat.Ino}
+}
+
 // restrictThread makes one call of landlock_restrict_self, on this thread.
 func restrictThread(ruleset int, flags uint32, noNewPrivs bool) error {
 	if noNewPrivs {
@@ -186,22 +253,6 @@ func restrictError(errno syscall.Errno) error {
 	return err
 }
 
-// warmUp makes os probe what it can do with process descriptors, which it does
-// once and with a signal, while nothing is restricted.
-var warmUp = sync.OnceFunc(func() {
-	if process, err := os.FindProcess(os.Getpid()); err == nil {
-		process.Release()
-	}
-})
-
-func isTraced(attr *syscall.SysProcAttr) bool { return attr != nil && attr.Ptrace }
-
-// awaitEnd returns when the child has ended, and leaves it to be waited for.
-func awaitEnd(pid int) {
-	for unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR {
-	}
-}
-
 // awaitThreadEnd returns when a thread that is about to end has done so.
 func awaitThreadEnd(thread int) error {
 	for range 10_000 {
@@ -211,11 +262,6 @@ func awaitThreadEnd(thread int) error {
 		time.Sleep(time.Millisecond / 10)
 	}
 	return fmt.Errorf("landlock: thread %d does not end: %w", thread, unix.ETIMEDOUT)
-}
-
-// writesIDs reports whether os/exec writes a child's user namespace mappings.
-func writesIDs(attr *syscall.SysProcAttr) bool {
-	return attr != nil && len(attr.UidMappings)+len(attr.GidMappings) > 0
 }
 
 // mayExecute asks the kernel whether this thread may run a file, without doing

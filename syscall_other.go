@@ -4,7 +4,7 @@ package landlock
 
 import (
 	"errors"
-	"syscall"
+	"os/exec"
 )
 
 // What the system calls would answer; no kernel does here.
@@ -28,9 +28,8 @@ func isMainThread() bool                                                     { r
 func restrictThread(ruleset int, flags uint32, noNewPrivs bool) error        { return ErrNotBuilt }
 func restrictEachThread(ruleset int, flags uint32, noNewPrivs bool) error    { return ErrNotBuilt }
 func threadID() int                                                          { return 0 }
-func warmUp()                                                                {}
-func isTraced(attr *syscall.SysProcAttr) bool                                { return false }
 func awaitThreadEnd(thread int) error                                        { return ErrNotBuilt }
-func writesIDs(attr *syscall.SysProcAttr) bool                               { return false }
-func awaitEnd(pid int)                                                       {}
 func mayExecute(path string) error                                           { return ErrNotBuilt }
+func currentThread() threadState                                             { return threadState{} }
+
+func (s *Sandbox) start(cmd *exec.Cmd) error { return failStart(cmd, ErrNotBuilt) }

@@ -2,6 +2,7 @@ package landlock
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"runtime"
 	"sync"
@@ -10,7 +11,8 @@ import (
 
 // enforcing keeps Apply apart from the threads that Sandboxes restrict. Apply
 // holds it alone, and each thread shares it from its restriction until what it
-// was restricted for is under way: from ABI 8 Apply gives every thread its own
+// was restricted for is under way. (A child restricts itself, and needs no such
+// care.) From ABI 8 Apply gives every thread its own
 // domain, and would set one free that has a stricter one; below, it might find
 // one with a layer too many.
 var enforcing sync.RWMutex
@@ -26,12 +28,13 @@ var (
 
 	errWorking = errors.New("landlock: Apply while a Do is running, or from inside it: " +
 		"Apply restricts all threads, and would change that one's domain")
-	errInsideDo = errors.New("landlock: a Sandbox cannot be used from inside a Do: " +
-		"it would start from the process's domain and not from this one; use os/exec, which inherits it")
+	errInsideDo = errors.New("landlock: Exec or Do from inside a Do: " +
+		"it would start from the process's domain and not from this one; Start works there")
+	errNoCommand = errors.New("landlock: start: nil command")
 )
 
 // layered is set before a Sandbox restricts its first thread. Such a thread has
-// one layer more than the others, and lives as long as the child that it made.
+// one layer more than the others, and may take a moment to end.
 var layered atomic.Bool
 
 // restrictProcess restricts every thread of this process.
@@ -70,6 +73,35 @@ func tryTwice(ruleset int, p *plan) error {
 		return err
 	}
 	return awaitThreadEnd(thread) // it has even more layers
+}
+
+// threadState is what one thread may have and another may not, in words.
+type threadState struct {
+	users, capabilities, filters, namespaces, directories, noNewPrivs string
+}
+
+// likeCaller returns an error where the calling thread would give what it runs
+// back what the thread of the caller has given up. (A domain that the caller
+// has enforced on its own thread by other means cannot be seen.)
+func (s *Sandbox) likeCaller(caller threadState) error {
+	here := currentThread()
+	if s.noNewPrivs || s.flags&restrictNoNewPrivs != 0 {
+		here.noNewPrivs = caller.noNewPrivs // it is about to be set
+	}
+	for _, part := range []struct{ name, caller, here string }{
+		{"root or working directory", caller.directories, here.directories},
+		{"user or groups", caller.users, here.users},
+		{"capabilities", caller.capabilities, here.capabilities},
+		{"namespaces", caller.namespaces, here.namespaces},
+		{"seccomp filters", caller.filters, here.filters},
+		{"no_new_privs", caller.noNewPrivs, here.noNewPrivs},
+	} {
+		if part.caller != part.here {
+			return fmt.Errorf("landlock: the calling thread has other %s than the thread that would be restricted in its place: "+
+				"Start inherits them, or change them for all threads", part.name)
+		}
+	}
+	return nil
 }
 
 // onOwnThread runs f on a thread of its own, and returns what it returns. Where

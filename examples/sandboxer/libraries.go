@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -24,19 +25,43 @@ type needs struct {
 // the program will have. A program names these files itself, so only what is a
 // script, a loader or a library indeed is among them.
 func programNeeds(program, libraryPath string) (*needs, error) {
-	n := new(needs)
-	for range 6 { // the kernel follows five interpreters
-		script, err := interpreter(program)
-		if err != nil {
-			return nil, err
-		}
-		if script == "" {
-			return n, n.addLibraries(program, libraryPath)
-		}
-		n.run = append(n.run, script)
-		program = script
+	files, err := interpreters(program)
+	if missing := len(files) > 1 && errors.Is(err, fs.ErrNotExist); missing {
+		return &needs{run: files[1 : len(files)-1], missing: []error{err}}, nil
 	}
-	return nil, fmt.Errorf("%s: too many interpreters", program)
+	if err != nil {
+		return nil, err
+	}
+	n := &needs{run: files[1:]}
+	return n, n.addLibraries(files[len(files)-1], libraryPath)
+}
+
+// programFiles returns the files that the kernel opens to run a program, as far
+// as they can be found.
+func programFiles(program string) []string {
+	files, _ := interpreters(program)
+	if last, err := readObject(files[len(files)-1]); err == nil && last.loader != "" {
+		files = append(files, last.loader)
+	}
+	return files
+}
+
+// interpreters returns the program, its interpreter if it is a script, that
+// one's, and so on, to one that is no script or with which there is an error.
+func interpreters(program string) ([]string, error) {
+	files := []string{program}
+	for range 6 { // the kernel follows five
+		last := files[len(files)-1]
+		script, err := interpreter(last)
+		if open, ok := errors.AsType[*fs.PathError](err); ok && len(files) > 1 {
+			err = fmt.Errorf("interpreter %q of %q: %w", last, files[len(files)-2], open.Err)
+		}
+		if err != nil || script == "" {
+			return files, err
+		}
+		files = append(files, script)
+	}
+	return files, fmt.Errorf("%q: too many interpreters", program)
 }
 
 // interpreter returns what a script names after #!, or "" for another file.
@@ -52,7 +77,7 @@ func interpreter(path string) (string, error) {
 	line, _, _ = bytes.Cut(line, []byte("\n"))
 	fields := strings.FieldsFunc(string(line), func(r rune) bool { return r == ' ' || r == '\t' })
 	if len(fields) == 0 {
-		return "", fmt.Errorf("%s: #! names no interpreter", path)
+		return "", fmt.Errorf("%q: #! names no interpreter", path)
 	}
 	return fields[0], nil
 }
@@ -63,9 +88,14 @@ func (n *needs) addLibraries(program, libraryPath string) error {
 	if err != nil {
 		return err
 	}
+	if head, err := readUpTo(program, int64(len(elf.ELFMAG))); err != nil {
+		return err
+	} else if string(head) != elf.ELFMAG {
+		return fmt.Errorf("%q is neither an ELF file nor a script with #! at its beginning", program)
+	}
 	main, err := readObject(program)
 	if err != nil {
-		return fmt.Errorf("%s: neither a script nor an ELF file: %w", program, err)
+		return fmt.Errorf("%q: broken ELF file: %w", program, err)
 	}
 	if main.loader == "" {
 		return nil // statically linked

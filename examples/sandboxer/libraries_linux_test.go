@@ -146,10 +146,19 @@ func TestLddSearch(t *testing.T) {
 		"LD_LIBRARY_PATH, empty":        {"", runpath + "$ORIGIN/lib", ":", true},
 		"nowhere":                       {"", "", "", true},
 	}
+	newDir := t.TempDir                  // that stays for all of them
+	libraries := make(map[string]string) // by how they are linked: where they are
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
+			if libraries[test.library] == "" {
+				libraries[test.library] = newDir()
+				makeLibraries(t, libraries[test.library], test.library)
+			}
 			dir := t.TempDir()
-			makeProgram(t, dir, test.library, test.program)
+			if err := os.CopyFS(dir, os.DirFS(libraries[test.library])); err != nil {
+				t.Fatal(err)
+			}
+			linkProgram(t, dir, test.program)
 			t.Chdir(dir)
 			checkLdd(t, "./program", test.libraryPath)
 			checkRuns(t, dir, "./program", test.libraryPath, test.missing)
@@ -160,17 +169,30 @@ func TestLddSearch(t *testing.T) {
 // makeProgram makes a program, whose exit status is 6, and its libraries.
 func makeProgram(t *testing.T, dir, library, program string) {
 	t.Helper()
+	makeLibraries(t, dir, library)
+	linkProgram(t, dir, program)
+}
+
+// makeLibraries makes liba.so and libb.so in the directory lib and again in other.
+func makeLibraries(t *testing.T, dir, flags string) {
+	t.Helper()
 	write(t, filepath.Join(dir, "b.c"), "int b(void) { return 5; }")
 	write(t, filepath.Join(dir, "a.c"), "int b(void); int a(void) { return b() + 1; }")
-	write(t, filepath.Join(dir, "main.c"), "int a(void); int main(void) { return a(); }")
-	for _, sub := range []string{"lib", "other"} {
-		if err := os.Mkdir(filepath.Join(dir, sub), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		compile(t, dir, "gcc", "-shared -fPIC -o "+sub+"/libb.so b.c")
-		compile(t, dir, "gcc", "-shared -fPIC -Wl,--no-as-needed -o "+sub+"/liba.so a.c -Lother -lb -L"+sub+" "+library)
+	lib := filepath.Join(dir, "lib")
+	if err := os.Mkdir(lib, 0o755); err != nil {
+		t.Fatal(err)
 	}
-	compile(t, dir, "gcc", "-o program main.c -Llib -la -Wl,--allow-shlib-undefined "+program)
+	compile(t, dir, "gcc", "-shared -fPIC -o lib/libb.so b.c")
+	compile(t, dir, "gcc", "-shared -fPIC -Wl,--no-as-needed -o lib/liba.so a.c -lb -Llib "+flags)
+	if err := os.CopyFS(filepath.Join(dir, "other"), os.DirFS(lib)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func linkProgram(t *testing.T, dir, flags string) {
+	t.Helper()
+	write(t, filepath.Join(dir, "main.c"), "int a(void); int main(void) { return a(); }")
+	compile(t, dir, "gcc", "-o program main.c -Llib -la -Wl,--allow-shlib-undefined "+flags)
 }
 
 // checkRuns checks that --add-exec and --ldd alone let a program in dir run.

@@ -8,6 +8,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -15,14 +16,19 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 
 	"example.com/landlock"
 )
 
+// name is what this program was called by. (On an old kernel that may be
+// nothing at all.)
+var name = filepath.Base(append(os.Args, "sandboxer")[0])
+
 func main() {
-	if err := run(os.Args[1:]); err != nil {
-		fmt.Fprintln(os.Stderr, "sandboxer:", oneLine(err))
+	if err := run(os.Args[min(1, len(os.Args)):]); err != nil {
+		fmt.Fprintln(os.Stderr, name+":", oneLine(err))
 		os.Exit(1)
 	}
 }
@@ -36,12 +42,14 @@ func run(args []string) error {
 	o, err := parse(args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
-		_, err := fmt.Print(usage)
+		_, err := fmt.Printf(usage, name)
 		return err
 	case err != nil:
 		return err
 	case o.status:
 		return printStatus(os.Stdout)
+	case o.version:
+		return printVersion(os.Stdout)
 	}
 	if o.unrestricted() {
 		return o.runUnrestricted()
@@ -67,14 +75,32 @@ func (o *options) runSandboxed() error {
 	defer sandbox.Close()
 	report := sandbox.Report()
 	if o.dryRun {
-		return o.print(os.Stdout, program, report.String())
+		return errors.Join(o.print(os.Stdout, program, report.String()), o.refusal(program))
 	}
 	o.logReport(report)
+	if err := o.protectTerminal(); err != nil {
+		return err
+	}
 	err = sandbox.Exec(program, o.command, o.environ())
-	if errors.Is(err, fs.ErrPermission) {
-		return fmt.Errorf("%w (see --add-exec, --ldd and --rox)", err)
+	if denied, ok := errors.AsType[*fs.PathError](err); ok && errors.Is(denied, fs.ErrPermission) {
+		return cmp.Or(o.refusal(program), error(denied))
 	}
 	return err
+}
+
+// protectTerminal keeps the command from typing. Where that cannot be done it
+// is an error, unless best effort will do.
+func (o *options) protectTerminal() error {
+	err := refuseTyping()
+	if err == nil {
+		return nil
+	}
+	err = fmt.Errorf("the command could type into a terminal that it shares: %w", err)
+	if !o.bestEffort {
+		return err
+	}
+	o.log.Warn(name + ": " + err.Error())
+	return nil
 }
 
 // runUnrestricted runs the command where the options leave nothing to
@@ -88,7 +114,7 @@ func (o *options) runUnrestricted() error {
 	if o.dryRun {
 		return o.print(os.Stdout, program, warning)
 	}
-	o.log.Warn("sandboxer: " + warning)
+	o.log.Error(name + ": " + warning) // at every level
 	return &fs.PathError{Op: "exec", Path: program, Err: execve(program, o.command, o.environ())}
 }
 
@@ -139,8 +165,7 @@ func (o *options) explainOld(old *landlock.UnsupportedError) error {
 	return errors.New(text + "--best-effort restricts what it can")
 }
 
-// logReport logs what is enforced. What is not, although it was asked for, is
-// worth a line at every level.
+// logReport logs what is enforced, and what is not although it was asked for.
 func (o *options) logReport(report landlock.Report) {
 	if !report.Complete() {
 		var attrs []any
@@ -153,14 +178,14 @@ func (o *options) logReport(report landlock.Report) {
 		if report.MissingLog != 0 {
 			attrs = append(attrs, "missing_log", report.MissingLog.String())
 		}
-		o.log.Warn("sandboxer: this kernel cannot do all of it", attrs...)
+		o.log.Warn(name+": this kernel cannot do all of it", attrs...)
 	}
-	o.log.Info("sandboxer: sandbox", "report", report)
+	o.log.Info(name+": sandbox", "report", report)
 	for _, rule := range o.paths {
-		o.log.Debug("sandboxer: rule", "path", rule.path, "access", rule.access.String(), "option", rule.option)
+		o.log.Debug(name+": rule", "path", rule.path, "access", rule.access.String(), "option", rule.option)
 	}
 	for _, rule := range o.ports {
-		o.log.Debug("sandboxer: rule", "port", rule.port, "access", rule.access.String(), "option", rule.option)
+		o.log.Debug(name+": rule", "port", rule.port, "access", rule.access.String(), "option", rule.option)
 	}
 }
 

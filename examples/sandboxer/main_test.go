@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -118,7 +119,7 @@ func write(t *testing.T, path, content string) string {
 func checkMistake(t *testing.T, r result, want string) {
 	t.Helper()
 	if r.state.ExitCode() != 1 || r.stdout != "" || strings.Count(r.stderr, "\n") != 1 ||
-		!strings.HasPrefix(r.stderr, "sandboxer: ") || !strings.Contains(r.stderr, want) {
+		!strings.HasPrefix(r.stderr, name+": ") || !strings.Contains(r.stderr, want) {
 		t.Errorf("%v\nwant status 1 and one line with %q", r, want)
 	}
 }
@@ -126,7 +127,7 @@ func checkMistake(t *testing.T, r result, want string) {
 func TestHelp(t *testing.T) {
 	for _, option := range []string{"-h", "--help", "-help"} {
 		r := sandboxer(t, "", option)
-		if !r.state.Success() || r.stdout != usage || r.stderr != "" {
+		if !r.state.Success() || r.stdout != fmt.Sprintf(usage, name) || r.stderr != "" {
 			t.Errorf("%s: %v", option, r)
 		}
 	}
@@ -138,7 +139,7 @@ func TestHelp(t *testing.T) {
 	for _, name := range []string{"ro", "rox", "rw", "rwx", "unix", "add-exec", "ldd", "ignore-missing",
 		"unrestricted-filesystem", "bind-tcp", "connect-tcp", "bind-udp", "connect-udp", "unrestricted-network",
 		"unrestricted-scoped", "env", "best-effort", "log-disable-originating", "log-enable-subprocesses",
-		"log-disable-subdomains", "status", "dry-run", "log-level"} {
+		"log-disable-subdomains", "status", "dry-run", "log-level", "version"} {
 		if !slices.Contains(names, name) {
 			t.Errorf("--%s is not in the usage", name)
 		}
@@ -157,21 +158,23 @@ func TestMistakes(t *testing.T) {
 	}{
 		"no command":            {nil, "no command"},
 		"no command after --":   {[]string{"--ro", "/", "--"}, "no command"},
-		"unknown option":        {[]string{"--read", "/", "cat"}, "-read"},
-		"option with two lines": {[]string{"--re\nad", "cat"}, "-re; ad"},
-		"no value":              {[]string{"--ro"}, "-ro"},
-		"empty path":            {[]string{"--ro", "", "cat"}, "-ro: empty"},
-		"empty element":         {[]string{"--rwx", "/tmp,,/usr", "cat"}, `"/tmp,,/usr" for flag -rwx: empty`},
-		"port too high":         {[]string{"--bind-tcp", "65536", "cat"}, `-bind-tcp: "65536" is no port`},
-		"negative port":         {[]string{"--connect-tcp=80,-1", "cat"}, `-connect-tcp: "-1" is no port`},
-		"name as port":          {[]string{"--bind-udp", "http", "cat"}, `-bind-udp: "http" is no port`},
-		"empty port":            {[]string{"--connect-udp", "80,", "cat"}, "-connect-udp: empty"},
-		"variable, no name":     {[]string{"--env", "=value", "cat"}, `"=value" has no name`},
-		"comma in a value":      {[]string{"--env", "LIST=a,b", "cat"}, `"b" is no variable that is set`},
-		"unknown level":         {[]string{"--log-level", "warn", "cat"}, `--log-level "warn"`},
-		"switch with no bool":   {[]string{"--ldd=perhaps", "cat"}, "-ldd"},
-		"log flag with no bool": {[]string{"--log-disable-originating=perhaps", "cat"}, "-log-disable-originating"},
+		"unknown option":        {[]string{"--read", "/", "cat"}, ": unknown option --read (see --help)\n"},
+		"option with two lines": {[]string{"--re\nad", "cat"}, ": unknown option --re; ad (see --help)\n"},
+		"no value":              {[]string{"--ro"}, ": --ro needs a value (see --help)\n"},
+		"empty path":            {[]string{"--ro", "", "cat"}, `: --ro "": an element is empty` + "\n"},
+		"empty element":         {[]string{"--rwx", "/tmp,,/usr", "cat"}, `: --rwx "/tmp,,/usr": an element is empty` + "\n"},
+		"port too high":         {[]string{"--bind-tcp", "65536", "cat"}, `: --bind-tcp "65536": no port, a number from 0 to 65535` + "\n"},
+		"negative port":         {[]string{"--connect-tcp=80,-1", "cat"}, `: --connect-tcp "-1": no port, `},
+		"name as port":          {[]string{"--bind-udp", "http", "cat"}, `: --bind-udp "http": no port, `},
+		"empty port":            {[]string{"--connect-udp", "80,", "cat"}, `: --connect-udp "80,": an element is empty`},
+		"variable, no name":     {[]string{"--env", "=value", "cat"}, `: --env "=value": no name` + "\n"},
+		"comma in a value":      {[]string{"--env", "LIST=a,b", "cat"}, `: --env "b": not set: write`},
+		"unknown level":         {[]string{"--log-level", "loud", "cat"}, `: --log-level "loud": must be error, `},
+		"switch with no bool":   {[]string{"--ldd=perhaps", "cat"}, `: --ldd "perhaps": must be true or false` + "\n"},
+		"log flag with no bool": {[]string{"--log-disable-originating=perhaps", "cat"}, `: --log-disable-originating "perhaps": must be`},
+		"bad syntax":            {[]string{"---ro", "cat"}, "bad flag syntax: ---ro"},
 		"status of a command":   {[]string{"--status", "cat"}, "--status"},
+		"version of a command":  {[]string{"--version", "cat"}, "--version"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -189,7 +192,35 @@ func TestWithoutLandlock(t *testing.T) {
 	for _, args := range [][]string{
 		{"--status"}, {"cat"}, {"--best-effort", "cat"}, {"--dry-run", "cat"}, {"--unrestricted-network", "cat"},
 	} {
-		checkMistake(t, sandboxer(t, "", args...), "sandboxer: "+err.Error()+"\n")
+		checkMistake(t, sandboxer(t, "", args...), ": "+err.Error()+"\n")
+	}
+}
+
+// Messages begin with what the program was called by.
+func TestName(t *testing.T) {
+	for args, want := range map[string]string{
+		"--help":    "usage: another [option",
+		"--version": "another ",
+	} {
+		cmd := program(t, "", args)
+		cmd.Args[0] = "/opt/bin/another"
+		if r := finish(t, cmd); !r.state.Success() || !strings.HasPrefix(r.stdout, want) || r.stderr != "" {
+			t.Errorf("%s: %v\nwant %q", args, r, want)
+		}
+	}
+	cmd := program(t, "", "no-such-program", "--unrestricted-filesystem")
+	cmd.Args[0] = "./another"
+	if r := finish(t, cmd); r.state.Success() || !strings.HasPrefix(r.stderr, "another: ") {
+		t.Error(r)
+	}
+}
+
+// The version is the go command's record, which has none of this test's binary.
+func TestVersion(t *testing.T) {
+	r := sandboxer(t, "", "--version")
+	want := fmt.Sprintf("%s (devel) (example.com/landlock, %s)\n", name, runtime.Version())
+	if !r.state.Success() || r.stdout != want {
+		t.Errorf("%v\nwant %q", r, want)
 	}
 }
 

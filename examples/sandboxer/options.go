@@ -15,12 +15,13 @@ import (
 	"example.com/landlock"
 )
 
-const usage = `usage: sandboxer [option ...] [--] command [argument ...]
+const usage = `usage: %[1]s [option ...] [--] command [argument ...]
 
 Runs the command in a Landlock sandbox: what no option allows is denied, to it
 and to everything that it starts. What is open already, such as the standard
-streams, stays usable. The command is looked up in PATH and replaces sandboxer:
-its exit status is its own. A mistake gives one line and exit status 1.
+streams, stays usable; typing into a terminal for others (TIOCSTI) is refused.
+The command is looked up in PATH and replaces %[1]s: its exit status is
+its own. A mistake gives one line and exit status 1.
 
 Files and directories, and all that is beneath them:
   --ro PATH                   read files, list directories
@@ -64,8 +65,10 @@ Kernel:
 Sandboxer itself:
   --status                    print what this kernel can restrict
   --dry-run                   print what would be enforced, with every rule
-  --log-level LEVEL           error: mistakes and what cannot be restricted
-                              (default); info: the report; debug: every rule
+  --log-level LEVEL           error: mistakes alone; warn: what cannot be
+                              restricted, too (default); info: the report,
+                              too; debug: every rule, too
+  --version                   print which build this is
   -h, --help                  print this
 
 PATH, PORT and --env can be given many times, and as lists with commas. A comma
@@ -84,15 +87,16 @@ type options struct {
 	unrestrictedScoped        bool
 	logFlags                  landlock.LogFlags
 
-	addExec, ldd   bool
-	status, dryRun bool
-	log            *slog.Logger
-	command        []string
+	addExec, ldd    bool
+	status, version bool
+	dryRun          bool
+	log             *slog.Logger
+	command         []string
 }
 
-// logLevels: what is not enforced is a warning, and shown at every level.
 var logLevels = map[string]slog.Level{
-	"error": slog.LevelWarn,
+	"error": slog.LevelError,
+	"warn":  slog.LevelWarn,
 	"info":  slog.LevelInfo,
 	"debug": slog.LevelDebug,
 }
@@ -101,31 +105,83 @@ var logLevels = map[string]slog.Level{
 // help is wanted.
 func parse(args []string) (*options, error) {
 	o := &options{env: make(map[string]string)}
-	flags := flag.NewFlagSet("sandboxer", flag.ContinueOnError)
+	flags := &optionSet{FlagSet: flag.NewFlagSet(name, flag.ContinueOnError)}
 	flags.SetOutput(io.Discard) // main prints the mistakes, each in one line
+	level := slog.LevelWarn
 	o.defineRules(flags)
 	o.defineSwitches(flags)
-	level := flags.String("log-level", "error", "")
-	if err := flags.Parse(args); err != nil {
-		return nil, fmt.Errorf("%w (see --help)", err)
+	flags.option("log-level", func(text string) (err error) {
+		var known bool
+		if level, known = logLevels[text]; !known {
+			err = fmt.Errorf("%q: must be error, warn, info or debug", text)
+		}
+		return err
+	})
+	if err := flags.parse(args); err != nil {
+		return nil, err
 	}
-	known, ok := logLevels[*level]
-	if !ok {
-		return nil, fmt.Errorf("--log-level %q: must be error, info or debug", *level)
-	}
-	o.log, o.command = newLog(known), flags.Args()
+	o.log, o.command = newLog(level), flags.Args()
+	printed := o.status || o.version
 	switch {
-	case o.status && len(o.command) > 0:
-		return nil, fmt.Errorf("--status runs no command, such as %q", o.command[0])
-	case !o.status && len(o.command) == 0:
+	case printed && len(o.command) > 0:
+		return nil, fmt.Errorf("--status and --version run no command, such as %q", o.command[0])
+	case !printed && len(o.command) == 0:
 		return nil, errors.New("no command (see --help)")
 	}
+	o.dropUseless()
 	return o, nil
 }
 
-func (o *options) defineRules(flags *flag.FlagSet) {
+// optionSet gives mistakes in options the words of this program.
+type optionSet struct {
+	*flag.FlagSet
+	mistake error // in the value of an option
+}
+
+// option defines an option with a value. The error of set begins with the value.
+func (s *optionSet) option(name string, set func(text string) error) {
+	s.Func(name, "", func(text string) error { return s.keep(name, set(text)) })
+}
+
+// toggle defines an option that is on or off.
+func (s *optionSet) toggle(name string, set func(on bool)) {
+	s.BoolFunc(name, "", func(text string) error {
+		on, err := strconv.ParseBool(text)
+		if err != nil {
+			return s.keep(name, fmt.Errorf("%q: must be true or false", text))
+		}
+		set(on)
+		return nil
+	})
+}
+
+func (s *optionSet) keep(name string, err error) error {
+	if err != nil {
+		s.mistake = fmt.Errorf("--%s %w", name, err)
+	}
+	return err
+}
+
+func (s *optionSet) parse(args []string) error {
+	err := s.Parse(args)
+	switch {
+	case err == nil || errors.Is(err, flag.ErrHelp):
+		return err
+	case s.mistake != nil:
+		return s.mistake
+	}
+	text := err.Error()
+	if name, ok := strings.CutPrefix(text, "flag provided but not defined: -"); ok {
+		text = "unknown option --" + name
+	} else if name, ok := strings.CutPrefix(text, "flag needs an argument: -"); ok {
+		text = "--" + name + " needs a value"
+	}
+	return errors.New(text + " (see --help)")
+}
+
+func (o *options) defineRules(flags *optionSet) {
 	list := func(name string, add func(element string) error) {
-		flags.Func(name, "", func(text string) error {
+		flags.option(name, func(text string) error {
 			elements, err := splitList(text)
 			for i := 0; i < len(elements) && err == nil; i++ {
 				err = add(elements[i])
@@ -143,16 +199,16 @@ func (o *options) defineRules(flags *flag.FlagSet) {
 		list(name, func(text string) error {
 			port, err := strconv.ParseUint(text, 10, 16)
 			if err != nil {
-				return fmt.Errorf("%q is no port, a number from 0 to 65535", text)
+				return fmt.Errorf("%q: no port, a number from 0 to 65535", text)
 			}
 			o.ports = append(o.ports, portRule{option: "--" + name, port: uint16(port), access: access})
 			return nil
 		})
 	}
-	flags.Func("env", "", o.addEnv)
+	flags.option("env", o.addEnv)
 }
 
-func (o *options) defineSwitches(flags *flag.FlagSet) {
+func (o *options) defineSwitches(flags *optionSet) {
 	for name, value := range map[string]*bool{
 		"best-effort":             &o.bestEffort,
 		"ignore-missing":          &o.ignoreMissing,
@@ -162,21 +218,20 @@ func (o *options) defineSwitches(flags *flag.FlagSet) {
 		"add-exec":                &o.addExec,
 		"ldd":                     &o.ldd,
 		"status":                  &o.status,
+		"version":                 &o.version,
 		"dry-run":                 &o.dryRun,
 	} {
-		flags.BoolVar(value, name, false, "")
+		flags.toggle(name, func(on bool) { *value = on })
 	}
 	for name, bit := range map[string]landlock.LogFlags{
 		"log-disable-originating": landlock.LogSameExecOff,
 		"log-enable-subprocesses": landlock.LogNewExecOn,
 		"log-disable-subdomains":  landlock.LogSubdomainsOff,
 	} {
-		flags.BoolFunc(name, "", func(text string) error {
-			on, err := strconv.ParseBool(text)
+		flags.toggle(name, func(on bool) {
 			if o.logFlags &^= bit; on {
 				o.logFlags |= bit
 			}
-			return err
 		})
 	}
 }
@@ -187,7 +242,7 @@ func splitList(text string) ([]string, error) {
 	list := strings.Split(strings.ReplaceAll(text, `\,`, escaped), ",")
 	for i, element := range list {
 		if element == "" {
-			return nil, errors.New("empty, or with an empty element")
+			return nil, fmt.Errorf("%q: an element is empty", text)
 		}
 		list[i] = strings.ReplaceAll(element, escaped, ",")
 	}
@@ -206,7 +261,7 @@ func (o *options) addEnv(text string) error {
 	for _, element := range elements {
 		name, value, given := strings.Cut(element, "=")
 		if name == "" {
-			return fmt.Errorf("%q has no name", element)
+			return fmt.Errorf("%q: no name", element)
 		}
 		set := given
 		if !given {
@@ -216,7 +271,7 @@ func (o *options) addEnv(text string) error {
 		case set:
 			o.env[name] = value
 		case afterValue:
-			return fmt.Errorf(`%q is no variable that is set: write \, for a comma in a value, or --env once more`, name)
+			return fmt.Errorf(`%q: not set: write \, for a comma in a value, or --env once more`, name)
 		}
 		afterValue = afterValue || given
 	}

@@ -73,8 +73,8 @@ func TestAddEnv(t *testing.T) {
 		"the last one counts": {[]string{"A=1,A=2", "EXAMPLE_SET", "EXAMPLE_SET=3"}, []string{"A=2", "EXAMPLE_SET=3"}, ""},
 		"both":                {[]string{"A=1,EXAMPLE_SET"}, []string{"A=1", "EXAMPLE_SET=of the caller, with a comma"}, ""},
 		"a comma in a value":  {[]string{`A=1\,2`}, []string{"A=1,2"}, ""},
-		"half a value":        {[]string{"A=1,EXAMPLE_UNSET"}, nil, `"EXAMPLE_UNSET" is no variable that is set`},
-		"no name":             {[]string{"=1"}, nil, `"=1" has no name`},
+		"half a value":        {[]string{"A=1,EXAMPLE_UNSET"}, nil, `"EXAMPLE_UNSET": not set`},
+		"no name":             {[]string{"=1"}, nil, `"=1": no name`},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -124,6 +124,25 @@ func TestParse(t *testing.T) {
 	}
 	if _, err := parse([]string{"--ro", "/", "-h"}); !errors.Is(err, flag.ErrHelp) {
 		t.Errorf("-h: %v", err)
+	}
+}
+
+// An option for what is not restricted does nothing: not even its path is looked
+// at, or printed.
+func TestUselessOptions(t *testing.T) {
+	rules := []string{"--ro", "/a", "--unix", "/b", "--add-exec", "--ldd", "--bind-tcp", "1", "--connect-udp", "2", "cat"}
+	for option, want := range map[string]struct {
+		paths, ports int
+		program      bool
+	}{
+		"--unrestricted-scoped":     {2, 2, true},
+		"--unrestricted-filesystem": {0, 2, false},
+		"--unrestricted-network":    {2, 0, true},
+	} {
+		o, err := parse(append([]string{option}, rules...))
+		if err != nil || len(o.paths) != want.paths || len(o.ports) != want.ports || o.addExec != want.program || o.ldd != want.program {
+			t.Errorf("%s: %+v, %v", option, o, err)
+		}
 	}
 }
 

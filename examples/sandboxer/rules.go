@@ -4,6 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -65,6 +69,16 @@ func (o *options) handled() landlock.Rights {
 	return rights
 }
 
+// dropUseless drops the rules for what is not restricted anyway.
+func (o *options) dropUseless() {
+	handled := o.handled()
+	o.paths = slices.DeleteFunc(o.paths, func(rule pathRule) bool { return rule.access&handled.FS == 0 })
+	o.ports = slices.DeleteFunc(o.ports, func(rule portRule) bool { return rule.access&handled.Net == 0 })
+	if handled.FS == 0 {
+		o.addExec, o.ldd = false, false
+	}
+}
+
 func (o *options) unrestricted() bool { return o.handled() == landlock.Rights{} }
 
 // ruleset returns what the options say as a ruleset of the library.
@@ -106,7 +120,7 @@ func (o *options) addProgram(program string) error {
 		if !o.ignoreMissing {
 			return fmt.Errorf("--ldd: %w (--ignore-missing goes on without)", missing)
 		}
-		o.log.Info("sandboxer: --ldd", "error", oneLine(missing))
+		o.log.Info(name+": --ldd", "error", oneLine(missing))
 	}
 	for _, file := range needs.run {
 		o.paths = append(o.paths, pathRule{option: "--ldd", path: file, access: readExecute})
@@ -115,6 +129,60 @@ func (o *options) addProgram(program string) error {
 		o.paths = append(o.paths, pathRule{option: "--ldd", path: file, access: landlock.FSReadFile, optional: true})
 	}
 	return nil
+}
+
+// refusal returns why the program cannot be run, where that is for want of a
+// rule. It finds rules as the kernel does: by what is above a file, whatever
+// the names are.
+func (o *options) refusal(program string) error {
+	if o.unrestrictedFilesystem {
+		return nil
+	}
+	var denied []string
+	for _, file := range programFiles(program) {
+		if above, err := above(file); err == nil && o.allowed(above)&readExecute != readExecute {
+			denied = append(denied, file)
+		}
+	}
+	if denied == nil {
+		return nil
+	}
+	return fmt.Errorf("exec %s: %w: no option allows to run %q (see --add-exec, --ldd and --rox)", program, fs.ErrPermission, denied)
+}
+
+// above returns a file and the directories that it is in, up to the root.
+func above(file string) ([]os.FileInfo, error) {
+	path, err := filepath.Abs(file)
+	if err != nil {
+		return nil, err
+	}
+	if path, err = filepath.EvalSymlinks(path); err != nil {
+		return nil, err
+	}
+	var all []os.FileInfo
+	for {
+		info, err := os.Stat(path)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, info)
+		if path == filepath.Dir(path) {
+			return all, nil
+		}
+		path = filepath.Dir(path)
+	}
+}
+
+// allowed returns what rules on any of the files allow together.
+func (o *options) allowed(files []os.FileInfo) landlock.AccessFS {
+	var access landlock.AccessFS
+	for _, rule := range o.paths {
+		on, err := os.Stat(rule.path)
+		if err == nil && slices.ContainsFunc(files, func(file os.FileInfo) bool { return os.SameFile(on, file) }) {
+			access |= rule.access
+		}
+	}
+	return access
 }
 
 // print writes what --dry-run prints.

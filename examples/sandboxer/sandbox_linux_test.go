@@ -464,8 +464,13 @@ func TestUnrestricted(t *testing.T) {
 	if r.state.ExitCode() != 7 || r.stderr != "" || !strings.Contains(r.log, "NOT SANDBOXED") || strings.Count(r.log, "\n") != 1 {
 		t.Error(r)
 	}
-	r = sandboxer(t, "", append(options, "--dry-run", "sh")...)
-	if !r.state.Success() || !strings.HasPrefix(r.stdout, "report: NOT SANDBOXED") {
+	useless := []string{"--unix", "/no/such", "--add-exec", "--ldd", "--bind-tcp", "80", "--log-level", "error"}
+	r = sandboxer(t, "", append(append(options, useless...), "sh", "-c", "exit 7")...)
+	if r.state.ExitCode() != 7 || !strings.Contains(r.log, "NOT SANDBOXED") {
+		t.Error(r)
+	}
+	r = sandboxer(t, "", append(append(options, useless...), "--dry-run", "sh")...)
+	if !r.state.Success() || !strings.HasPrefix(r.stdout, "report: NOT SANDBOXED") || !strings.HasSuffix(r.stdout, "\nOPTION  ON  ALLOWS\n") {
 		t.Error(r)
 	}
 	checkMistake(t, sandboxer(t, "", append(options, "no-such-program")...), "no-such-program")
@@ -485,14 +490,16 @@ func TestLogFlags(t *testing.T) {
 func TestLogLevels(t *testing.T) {
 	needABI(t, landlock.V1)
 	needProgram(t, "sh")
+	kernel, _ := landlock.Probe()
 	for level, want := range map[string]struct{ info, debug bool }{
-		"error": {}, "info": {info: true}, "debug": {true, true},
+		"error": {}, "warn": {}, "info": {info: true}, "debug": {true, true},
 	} {
 		r := sandboxer(t, "", shell([]string{"--log-level", level, "--bind-tcp", "8080"}, "exit 7")...)
 		info := regexp.MustCompile(`(?m)^level=INFO .* report="enforced on ABI \d+: `).MatchString(r.log)
 		debug := regexp.MustCompile(`(?m)^level=DEBUG .* path=/bin access=execute,read_file,read_dir option=--rox$`).MatchString(r.log) &&
 			regexp.MustCompile(`(?m)^level=DEBUG .* port=8080 access=bind_tcp option=--bind-tcp$`).MatchString(r.log)
-		if r.state.ExitCode() != 7 || info != want.info || debug != want.debug {
+		warned := strings.Contains(r.log, "level=WARN")
+		if r.state.ExitCode() != 7 || info != want.info || debug != want.debug || warned != (level != "error" && kernel.ABI < landlock.V10) {
 			t.Errorf("%s: %v", level, r)
 		}
 	}
@@ -504,7 +511,7 @@ func TestIgnoreMissing(t *testing.T) {
 	missing := filepath.Join(t.TempDir(), "missing")
 	for _, option := range []string{"--ro", "--rox", "--rw", "--rwx", "--unix"} {
 		args := []string{"--best-effort", "--rox", "/", option, missing, "sh", "-c", "exit 7"}
-		checkMistake(t, sandboxer(t, "", args...), fmt.Sprintf("sandboxer: %s %q: open: no such file or directory", option, missing))
+		checkMistake(t, sandboxer(t, "", args...), fmt.Sprintf(": %s %q: open: no such file or directory", option, missing))
 		if r := sandboxer(t, "", append([]string{"--ignore-missing"}, args...)...); r.state.ExitCode() != 7 {
 			t.Errorf("%s: %v", option, r)
 		}
@@ -519,10 +526,10 @@ func TestDryRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := sandboxer(t, dir, "--best-effort", "--dry-run", "--add-exec", "--ro", dir, "--bind-tcp", "80", "--env", "A=1", "sh", "-c", ">made")
+	r := sandboxer(t, dir, "--best-effort", "--dry-run", "--add-exec", "--ro", dir, "--rox", "/", "--bind-tcp", "80", "--env", "A=1", "sh", "-c", ">made")
 	lines := strings.Split(r.stdout, "\n")
-	if !r.state.Success() || r.stderr != "" || len(lines) != 10 {
-		t.Fatalf("%v\nwant 9 lines", r)
+	if !r.state.Success() || r.stderr != "" || len(lines) != 11 {
+		t.Fatalf("%v\nwant 10 lines", r)
 	}
 	for i, want := range []string{
 		`^report: enforced on ABI \d+: all filesystem rights`,
@@ -532,6 +539,7 @@ func TestDryRun(t *testing.T) {
 		`^$`,
 		`^OPTION +ON +ALLOWS$`,
 		`^--ro +"` + regexp.QuoteMeta(dir) + `" +fs\.read_file,fs\.read_dir$`,
+		`^--rox +"/" +fs\.execute,fs\.read_file,fs\.read_dir$`,
 		`^--add-exec +"` + regexp.QuoteMeta(sh) + `" +fs\.execute,fs\.read_file$`,
 		`^--bind-tcp +port 80 +net\.bind_tcp$`,
 	} {
@@ -545,6 +553,65 @@ func TestDryRun(t *testing.T) {
 	checkMistake(t, sandboxer(t, dir, "--best-effort", "--dry-run", "--ro", "missing", "sh"), `"missing"`)
 }
 
+// What no rule allows to run is refused, and by --dry-run in the same words.
+func TestRefused(t *testing.T) {
+	needABI(t, landlock.V1)
+	needProgram(t, "sh")
+	sh, err := exec.LookPath("sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "sub", "script"), "#!"+sh+"\nexit 7\n")
+	if err := os.Symlink("sub", filepath.Join(dir, "link")); err != nil {
+		t.Fatal(err)
+	}
+	tests := map[string]struct {
+		options string
+		denied  string // "" is nothing
+	}{
+		"no option":             {"sh", sh},
+		"--ro":                  {"--ro / sh", sh},
+		"--unix":                {"--unix / sh", sh},
+		"--add-exec, script":    {"--add-exec sub/script", sh},
+		"--ldd, script":         {"--ldd sub/script", "sub/script"},
+		"--rox, another":        {"--rox . sh", sh},
+		"--rox, of a link":      {"--add-exec --ldd --rox link/.. link/script", ""},
+		"--rox":                 {"--rox / sub/script", ""},
+		"--rwx":                 {"--rwx / sub/script", ""},
+		"--rox, path of a link": {"--rox /proc/self/root sub/script", ""},
+		"--add-exec and --ldd":  {"--add-exec --ldd sub/script", ""},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			args := append([]string{"--best-effort"}, strings.Fields(test.options)...)
+			r := sandboxer(t, dir, args...)
+			dry := sandboxer(t, dir, append([]string{"--dry-run"}, args...)...)
+			if !strings.HasPrefix(dry.stdout, "report: enforced on ABI ") {
+				t.Errorf("--dry-run: %v", dry)
+			}
+			if test.denied == "" {
+				if r.state.ExitCode() != 7 || !dry.state.Success() || dry.stderr != "" {
+					t.Errorf("%v\n--dry-run: %v", r, dry)
+				}
+				return
+			}
+			checkMistake(t, r, fmt.Sprintf("permission denied: no option allows to run [%q", test.denied))
+			if dry.state.ExitCode() != 1 || dry.stderr != r.stderr || !strings.HasSuffix(r.stderr, "] (see --add-exec, --ldd and --rox)\n") {
+				t.Errorf("%v\n--dry-run: %v", r, dry)
+			}
+		})
+	}
+}
+
+// Where something else refuses to run a program, no option is recommended.
+func TestRefusedOtherwise(t *testing.T) {
+	needABI(t, landlock.V1)
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "script"), "#!.\n") // a directory cannot be run
+	checkMistake(t, sandboxer(t, dir, "--best-effort", "--rox", ".", "./script"), "exec ./script: permission denied\n")
+}
+
 func TestMistakesOfCommands(t *testing.T) {
 	needABI(t, landlock.V1)
 	needProgram(t, "sh")
@@ -556,6 +623,10 @@ func TestMistakesOfCommands(t *testing.T) {
 	if err := os.Chmod(filepath.Join(dir, "file"), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	write(t, filepath.Join(dir, "no-such-interpreter"), "#!/no/such -x\n")
+	write(t, filepath.Join(dir, "second"), "#!./no-such-interpreter\n")
+	write(t, filepath.Join(dir, "empty"), "")
+	write(t, filepath.Join(dir, "broken"), "\x7fELF\x02\x01\x01")
 	tests := map[string]struct{ options, want string }{
 		"not in PATH":                {"no-such-program", `"no-such-program": executable file not found`},
 		"no such file":               {"./no-such-program", "no-such-program"},
@@ -563,11 +634,14 @@ func TestMistakesOfCommands(t *testing.T) {
 		"not executable":             {"./file", "permission denied"},
 		"path of a file":             {"--ro text/file sh", `--ro "text/file": open: not a directory`},
 		"two mistakes":               {"--ro one --rw two sh", `--ro "one": open: no such file or directory; --rw "two": open: `},
-		"ldd, no program":            {"--ldd ./text", "--ldd: "},
+		"ldd, no program":            {"--ldd ./text", `text" is neither an ELF file nor a script with #! at its beginning` + "\n"},
+		"ldd, an empty file":         {"--ldd ./empty", `empty" is neither an ELF file nor a script with #! at its beginning` + "\n"},
+		"ldd, a part of a program":   {"--ldd ./broken", `broken": broken ELF file: `},
+		"ldd, no interpreter":        {"--ldd ./no-such-interpreter", `: --ldd: interpreter "/no/such" of "./no-such-interpreter": no such file or directory (--ignore-`},
+		"ldd, none of the second":    {"--ldd ./second", `: --ldd: interpreter "/no/such" of "./no-such-interpreter": no such file`},
 		"ldd, script of nothing":     {"--ldd ./no-interpreter", "#! names no interpreter"},
 		"ldd, script of itself":      {"--ldd ./round", "too many interpreters"},
-		"a program of no known kind": {"--rox . ./text", "exec format error"},
-		"nothing may be run":         {"sh", "(see --add-exec, --ldd and --rox)"},
+		"a program of no known kind": {"--rox . ./text", "./text: exec format error\n"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

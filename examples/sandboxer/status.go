@@ -1,8 +1,11 @@
 package main
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"io"
+	"runtime/debug"
 	"text/tabwriter"
 
 	"example.com/landlock"
@@ -28,6 +31,17 @@ func printStatus(w io.Writer) error {
 		}
 	}
 	return table.Flush()
+}
+
+// printVersion writes which build this is, as the go command has recorded it: a
+// version or a commit where it was built from a repository, else (devel).
+func printVersion(w io.Writer) error {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return errors.New("--version: this build has no record of its version")
+	}
+	_, err := fmt.Fprintf(w, "%s %s (%s, %s)\n", name, cmp.Or(info.Main.Version, "(devel)"), info.Main.Path, info.GoVersion)
+	return err
 }
 
 // added returns the rights that an ABI has and the one before it has not.

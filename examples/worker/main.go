@@ -7,6 +7,7 @@
 // the system. It can open no other file, use no TCP, and signal nothing that it
 // has not started; on an older kernel the first line says what it can do.
 // What it prints goes to DIR/job-N.out. With -unsafe there is no sandbox.
+// Ctrl-C ends the jobs.
 package main
 
 import (
@@ -17,6 +18,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -55,6 +57,8 @@ func run(args []string) error {
 		return err
 	}
 
+	ctx, stop := signal.NotifyContext(context.Background(), endings()...)
+	defer stop()
 	var group sync.WaitGroup
 	var failed atomic.Int64
 	slots := make(chan struct{}, *jobs)
@@ -63,7 +67,7 @@ func run(args []string) error {
 		group.Go(func() {
 			defer func() { <-slots }()
 			status := "ok"
-			if err := runJob(command, dirs[i], *timeout, runCmd); err != nil {
+			if err := runJob(ctx, command, dirs[i], *timeout, runCmd); err != nil {
 				failed.Add(1)
 				status = err.Error()
 			}
@@ -97,10 +101,11 @@ func makeDirs(dir string, jobs int) ([]string, error) {
 	return dirs, nil
 }
 
-// runJob runs a command in dir. The timeout kills the shell; what the shell has
-// left in the background goes on, in its sandbox.
-func runJob(command, dir string, timeout time.Duration, runCmd func(*exec.Cmd) error) error {
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+// runJob runs a command in dir. The timeout and the end of ctx kill the shell
+// and its process group; what the shell has left in the background otherwise
+// goes on, in its sandbox.
+func runJob(ctx context.Context, command, dir string, timeout time.Duration, runCmd func(*exec.Cmd) error) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("killed after %v", timeout))
 	defer cancel()
 	// Beside the directory and not in it: the job writes to what is open here,
 	// and cannot put a link to another file in its place.
@@ -113,9 +118,10 @@ func runJob(command, dir string, timeout time.Duration, runCmd func(*exec.Cmd) e
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, output, output
 	// The environment often holds secrets, and Landlock cannot hide it.
 	cmd.Env = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=" + dir, "TMPDIR=" + dir}
+	ownSession(cmd)
 	err = runCmd(cmd)
 	if err != nil && ctx.Err() != nil {
-		return fmt.Errorf("killed after %v", timeout)
+		return context.Cause(ctx)
 	}
 	return err
 }

@@ -21,17 +21,25 @@ func TestMain(m *testing.M) {
 	m.Run()
 }
 
-// worker runs the program in dir.
-func worker(t *testing.T, dir string, args ...string) (status int, stdout, stderr string) {
+// program returns the program as a child that runs in dir.
+func program(t *testing.T, dir string, args ...string) *exec.Cmd {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	var out, errs strings.Builder
 	cmd := exec.CommandContext(t.Context(), exe, args...)
 	cmd.Env = append(os.Environ(), "LANDLOCK_EXAMPLE_MAIN=1", "GORACE=atexit_sleep_ms=0")
-	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, &out, &errs
+	cmd.Dir = dir
+	return cmd
+}
+
+// worker runs the program in dir.
+func worker(t *testing.T, dir string, args ...string) (status int, stdout, stderr string) {
+	t.Helper()
+	cmd := program(t, dir, args...)
+	var out, errs strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &errs
 	cmd.Run()
 	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
 }

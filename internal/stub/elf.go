@@ -1,0 +1,104 @@
+//go:build linux && (386 || amd64 || arm64)
+
+package stub
+
+import (
+	"encoding/binary"
+	"runtime"
+	"unsafe"
+)
+
+// Supported reports whether this architecture has a stub.
+const Supported = true
+
+// Where the image is loaded, and where in it the table lies: above mmap_min_addr,
+// and at a multiple of every page size.
+const (
+	base         = 0x400000
+	tableOffset  = 0x100
+	tableAddress = base + tableOffset
+)
+
+// call is Call, whose offsets the assembly takes from here.
+type call struct {
+	number uintptr
+	args   [5]uintptr
+}
+
+// The two words that follow the code.
+const (
+	marker0 = 0x5aa51bad
+	marker1 = 0x5aa52bad
+)
+
+// stubPC returns the address of the code, which is assembly.
+func stubPC() uintptr
+
+// code returns the instructions of the stub.
+func code() []byte {
+	pc := stubPC()
+	start := *(**byte)(unsafe.Pointer(&pc)) // of the program's text, which does not move
+	for n := 0; ; n++ {
+		text := unsafe.Slice(start, n+8)
+		if binary.NativeEndian.Uint32(text[n:]) == marker0 && binary.NativeEndian.Uint32(text[n+4:]) == marker1 {
+			return text[:n]
+		}
+	}
+}
+
+// header is the head of an ELF file, of either word size.
+type header struct {
+	ident                                    [16]byte
+	kind, machine                            uint16
+	version                                  uint32
+	entry, segments, sections                uintptr
+	flags                                    uint32
+	size, segmentSize, segmentCount, _, _, _ uint16
+}
+
+// elf returns a static program of table and code: one segment, which cannot be
+// written, and a stack, which cannot be executed.
+func elf(table, code []byte) []byte {
+	const (
+		load, stack = 1, 0x6474e551 // PT_LOAD, PT_GNU_STACK
+		rx, rw      = 4 | 1, 4 | 2
+	)
+	entry := uintptr(tableOffset+len(table)+15) &^ 15
+	size := entry + uintptr(len(code))
+	h := header{
+		ident: [16]byte{0x7f, 'E', 'L', 'F', byte(unsafe.Sizeof(size) / 4), 1 + byte(binary.NativeEndian.Uint16([]byte{0, 1}))&1, 1},
+		kind:  2, machine: machines[runtime.GOARCH], version: 1, // ET_EXEC
+		entry: base + entry, segments: unsafe.Sizeof(header{}),
+		size: uint16(unsafe.Sizeof(header{})), segmentSize: uint16(len(segment(0, 0, 0))), segmentCount: 2,
+	}
+	image := make([]byte, 0, size)
+	image = append(image, unsafe.Slice((*byte)(unsafe.Pointer(&h)), unsafe.Sizeof(h))...)
+	image = append(image, segment(load, rx, size)...)
+	image = append(image, segment(stack, rw, 0)...)
+	image = append(image[:tableOffset], table...)
+	return append(image[:entry], code...)
+}
+
+// segment returns a program header. The two word sizes differ in the place of
+// the flags.
+func segment(kind, flags uint32, size uintptr) []byte {
+	const align = 0x10000
+	wide := unsafe.Sizeof(size) == 8
+	b := binary.NativeEndian.AppendUint32(nil, kind)
+	if wide {
+		b = binary.NativeEndian.AppendUint32(b, flags)
+	}
+	address := uintptr(0)
+	if size > 0 {
+		address = base
+	}
+	for _, w := range []uintptr{0, address, address, size, size} { // offset, the addresses, the sizes
+		b = word(b, w)
+	}
+	if !wide {
+		b = binary.NativeEndian.AppendUint32(b, flags)
+	}
+	return word(b, align)
+}
+
+var machines = map[string]uint16{"386": 3, "amd64": 62, "arm64": 183} // EM_386 and so on

@@ -1,0 +1,9 @@
+//go:build !linux || !(386 || amd64 || arm64)
+
+package stub
+
+// Supported reports whether this architecture has a stub.
+const Supported = false
+
+func code() []byte                  { return nil }
+func elf(table, code []byte) []byte { return nil }

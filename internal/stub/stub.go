@@ -1,0 +1,89 @@
+// Package stub makes the program that a sandboxed child is at first: it
+// restricts itself and executes the program that was asked for.
+//
+// # Why it exists
+//
+// A child has to be restricted between clone and execve, in the child itself.
+// Landlock lets a process trace, signal and take descriptors from whatever
+// shares its domain, and a thread shares memory, descriptors and fate with its
+// whole process. So a thread that restricts itself to start a child hands its
+// process to that child. os/exec has no hook between clone and execve, and so
+// it is made to execute this program first.
+//
+// # What it is
+//
+// A static ELF file of one page, made anew for each child: some forty
+// instructions and a table of system calls. It makes the calls one after the
+// other and then executes the program, with the arguments and the environment
+// that it has itself. Where one of them fails it writes which and why to a pipe
+// and exits. It has no libc, no writable memory but its stack, and takes input
+// from nobody: the table is in the file, which is sealed.
+//
+// # For another architecture
+//
+// The assembly file has the four numbers that a table cannot hold and the
+// registers of the system call convention; elf.go the machine's number.
+// TestImage runs it.
+package stub
+
+import (
+	"encoding/binary"
+	"errors"
+	"io"
+	"unsafe"
+)
+
+// Call is a system call that the stub makes: it goes on unless the answer is an
+// errno.
+type Call struct {
+	Number uintptr
+	Args   [5]uintptr
+}
+
+// Failure says which of the calls failed: its index, or their number for the
+// execve that comes last.
+type Failure struct {
+	Call  int
+	Errno int
+}
+
+// end follows the last call, and the program's path follows it.
+const end = ^uintptr(0)
+
+// Image returns the ELF file of a stub that makes the calls and executes the
+// program at path. A Failure goes to the descriptor status.
+func Image(status int, calls []Call, path string) []byte {
+	table := word(nil, uintptr(status))
+	for _, call := range calls {
+		table = word(table, call.Number)
+		for _, arg := range call.Args {
+			table = word(table, arg)
+		}
+	}
+	table = word(table, end)
+	table = append(table, path...)
+	table = append(table, 0)
+	return elf(table, code())
+}
+
+// ReadFailure reads what a stub writes to its status pipe: nothing, once it has
+// become the program.
+func ReadFailure(status io.Reader) (failure Failure, failed bool, err error) {
+	var report [2]uintptr
+	const size = unsafe.Sizeof(report)
+	switch _, err := io.ReadFull(status, unsafe.Slice((*byte)(unsafe.Pointer(&report)), size)); {
+	case errors.Is(err, io.EOF):
+		return Failure{}, false, nil
+	case err != nil:
+		return Failure{}, true, err
+	}
+	return Failure{int(report[0]), int(report[1])}, true, nil
+}
+
+// word appends a machine word, in the order of the machine.
+func word(b []byte, w uintptr) []byte {
+	if unsafe.Sizeof(w) == 4 {
+		return binary.NativeEndian.AppendUint32(b, uint32(w))
+	}
+	return binary.NativeEndian.AppendUint64(b, uint64(w))
+}

@@ -1,0 +1,65 @@
+//go:build linux
+
+#include "go_asm.h"
+#include "textflag.h"
+
+#define SYS_exit   1
+#define SYS_write  4
+#define SYS_execve 11
+
+// The program: the kernel jumps here with the argument count at SP, above it
+// the arguments, a zero, the environment. BP is the call under way. Its index
+// is found at the end: there is no register left for it.
+TEXT ·stub(SB), NOSPLIT|NOFRAME|TOPFRAME, $0-0
+	MOVL $(const_tableAddress+4), BP // past the status descriptor
+
+next:
+	MOVL call_number(BP), AX
+	CMPL AX, $-1
+	JEQ  execute
+	MOVL (call_args+0)(BP), BX
+	MOVL (call_args+4)(BP), CX
+	MOVL (call_args+8)(BP), DX
+	MOVL (call_args+12)(BP), SI
+	MOVL (call_args+16)(BP), DI
+	INT  $0x80
+	CMPL AX, $-4096
+	JHI  failed // an errno
+	ADDL $call__size, BP
+	JMP  next
+
+execute:
+	LEAL call_args(BP), BX // the path, which follows the end of the table
+	MOVL 0(SP), DX         // argc
+	LEAL 4(SP), CX         // argv
+	LEAL 8(SP)(DX*4), DX   // envp
+	MOVL $SYS_execve, AX
+	INT  $0x80
+
+failed:
+	NEGL AX
+	MOVL AX, -4(SP)
+	MOVL BP, AX
+	SUBL $(const_tableAddress+4), AX
+	XORL DX, DX
+	MOVL $call__size, CX
+	DIVL CX
+	MOVL AX, -8(SP)
+	MOVL $const_tableAddress, BP
+	MOVL (BP), BX // the status descriptor
+	LEAL -8(SP), CX
+	MOVL $8, DX
+	MOVL $SYS_write, AX
+	INT  $0x80
+	MOVL $253, BX // as os/exec
+	MOVL $SYS_exit, AX
+	INT  $0x80
+	INT  $3 // not reached
+
+	LONG $const_marker0
+	LONG $const_marker1
+
+TEXT ·stubPC(SB), NOSPLIT, $0-4
+	LEAL ·stub(SB), AX
+	MOVL AX, ret+0(FP)
+	RET

@@ -1,0 +1,63 @@
+//go:build linux
+
+#include "go_asm.h"
+#include "textflag.h"
+
+#define SYS_write  1
+#define SYS_execve 59
+#define SYS_exit   60
+
+// The program: the kernel jumps here with the argument count at SP, above it
+// the arguments, a zero, the environment. BX is the call under way, R12 its
+// index. System calls change AX, CX and R11 alone.
+TEXT ·stub(SB), NOSPLIT|NOFRAME|TOPFRAME, $0-0
+	MOVL $const_tableAddress, BX
+	ADDQ $8, BX // past the status descriptor
+	XORL R12, R12
+
+next:
+	MOVQ call_number(BX), AX
+	CMPQ AX, $-1
+	JEQ  execute
+	MOVQ (call_args+0)(BX), DI
+	MOVQ (call_args+8)(BX), SI
+	MOVQ (call_args+16)(BX), DX
+	MOVQ (call_args+24)(BX), R10
+	MOVQ (call_args+32)(BX), R8
+	SYSCALL
+	CMPQ AX, $-4096
+	JHI  failed // an errno
+	ADDQ $call__size, BX
+	INCL R12
+	JMP  next
+
+execute:
+	LEAQ call_args(BX), DI // the path, which follows the end of the table
+	MOVQ 0(SP), DX         // argc
+	LEAQ 8(SP), SI         // argv
+	LEAQ 16(SP)(DX*8), DX  // envp
+	MOVL $SYS_execve, AX
+	SYSCALL
+
+failed:
+	NEGQ AX
+	MOVQ AX, -8(SP)
+	MOVQ R12, -16(SP)
+	MOVL $const_tableAddress, BX
+	MOVQ (BX), DI // the status descriptor
+	LEAQ -16(SP), SI
+	MOVL $16, DX
+	MOVL $SYS_write, AX
+	SYSCALL
+	MOVL $253, DI // as os/exec
+	MOVL $SYS_exit, AX
+	SYSCALL
+	INT  $3 // not reached
+
+	LONG $const_marker0
+	LONG $const_marker1
+
+TEXT ·stubPC(SB), NOSPLIT, $0-8
+	LEAQ ·stub(SB), AX
+	MOVQ AX, ret+0(FP)
+	RET

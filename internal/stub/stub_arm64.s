@@ -1,0 +1,66 @@
+//go:build linux
+
+#include "go_asm.h"
+#include "textflag.h"
+
+#define SYS_write  64
+#define SYS_exit   93
+#define SYS_execve 221
+
+// The program: the kernel jumps here with the argument count at RSP, above it
+// the arguments, a zero, the environment. R19 is the call under way, R20 its
+// index. System calls change R0 alone.
+TEXT ·stub(SB), NOSPLIT|NOFRAME|TOPFRAME, $0-0
+	MOVD $const_tableAddress, R19
+	ADD  $8, R19 // past the status descriptor
+	MOVD $0, R20
+
+next:
+	MOVD call_number(R19), R8
+	CMN  $1, R8
+	BEQ  execute
+	MOVD (call_args+0)(R19), R0
+	MOVD (call_args+8)(R19), R1
+	MOVD (call_args+16)(R19), R2
+	MOVD (call_args+24)(R19), R3
+	MOVD (call_args+32)(R19), R4
+	SVC
+	CMN  $4095, R0
+	BHS  failed // an errno
+	ADD  $call__size, R19
+	ADD  $1, R20
+	B    next
+
+execute:
+	ADD  $call_args, R19, R0 // the path, which follows the end of the table
+	MOVD RSP, R3
+	MOVD (R3), R2 // argc
+	ADD  $8, R3, R1 // argv
+	ADD  R2<<3, R1, R2
+	ADD  $8, R2 // envp
+	MOVD $SYS_execve, R8
+	SVC
+
+failed:
+	NEG  R0, R0
+	MOVD RSP, R1
+	SUB  $16, R1
+	MOVD R20, (R1)
+	MOVD R0, 8(R1)
+	MOVD $const_tableAddress, R19
+	MOVD (R19), R0 // the status descriptor
+	MOVD $16, R2
+	MOVD $SYS_write, R8
+	SVC
+	MOVD $253, R0 // as os/exec
+	MOVD $SYS_exit, R8
+	SVC
+	BRK  // not reached
+
+	WORD $const_marker0
+	WORD $const_marker1
+
+TEXT ·stubPC(SB), NOSPLIT, $0-8
+	MOVD $·stub(SB), R0
+	MOVD R0, ret+0(FP)
+	RET

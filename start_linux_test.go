@@ -1,0 +1,791 @@
+package landlock
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"reflect"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// stateScript prints what a shell finds of its own state, by its own means.
+const stateScript = `
+echo "arguments: $0 $*"; echo "directory: $PWD"; umask; ulimit -a; export -p
+echo /proc/self/fd/*
+while read key value; do case $key in
+Name:|Umask:|Uid:|Gid:|Groups:|SigPnd:|SigBlk:|SigIgn:|SigCgt:|ShdPnd:|Cap*) echo "$key $value";; esac; done </proc/self/status
+if read line; then echo "input: $line"; fi; echo "error text" >&2`
+
+// starting is a command to start in different ways, and what to do with it.
+type starting struct {
+	t   *testing.T
+	dir string // a scratch directory of this start alone; the same path for each
+	cmd *exec.Cmd
+	ctx context.Context
+
+	cancel context.CancelFunc
+	begun  func() string // called once it has started
+}
+
+// sh makes it the shell, which prints its state.
+func (s *starting) sh(script string, args ...string) {
+	path, err := exec.LookPath("sh")
+	if err != nil {
+		s.t.Skip("needs sh")
+	}
+	s.program(path, append([]string{"-c", script, "name"}, args...)...)
+}
+
+func (s *starting) program(path string, args ...string) {
+	s.ctx, s.cancel = context.WithCancel(s.t.Context())
+	s.cmd = exec.CommandContext(s.ctx, path, args...)
+}
+
+// self makes it this test binary, which tries what the arguments say.
+func (s *starting) self(args ...string) {
+	s.program(self(), args...)
+	s.cmd.Env = append(os.Environ(), childTry+"=1", "GORACE=atexit_sleep_ms=0")
+}
+
+func (s *starting) file(name string, mode os.FileMode, text string) string {
+	path := filepath.Join(s.dir, name)
+	if err := os.WriteFile(path, []byte(text), mode); err != nil {
+		s.t.Fatal(err)
+	}
+	return path
+}
+
+func (s *starting) open(path string) *os.File {
+	file, err := os.OpenFile(path, os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { file.Close() })
+	return file
+}
+
+// terminal returns the slave of a new pseudo-terminal.
+func (s *starting) terminal() *os.File {
+	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		s.t.Skip("needs /dev/ptmx: ", err)
+	}
+	s.t.Cleanup(func() { master.Close() })
+	unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0)
+	number, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	slave, err := os.OpenFile(fmt.Sprint("/dev/pts/", number), os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		s.t.Skip("needs /dev/pts: ", err)
+	}
+	s.t.Cleanup(func() { slave.Close() })
+	return slave
+}
+
+func (s *starting) attr() *syscall.SysProcAttr {
+	if s.cmd.SysProcAttr == nil {
+		s.cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	return s.cmd.SysProcAttr
+}
+
+// The ways of starting that have to be like os/exec. A name that ends in "root"
+// needs it.
+var startings = []struct {
+	name string
+	make func(s *starting)
+}{
+	{"state", func(s *starting) {
+		s.sh(stateScript, "one", "two")
+		s.cmd.Stdin = strings.NewReader("a line\n")
+	}},
+	{"nil streams", func(s *starting) { s.sh(stateScript); s.cmd.Stdout, s.cmd.Stderr = nil, nil }},
+	{"files", func(s *starting) {
+		s.sh(stateScript)
+		s.cmd.Stdin = s.open(s.file("in", 0o600, "a line in a file\n"))
+		s.cmd.Stdout = s.open(s.file("out", 0o600, ""))
+	}},
+	{"extra files", func(s *starting) {
+		s.sh(stateScript)
+		file := s.open(s.file("extra", 0o600, ""))
+		s.cmd.ExtraFiles = []*os.File{file, nil, file, nil, nil}
+	}},
+	{"many extra files", func(s *starting) {
+		s.self("fd=3", "fd=99", "fd=102", "fd=103", "fd=104", "fd=105", "fd=106", "copy")
+		file := s.open(s.file("extra", 0o600, ""))
+		for range 100 {
+			s.cmd.ExtraFiles = append(s.cmd.ExtraFiles, file)
+		}
+		s.cmd.Stdin = strings.NewReader("input")
+	}},
+	{"the executable", func(s *starting) { s.self("copy"); s.cmd.Stdin = io.LimitReader(strings.NewReader("input\n"), 3) }},
+	{"arguments that are none", func(s *starting) { s.sh(""); s.cmd.Args = nil; s.cmd.Stdin = strings.NewReader("echo $0") }},
+	{"an environment", func(s *starting) { s.sh(stateScript); s.cmd.Env = []string{"SOME=thing"} }},
+	{"an empty environment", func(s *starting) { s.sh(stateScript); s.cmd.Env = []string{} }},
+	{"a directory", func(s *starting) { s.sh(stateScript); s.cmd.Dir = s.dir }},
+	{"a relative path", func(s *starting) {
+		s.file("script", 0o700, "#!/bin/sh\n"+stateScript)
+		s.program("./script", "argument")
+		s.cmd.Dir, s.cmd.Err = s.dir, nil
+	}},
+	{"a path by way of the working directory", func(s *starting) {
+		s.file("script", 0o700, "#!/bin/sh\n"+stateScript)
+		s.program("/proc/self/cwd/script")
+		s.cmd.Dir = s.dir
+	}},
+	{"an inherited descriptor", func(s *starting) {
+		s.self("copy")
+		program, err := os.Open(self())
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		s.t.Cleanup(func() { program.Close() })
+		s.cmd.ExtraFiles = []*os.File{program}
+		s.cmd.Path = "/proc/self/fd/3"
+	}},
+	{"a descriptor of this process", func(s *starting) {
+		s.self("copy")
+		program, err := os.Open(self())
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		s.t.Cleanup(func() { program.Close() })
+		s.cmd.Path = fmt.Sprint("/proc/self/fd/", program.Fd())
+	}},
+	{"a mask and limits", func(s *starting) {
+		old := unix.Umask(0o27)
+		s.t.Cleanup(func() { unix.Umask(old) })
+		s.sh(stateScript)
+	}},
+	{"ignored signals", func(s *starting) {
+		signal.Ignore(syscall.SIGUSR1, syscall.SIGPIPE)
+		s.t.Cleanup(func() { signal.Reset(syscall.SIGUSR1, syscall.SIGPIPE) })
+		s.sh(stateScript)
+	}},
+	{"exit status", func(s *starting) { s.sh("exit 7") }},
+	{"killed", func(s *starting) { s.sh("kill -9 $$") }},
+	{"cancelled", func(s *starting) {
+		s.sh("echo started; read line")
+		read, write := io.Pipe()
+		s.cmd.Stdin = read
+		s.begun = func() string { s.cancel(); write.Close(); return "" }
+	}},
+	{"cancelled its own way", func(s *starting) {
+		s.sh("read line; echo $line")
+		stdin, err := s.cmd.StdinPipe()
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		s.cmd.Cancel = func() error { // it may look at the command
+			_, err := fmt.Fprintln(stdin, "cancelled", s.cmd.Args[1:], s.cmd.Path, s.cmd.ExtraFiles, s.cmd.SysProcAttr)
+			stdin.Close()
+			return errors.Join(err, os.ErrProcessDone)
+		}
+		s.begun = func() string { s.cancel(); return "" }
+	}},
+	{"cancelled before", func(s *starting) { s.sh(stateScript); s.cancel() }},
+	{"a Cancel without a context", func(s *starting) {
+		s.sh("")
+		s.cmd = &exec.Cmd{Path: s.cmd.Path, Cancel: func() error { return nil }}
+	}},
+	{"WaitDelay", func(s *starting) {
+		s.sh("read line <&3 & echo started") // the other process keeps standard output
+		read, write, err := os.Pipe()
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		s.t.Cleanup(func() { write.Close() })
+		s.cmd.ExtraFiles = []*os.File{read}
+		s.cmd.WaitDelay = time.Millisecond
+		s.begun = func() string { read.Close(); return "" }
+	}},
+	{"pipes", func(s *starting) {
+		s.sh(stateScript)
+		stdin, err1 := s.cmd.StdinPipe()
+		stderr, err2 := (*exec.Cmd).StderrPipe(func() *exec.Cmd { s.cmd.Stderr = nil; return s.cmd }())
+		if err := errors.Join(err1, err2); err != nil {
+			s.t.Fatal(err)
+		}
+		s.begun = func() string {
+			io.WriteString(stdin, "through a pipe\n")
+			stdin.Close()
+			out, err := io.ReadAll(stderr)
+			return fmt.Sprint(string(out), err)
+		}
+	}},
+	{"Setsid", func(s *starting) {
+		s.sh("read line")
+		s.attr().Setsid = true
+		s.relatives(func(pid, group, session int) string { return fmt.Sprint(group == pid, session == pid) })
+	}},
+	{"Setpgid", func(s *starting) {
+		s.sh("read line")
+		s.attr().Setpgid = true
+		s.relatives(func(pid, group, session int) string { return fmt.Sprint(group == pid, session == pid) })
+	}},
+	{"Setctty", func(s *starting) {
+		s.sh("read line; if : </dev/tty; then echo a terminal; fi")
+		s.cmd.ExtraFiles = []*os.File{s.terminal()}
+		*s.attr() = syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 3}
+	}},
+	{"Foreground", func(s *starting) {
+		s.sh("")
+		*s.attr() = syscall.SysProcAttr{Foreground: true, Ctty: int(s.terminal().Fd())}
+	}},
+	{"Noctty", func(s *starting) { s.sh(stateScript); s.attr().Noctty = true }},
+	{"PidFD", func(s *starting) {
+		s.sh("read line")
+		fd := -1
+		s.attr().PidFD = &fd
+		s.begun = func() string { return fmt.Sprint(unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0), unix.Close(fd)) }
+		stdin, _ := s.cmd.StdinPipe()
+		s.t.Cleanup(func() { stdin.Close() })
+	}},
+	{"PidFD of what is not there", func(s *starting) {
+		s.program("/nonexistent")
+		fd := -1
+		s.attr().PidFD = &fd
+		s.t.Cleanup(func() {
+			if fd != -1 {
+				s.t.Errorf("PidFD is %d after an error", fd)
+			}
+		})
+	}},
+	{"Pdeathsig", func(s *starting) {
+		s.self("pdeathsig?")
+		s.attr().Pdeathsig = syscall.SIGUSR2
+	}},
+	{"Ptrace", func(s *starting) {
+		s.sh("exit 5")
+		s.attr().Ptrace = true
+		s.begun = func() string {
+			var status unix.WaitStatus
+			_, err := unix.Wait4(s.cmd.Process.Pid, &status, 0, nil)
+			var regs unix.PtraceRegs
+			return fmt.Sprint(status, err, unix.PtraceGetRegs(s.cmd.Process.Pid, &regs), unix.PtraceDetach(s.cmd.Process.Pid))
+		}
+	}},
+	{"Ptrace of what is not there", func(s *starting) { s.program("/nonexistent"); s.attr().Ptrace = true }},
+	{"Credential, root", func(s *starting) {
+		s.sh(stateScript)
+		s.attr().Credential = &syscall.Credential{Uid: 1000, Gid: 1001, Groups: []uint32{1002}}
+	}},
+	{"Credential of the executable, root", func(s *starting) {
+		s.self("copy")
+		s.attr().Credential = &syscall.Credential{Uid: 1000, Gid: 1001}
+	}},
+	{"Credential that may not, ", func(s *starting) {
+		s.sh(stateScript)
+		s.attr().Credential = &syscall.Credential{Uid: 4294967295, Gid: 1001}
+	}},
+	{"AmbientCaps, root", func(s *starting) {
+		s.sh(stateScript)
+		s.attr().Credential = &syscall.Credential{Uid: 1000, Gid: 1001}
+		s.attr().AmbientCaps = []uintptr{unix.CAP_NET_BIND_SERVICE, unix.CAP_SYS_PTRACE}
+	}},
+	{"Chroot, root", func(s *starting) { s.sh(stateScript); s.attr().Chroot = "/"; s.cmd.Dir = "/" }},
+	{"Chroot to what is not there", func(s *starting) { s.sh(stateScript); s.attr().Chroot = "/nonexistent" }},
+	{"Cloneflags, root", func(s *starting) {
+		s.sh("echo $$")
+		s.attr().Cloneflags = unix.CLONE_NEWPID | unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC
+	}},
+	{"Unshareflags, root", func(s *starting) {
+		s.sh("echo $$")
+		s.cmd.Args[2] = "echo pid"
+		s.attr().Unshareflags = unix.CLONE_NEWPID | unix.CLONE_NEWNS | unix.CLONE_NEWNET
+	}},
+	{"a user namespace", func(s *starting) {
+		s.sh(stateScript)
+		s.attr().Cloneflags = unix.CLONE_NEWUSER
+		s.attr().UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}}
+		s.attr().GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}}
+	}},
+	{"a user namespace, unshared", func(s *starting) {
+		s.sh(stateScript)
+		s.attr().Unshareflags = unix.CLONE_NEWUSER
+		s.attr().UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}}
+		s.attr().GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}}
+	}},
+	{"a user namespace without mappings", func(s *starting) { s.sh(stateScript); s.attr().Cloneflags = unix.CLONE_NEWUSER }},
+	{"a cgroup, root", func(s *starting) {
+		group := "/sys/fs/cgroup/landlock-test"
+		if err := os.Mkdir(group, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+			s.t.Skip("needs cgroups: ", err)
+		}
+		s.t.Cleanup(func() { os.Remove(group) })
+		dir, err := os.Open(group)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		s.t.Cleanup(func() { dir.Close() })
+		s.sh(`read line </proc/self/cgroup; echo "$line"`)
+		s.attr().UseCgroupFD, s.attr().CgroupFD = true, int(dir.Fd())
+	}},
+	{"a cgroup that is none", func(s *starting) { s.sh(""); s.attr().UseCgroupFD, s.attr().CgroupFD = true, 9999 }},
+	{"a script", func(s *starting) { s.program(s.file("script", 0o700, "#!/bin/sh -u\n"+stateScript), "argument") }},
+	{"a script without a first line", func(s *starting) { s.program(s.file("script", 0o700, "echo no\n")) }},
+	{"an empty file", func(s *starting) { s.program(s.file("script", 0o700, "")) }},
+	{"a script whose interpreter is not there", func(s *starting) { s.program(s.file("script", 0o700, "#!/nonexistent\n")) }},
+	{"a file that is not executable", func(s *starting) { s.program(s.file("script", 0o600, "#!/bin/sh\n")) }},
+	{"a directory as a program", func(s *starting) { s.program(s.dir) }},
+	{"a file as a directory", func(s *starting) { s.program(s.file("file", 0o700, "") + "/program") }},
+	{"a loop of links", func(s *starting) {
+		link := filepath.Join(s.dir, "link")
+		os.Symlink(link, link)
+		s.program(link)
+	}},
+	{"what is not there", func(s *starting) { s.program("/nonexistent") }},
+	{"what is not there, with input", func(s *starting) { s.program("/nonexistent"); s.cmd.Stdin = untouched{s.t} }},
+	{"what is not in the path", func(s *starting) { s.program("no-such-program") }},
+	{"no path", func(s *starting) { s.program(""); s.cmd = &exec.Cmd{Err: errors.New("exec: no command")} }},
+	{"a NUL in the path", func(s *starting) { s.program("/bin/sh\x00x") }},
+	{"a NUL in an argument", func(s *starting) { s.sh("", "a\x00b") }},
+	{"a NUL in the environment", func(s *starting) { s.sh(""); s.cmd.Env = []string{"A=\x00"} }},
+	{"a path that is too long", func(s *starting) { s.program("/" + strings.Repeat("x/", 5000)) }},
+	{"a name that is too long", func(s *starting) { s.program("/" + strings.Repeat("x", 300)) }},
+	{"an argument that is too long", func(s *starting) { s.sh("", strings.Repeat("x", 32*os.Getpagesize())) }},
+	{"too many arguments", func(s *starting) {
+		s.sh("")
+		for range 100 {
+			s.cmd.Args = append(s.cmd.Args, strings.Repeat("x", 31*os.Getpagesize()))
+		}
+	}},
+	{"a directory that is not there", func(s *starting) { s.sh(""); s.cmd.Dir = "/nonexistent" }},
+	{"a directory that is not there, and attributes", func(s *starting) { s.sh(""); s.cmd.Dir = "/nonexistent"; s.attr() }},
+	{"a closed file", func(s *starting) {
+		s.sh("")
+		file := s.open(s.file("closed", 0o600, ""))
+		file.Close()
+		s.cmd.Stdout = file
+	}},
+}
+
+// untouched fails the test where anybody reads it: os/exec does not read what
+// is meant for a program that it cannot start.
+type untouched struct{ t *testing.T }
+
+func (u untouched) Read([]byte) (int, error) {
+	u.t.Error("standard input is read for a program that does not start")
+	return 0, io.EOF
+}
+
+// relatives has the process group and session looked at while it runs.
+func (s *starting) relatives(describe func(pid, group, session int) string) {
+	stdin, err := s.cmd.StdinPipe()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.begun = func() string {
+		defer stdin.Close()
+		pid := s.cmd.Process.Pid
+		group, err1 := unix.Getpgid(pid)
+		session, err2 := unix.Getsid(pid)
+		return fmt.Sprint(describe(pid, group, session), err1, err2)
+	}
+}
+
+// observe starts a command and tells all that can be seen of it.
+func observe(t *testing.T, dir string, make func(*starting), start func(*exec.Cmd) error) string {
+	if err := errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o777), os.Chmod(dir, 0o777)); err != nil {
+		t.Fatal(err)
+	}
+	runtime.LockOSThread() // of a tracer
+	defer runtime.UnlockOSThread()
+	s := &starting{t: t, dir: dir}
+	make(s)
+	var out, errs bytes.Buffer
+	if s.cmd.Stdout == nil && s.cmd.Stderr == nil {
+		s.cmd.Stdout, s.cmd.Stderr = &out, &errs
+	}
+	before := openFiles()
+	fields := exported(s.cmd)
+	var report strings.Builder
+	err := start(s.cmd)
+	fmt.Fprintf(&report, "start: %s\n", errorChain(err))
+	if after := exported(s.cmd); !reflect.DeepEqual(fields, after) {
+		t.Errorf("the command has changed from %v to %v", fields, after)
+	}
+	if err == nil && s.begun != nil {
+		fmt.Fprintf(&report, "begun: %s\n", s.begun())
+	}
+	if s.cmd.Process != nil && err != nil || s.cmd.ProcessState != nil {
+		t.Errorf("process %v, state %v after %v", s.cmd.Process, s.cmd.ProcessState, err)
+	}
+	waitErr := s.cmd.Wait()
+	fmt.Fprintf(&report, "wait: %s\nstate: %v\noutput: %q\nerrors: %q\n", errorChain(waitErr), s.cmd.ProcessState, out.String(), errs.String())
+	if file, ok := s.cmd.Stdout.(*os.File); ok {
+		text, _ := os.ReadFile(file.Name())
+		fmt.Fprintf(&report, "file: %q\n", text)
+	}
+	fmt.Fprintf(&report, "again: %v\n", start(s.cmd))
+	for fd := range openFiles() {
+		if !before[fd] {
+			t.Errorf("descriptor %d is left open: %s", fd, readLink(fd))
+		}
+	}
+	var none unix.Siginfo
+	if err := unix.Waitid(unix.P_ALL, 0, &none, unix.WEXITED|unix.WNOHANG, nil); err != unix.ECHILD {
+		t.Errorf("a child is left: %v", err)
+	}
+	return report.String()
+}
+
+// What the stub needs and cannot have is an error that says so, and nothing is
+// left behind.
+func TestStartWithoutItsNeeds(t *testing.T) {
+	cannot := func(name, want string, is error, take func(t *testing.T, dir string, cmd *exec.Cmd)) {
+		t.Run(name, func(t *testing.T) {
+			inBoth(t, func(t *testing.T, dir string) {
+				if strings.HasSuffix(name, "root") && os.Getuid() != 0 {
+					return
+				}
+				runtime.LockOSThread() // for good
+				s := mustPrepare(t, NewHandling(Rights{FS: FSMakeChar}))
+				cmd := exec.Command(self())
+				cmd.Stdin = untouched{t}
+				pipe, err := cmd.StdoutPipe()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil { // for seccomp
+					t.Fatal(err)
+				}
+				take(t, dir, cmd)
+				err = s.Start(cmd)
+				if !errors.Is(err, is) || !strings.Contains(err.Error(), want) || cmd.Process != nil {
+					t.Errorf("%v, want %q; process %v", err, want, cmd.Process)
+				}
+				if _, err := pipe.Read(make([]byte, 1)); !errors.Is(err, os.ErrClosed) {
+					t.Errorf("the pipe is not closed: %v", err)
+				}
+				var none unix.Siginfo
+				if err := unix.Waitid(unix.P_ALL, 0, &none, unix.WEXITED|unix.WNOHANG, nil); err != unix.ECHILD {
+					t.Errorf("a child is left: %v", err)
+				}
+			})
+		})
+	}
+	cannot("proc in Chroot, root", "/proc/self/fd, which is not there: mount proc", unix.ENOENT, func(t *testing.T, dir string, cmd *exec.Cmd) {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: dir}
+	})
+	cannot("proc, root", "/proc/self/fd, which is not there: mount proc", unix.ENOENT, func(t *testing.T, dir string, cmd *exec.Cmd) {
+		cmd.Path = "/bin/sh"
+		err := errors.Join(unix.Unshare(unix.CLONE_NEWNS), unix.Mount("none", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""),
+			unix.Mount("none", "/proc", "tmpfs", 0, ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
+	cannot("memory files", "vm.memfd_noexec", unix.EACCES, func(t *testing.T, dir string, cmd *exec.Cmd) {
+		refuse(t, unix.SYS_MEMFD_CREATE, unix.EACCES)
+	})
+	cannot("a file of some size", "RLIMIT_FSIZE of 100 bytes", unix.EFBIG, func(t *testing.T, dir string, cmd *exec.Cmd) {
+		if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: 100, Max: 100}); err != nil {
+			t.Fatal(err)
+		}
+	})
+	cannot("Landlock", "refused", unix.EPERM, func(t *testing.T, dir string, cmd *exec.Cmd) {
+		refuse(t, unix.SYS_LANDLOCK_RESTRICT_SELF, unix.EPERM)
+	})
+	cannot("a layer", "no room for another layer", ErrTooManyLayers, func(t *testing.T, dir string, cmd *exec.Cmd) {
+		for range 16 {
+			if _, err := NewHandling(Rights{FS: FSMakeChar}).Apply(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+	cannot("a process", "resource temporarily unavailable", unix.EAGAIN, func(t *testing.T, dir string, cmd *exec.Cmd) {
+		if os.Getuid() == 0 {
+			refuse(t, unix.SYS_CLONE, unix.EAGAIN) // root has no limit
+		} else if err := unix.Setrlimit(unix.RLIMIT_NPROC, &unix.Rlimit{}); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// Where descriptors run out, a start works or is an error, and leaves nothing.
+func TestStartNearFileLimit(t *testing.T) {
+	inBoth(t, func(t *testing.T, dir string) {
+		s := mustPrepare(t, NewHandling(Rights{FS: FSMakeChar}))
+		run := func(start func(*exec.Cmd) error) error {
+			cmd, out := try("exit=0")
+			err := start(cmd)
+			if err == nil {
+				if err = cmd.Wait(); err == nil && out.String() != "" {
+					t.Errorf("it printed %q", out)
+				}
+			}
+			return err
+		}
+		if err := run(s.Start); err != nil { // opens what the Go runtime keeps
+			t.Fatal(err)
+		}
+		before := openFiles()
+		worked := 0
+		for more := range 30 {
+			undo := limitFiles(t, more)
+			err := run(s.Start)
+			undo()
+			switch {
+			case err == nil:
+				worked++
+			case !errors.Is(err, unix.EMFILE) && !errors.Is(err, unix.EBADF) && !errors.Is(err, unix.EINVAL):
+				t.Errorf("%d more descriptors: %v", more, err)
+			case worked > 0:
+				t.Errorf("%d more descriptors: %v, and fewer were enough", more, err)
+			}
+			if after := openFiles(); len(after) != len(before) {
+				t.Errorf("%d open files after it, %d before", len(after), len(before))
+			}
+		}
+		if worked == 0 || worked == 30 {
+			t.Errorf("%d of 30 worked: this shows nothing", worked)
+		}
+	})
+}
+
+// What a program inherits besides the files that os/exec passes, it inherits
+// also where the stub has its own.
+func TestStartKeepsInheritedFiles(t *testing.T) {
+	inBoth(t, func(t *testing.T, dir string) {
+		s := mustPrepare(t, NewHandling(Rights{FS: FSMakeChar}))
+		file, err := os.Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer file.Close()
+		var args []string
+		for _, fd := range []int{203, 205, 206} {
+			if err := unix.Dup3(int(file.Fd()), fd, 0); err != nil {
+				t.Fatal(err)
+			}
+			defer unix.Close(fd)
+		}
+		var want []string
+		for fd := 200; fd < 210; fd++ {
+			args = append(args, fmt.Sprint("fd=", fd))
+			want = append(want, fmt.Sprintf("fd=%d: %s", fd, map[bool]string{true: "ok", false: "EBADF"}[fd == 203 || fd == 205 || fd == 206 || fd == 200]))
+		}
+		cmd, out := try(args...)
+		cmd.ExtraFiles = make([]*os.File, 198) // 3 to 200
+		cmd.ExtraFiles[197] = file
+		if err := s.Run(cmd); err != nil || out.String() != lines(want...) {
+			t.Errorf("%v: %s", err, out)
+		}
+	})
+}
+
+// Children that run hold no thread of this process.
+func TestChildrenHoldNoThread(t *testing.T) {
+	inBoth(t, func(t *testing.T, dir string) {
+		s := mustPrepare(t, runnable(bestForChildren()))
+		threads := func() int {
+			entries, err := os.ReadDir("/proc/self/task")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return len(entries)
+		}
+		read, write, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		const children = 50
+		before := threads()
+		var all []*exec.Cmd
+		for range children {
+			cmd, _ := try("wait")
+			cmd.Stdin, cmd.Stdout = read, nil
+			if err := s.Start(cmd); err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, cmd)
+		}
+		if after := threads(); after > before+children/5 {
+			t.Errorf("%d threads with %d children, %d before", after, children, before)
+		}
+		write.Close()
+		for _, cmd := range all {
+			if err := cmd.Wait(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+// What the calling thread has given up, what it starts does not get back.
+func TestGivenUpStaysGivenUp(t *testing.T) {
+	giveUp := []struct {
+		name, part string
+		do         func() error
+		root       bool
+	}{
+		{"user", "user or groups", func() error { return onThread(unix.SYS_SETRESUID, 1000, 1000, 1000) }, true},
+		{"groups", "user or groups", func() error { return onThread(unix.SYS_SETGROUPS, 0, 0, 0) }, true},
+		{"capabilities", "capabilities", func() error {
+			header, sets := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, [2]unix.CapUserData{}
+			return unix.Capset(&header, &sets[0])
+		}, true},
+		{"bounding set", "capabilities", func() error { return unix.Prctl(unix.PR_CAPBSET_DROP, unix.CAP_SYS_ADMIN, 0, 0, 0) }, true},
+		{"securebits", "capabilities", func() error { return unix.Prctl(unix.PR_SET_SECUREBITS, 1, 0, 0, 0) }, true},
+		{"seccomp", "seccomp filters", func() error {
+			if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+				return err
+			}
+			allow := unix.SockFilter{Code: unix.BPF_RET, K: unix.SECCOMP_RET_ALLOW}
+			program := unix.SockFprog{Len: 1, Filter: &allow}
+			return onThread(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, uintptr(unsafe.Pointer(&program)))
+		}, false},
+		{"namespace", "namespaces", func() error { return unix.Unshare(unix.CLONE_NEWNET) }, true},
+		{"pid namespace of children", "namespaces", func() error { return unix.Unshare(unix.CLONE_NEWPID) }, true},
+		{"root", "root or working directory", func() error {
+			return errors.Join(unix.Unshare(unix.CLONE_FS), unix.Chroot("/usr"))
+		}, true},
+	}
+	for _, test := range giveUp {
+		t.Run(test.name, func(t *testing.T) {
+			inBoth(t, func(t *testing.T, dir string) {
+				if test.root && os.Getuid() != 0 {
+					return
+				}
+				s := mustPrepare(t, NewHandling(Rights{FS: FSMakeChar}))
+				done := make(chan bool)
+				go func() {
+					defer close(done)
+					runtime.LockOSThread() // for good
+					if test.name == "groups" {
+						if err := syscall.Setgroups([]int{7}); err != nil {
+							t.Error(err)
+						}
+					}
+					if err := s.Do(func() error { return nil }); err != nil {
+						t.Errorf("Do before: %v", err)
+					}
+					if err := test.do(); err != nil {
+						t.Error(err)
+						return
+					}
+					for name, err := range map[string]error{
+						"Do":   s.Do(func() error { t.Error("f runs"); return nil }),
+						"Exec": s.Exec("/nonexistent", []string{"x"}, nil),
+					} {
+						if err == nil || !strings.Contains(err.Error(), "the calling thread has other "+test.part) {
+							t.Errorf("%s: %v", name, err)
+						}
+					}
+					if test.name == "root" || test.name == "pid namespace of children" {
+						return // there is no program, or no second process
+					}
+					var states [2]string
+					for i, run := range []func(*exec.Cmd) error{(*exec.Cmd).Run, s.Run} {
+						var text bytes.Buffer
+						cmd := exec.Command("/bin/sh", "-c", `while read line; do case "$line" in Uid:*|Gid:*|Groups:*|Cap*|Seccomp*) echo "$line"; esac; done </proc/self/status`)
+						cmd.Stdout = &text
+						if err := run(cmd); err != nil {
+							t.Error(err)
+						}
+						states[i] = text.String()
+					}
+					if states[0] != states[1] {
+						t.Errorf("a sandboxed child:\n%s\nos/exec:\n%s", states[1], states[0])
+					}
+				}()
+				<-done
+			})
+		})
+	}
+}
+
+// onThread makes a system call that the Go runtime would make on all threads.
+func onThread(number, a, b, c uintptr) error {
+	if _, _, errno := unix.RawSyscall(number, a, b, c); errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+// difference shows where got departs from want.
+func difference(want, got string) string {
+	at := 0
+	for at < min(len(want), len(got)) && want[at] == got[at] {
+		at++
+	}
+	from := max(at-100, 0)
+	return fmt.Sprintf("%s\nos/exec:\n%s", got[from:min(at+300, len(got))], want[from:min(at+300, len(want))])
+}
+
+// exported returns the fields of cmd that its owner sets, but for functions.
+func exported(cmd *exec.Cmd) []any {
+	return []any{cmd.Path, cmd.Args, cmd.Env, cmd.Dir, cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles, cmd.SysProcAttr, cmd.Err, cmd.WaitDelay, cmd.Cancel == nil}
+}
+
+// errorChain returns an error with the types and values beneath it.
+func errorChain(err error) string {
+	var all []string
+	for ; err != nil; err = errors.Unwrap(err) {
+		if errno, ok := err.(syscall.Errno); ok {
+			return fmt.Sprint(all, unix.ErrnoName(errno))
+		}
+		if path, ok := err.(*fs.PathError); ok {
+			all = append(all, path.Op+" "+path.Path)
+		}
+		all = append(all, fmt.Sprintf("%T", err))
+		if errors.Unwrap(err) == nil {
+			all = append(all, err.Error())
+		}
+	}
+	return fmt.Sprint(all)
+}
+
+// Everything that os/exec can do works as with os/exec.
+func TestStartIsLikeExec(t *testing.T) {
+	inBoth(t, func(t *testing.T, dir string) {
+		ways := []struct {
+			name  string
+			start func(*exec.Cmd) error
+		}{
+			{"os/exec", (*exec.Cmd).Start},
+			{"filesystem rights", mustPrepare(t, New(V5).BestEffort(V1).AllowExecute("/").AllowReadWrite(dir, "/dev")).Start},
+			{"network rights", mustPrepare(t, NewHandling(Rights{Net: NetBindTCP}).BestEffort(0)).Start},
+		}
+		if read, write, err := os.Pipe(); err == nil { // opens what the Go runtime keeps for all pipes
+			read.Close()
+			write.Close()
+		}
+		scratch := filepath.Join(dir, "scratch")
+		for _, s := range startings {
+			if strings.HasSuffix(s.name, "root") && os.Getuid() != 0 {
+				continue
+			}
+			t.Run(s.name, func(t *testing.T) {
+				var want string
+				for i, way := range ways {
+					t.Run(way.name, func(t *testing.T) {
+						switch got := observe(t, scratch, s.make, way.start); {
+						case i == 0:
+							want = got
+						case got != want:
+							t.Error(difference(want, got))
+						}
+					})
+				}
+			})
+		}
+	})
+}
