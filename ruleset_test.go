@@ -280,6 +280,8 @@ func TestClone(t *testing.T) {
 	}
 	defer file.Close()
 	base := New(V10).BestEffort(V1).AllowRead("/a", "/b", "/c").AllowConnectTCP(1, 2, 3).AllowFile(FSRead, file).Quiet(FSRead, "/q").Log(8).Log(16)
+	// With room for more: what clones append must not meet in it.
+	base.paths, base.ports, base.mistakes = slices.Grow(base.paths, 50), slices.Grow(base.ports, 50), slices.Grow(base.mistakes, 50)
 	text, mistakes := base.String(), errors.Join(base.mistakes...).Error()
 	first, second := base.Clone(), base.Clone()
 	change := func(r *Ruleset, n int) {
