@@ -1,9 +1,6 @@
 package landlock
 
-import (
-	"fmt"
-	"sync"
-)
+import "fmt"
 
 // ABI is a version of the kernel's Landlock interface. Each version adds to the
 // one before and takes nothing away. 0 means that there is no Landlock.
@@ -67,6 +64,9 @@ func (v ABI) Rights() Rights {
 	return all
 }
 
+// knownRights is every right that this package knows.
+var knownRights = newest.Rights()
+
 // FS returns the filesystem rights of this ABI; see [ABI.Rights].
 func (v ABI) FS() AccessFS { return v.Rights().FS }
 
@@ -77,18 +77,21 @@ func (v ABI) Net() AccessNet { return v.Rights().Net }
 func (v ABI) Scopes() Scope { return v.Rights().Scope }
 
 // String returns the version with the Linux release that brought it, such as
-// "ABI 7 (Linux 6.15)".
+// "ABI 7, since Linux 6.15".
 func (v ABI) String() string {
 	switch {
 	case v == 0:
 		return "no Landlock"
 	case v < 0:
-		return fmt.Sprintf("ABI %d (no such version)", int(v))
+		return fmt.Sprintf("ABI %d, no such version", int(v))
 	case v > newest:
-		return fmt.Sprintf("ABI %d (after Linux %s)", int(v), abis[newest].linux)
+		return fmt.Sprintf("ABI %d, after Linux %s", int(v), newest.linux())
 	}
-	return fmt.Sprintf("ABI %d (Linux %s)", int(v), abis[v].linux)
+	return fmt.Sprintf("ABI %d, since Linux %s", int(v), v.linux())
 }
+
+// linux returns the Linux release that brought v.
+func (v ABI) linux() string { return abis[v.known()].linux }
 
 // lowestABI returns the first ABI that has all of r, or 0 where none has.
 func lowestABI(r Rights) ABI {
@@ -100,55 +103,12 @@ func lowestABI(r Rights) ABI {
 	return 0
 }
 
-// Errata is the set of Landlock's own bugs that the running kernel has fixed: a
-// set bit means fixed. A kernel that cannot be asked reports none.
-type Errata uint32
-
-// The errata that the kernel documents.
-const (
-	// ErratumTCPSockets: the TCP rights no longer hit other stream
-	// protocols (Multipath TCP, SMC, SCTP), which pass them now. Concerns
-	// ABI 4 and up.
-	ErratumTCPSockets Errata = 1 << iota
-	// ErratumScopedSignals: threads of one process can signal each other
-	// under ScopeSignal. Concerns ABI 6 and up.
-	ErratumScopedSignals
-	// ErratumDisconnectedDirs: rules hold for directories that were moved
-	// out of the mount by which they were opened. Concerns all ABIs.
-	ErratumDisconnectedDirs
-	// ErratumWhiteouts: overlayfs whiteouts are made with FSMakeReg, not
-	// with FSMakeChar. Concerns all ABIs.
-	ErratumWhiteouts
-)
-
-var errataWords = words{"tcp_sockets", "scoped_signals", "disconnected_dirs", "whiteouts"}
-
-// String names the errata that are fixed, such as "tcp_sockets,scoped_signals".
-func (e Errata) String() string { return errataWords.format(uint64(e)) }
-
-// Kernel is what the running kernel offers. ABI is the kernel's own number and
-// may be above the newest that this package knows.
-type Kernel struct {
-	ABI    ABI
-	Errata Errata
-}
-
-// String returns the ABI, the Linux release that brought it, and the errata
-// that are fixed.
-func (k Kernel) String() string {
-	if k.ABI <= 0 {
-		return k.ABI.String()
+// since returns the first ABI that has any of r, or 0 where none has.
+func (r Rights) since() ABI {
+	for v := V1; v <= newest; v++ {
+		if !r.intersect(v.Rights()).isZero() {
+			return v
+		}
 	}
-	return fmt.Sprintf("%v, errata fixed: %v", k.ABI, k.Errata)
+	return 0
 }
-
-// Probe asks the running kernel for its Landlock ABI and errata. The answer, an
-// error included, is kept for the life of the process, since a kernel does not
-// change; only the first call makes system calls.
-//
-// The error is [ErrNotBuilt], [ErrDisabled] or [ErrBlocked] where there is no
-// Landlock to be had, and says what to do about it. It is ErrNotBuilt on every
-// operating system but Linux.
-func Probe() (Kernel, error) { return probeOnce() }
-
-var probeOnce = sync.OnceValues(probe)

@@ -28,11 +28,11 @@ func TestABIRights(t *testing.T) {
 
 func TestABIString(t *testing.T) {
 	for abi, want := range map[ABI]string{
-		-1: "ABI -1 (no such version)",
+		-1: "ABI -1, no such version",
 		0:  "no Landlock",
-		V1: "ABI 1 (Linux 5.13)",
-		V7: "ABI 7 (Linux 6.15)",
-		12: "ABI 12 (after Linux 7.3)",
+		V1: "ABI 1, since Linux 5.13",
+		V7: "ABI 7, since Linux 6.15",
+		12: "ABI 12, after Linux 7.3",
 	} {
 		if got := abi.String(); got != want {
 			t.Errorf("ABI(%d).String() = %q, want %q", int(abi), got, want)

@@ -95,8 +95,8 @@ const fsFile = FSExecute | FSWriteFile | FSReadFile | FSTruncate | FSIoctlDev | 
 //
 // Ports are the only thing that a network rule can tell apart: there are no
 // rules for addresses or hosts. The TCP rights cover TCP proper: a Multipath TCP
-// socket, which [net.Listen] makes by default, passes them, save on a kernel
-// that has [ErratumTCPSockets] yet to mend.
+// socket, which [net.Listen] makes by default, is not restricted by them. (On a
+// kernel without the fix for [ErratumTCPSockets] it still is.)
 type AccessNet uint64
 
 // The network access rights.
@@ -152,9 +152,9 @@ const (
 
 // Rights is everything that a ruleset can handle.
 type Rights struct {
-	FS    AccessFS  // denied, except beneath the paths for which a rule allows it
-	Net   AccessNet // denied, except on the ports for which a rule allows it
-	Scope Scope     // denied to everything outside the domain
+	FS    AccessFS  `json:"fs"`    // denied, except beneath the paths for which a rule allows it
+	Net   AccessNet `json:"net"`   // denied, except on the ports for which a rule allows it
+	Scope Scope     `json:"scope"` // denied to everything outside the domain
 }
 
 // The kernel's words, in the order of the bits. Audit records use them too,
@@ -233,6 +233,52 @@ func (r Rights) String() string {
 	return joinNames(names)
 }
 
+// brief says the same as String in fewer words, for people: "all filesystem
+// rights but refer, TCP". All means all that this package knows.
+func (r Rights) brief() string {
+	var names []string
+	all := knownRights
+	switch without := all.FS &^ r.FS; {
+	case r.FS == all.FS:
+		names = append(names, "all filesystem rights")
+	case r.FS&^all.FS == 0 && bits.OnesCount64(uint64(without)) < 5:
+		names = append(names, "all filesystem rights but "+without.String())
+	default:
+		names = appendGroups(names, fsGroups, fsWords, uint64(r.FS))
+	}
+	names = appendGroups(names, netGroups, netWords, uint64(r.Net))
+	names = appendGroups(names, scopeGroups, scopeWords, uint64(r.Scope))
+	if len(names) == 0 {
+		return "nothing"
+	}
+	return strings.Join(names, ", ")
+}
+
+// group is a word for several rights.
+type group struct {
+	mask uint64
+	name string
+}
+
+var (
+	fsGroups    = []group{{uint64(FSRead), "read"}, {uint64(FSWrite), "write"}}
+	netGroups   = []group{{uint64(NetBindTCP | NetConnectTCP), "TCP"}, {uint64(NetBindUDP | NetConnectSendUDP), "UDP"}}
+	scopeGroups = []group{{uint64(ScopeAbstractUnixSocket | ScopeSignal), "scopes"},
+		{uint64(ScopeAbstractUnixSocket), "abstract_unix_socket scope"}, {uint64(ScopeSignal), "signal scope"}}
+)
+
+// appendGroups appends the name of each group that mask has all of, and of each
+// right that is left.
+func appendGroups(names []string, groups []group, w words, mask uint64) []string {
+	for _, g := range groups {
+		if mask&g.mask == g.mask {
+			names = append(names, g.name)
+			mask &^= g.mask
+		}
+	}
+	return w.appendNames(names, "", mask)
+}
+
 func (r Rights) isZero() bool          { return r == Rights{} }
 func (r Rights) union(s Rights) Rights { return Rights{r.FS | s.FS, r.Net | s.Net, r.Scope | s.Scope} }
 func (r Rights) intersect(s Rights) Rights {
@@ -276,6 +322,9 @@ func unmarshal[M ~uint32 | ~uint64](mask *M, w words, kind string, text []byte) 
 	if s := strings.TrimSpace(string(text)); s != "none" {
 		for word := range strings.SplitSeq(s, ",") {
 			word = strings.TrimSpace(word)
+			if word == "none" {
+				return fmt.Errorf("landlock: %s %q: none stands alone; known are %s", kind, s, strings.Join(w, ", "))
+			}
 			if i := slices.Index(w, word); i >= 0 {
 				parsed |= 1 << i
 				continue

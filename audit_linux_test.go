@@ -175,6 +175,15 @@ func TestDenialsAreLogged(t *testing.T) {
 			denied(t, err)
 			read(t, dir, logged)
 		}, readLogged},
+		{"Quiet, on a path with a rule that allows", V10, func(t *testing.T, dir string) {
+			mutedDir := filepath.Join(dir, muted+"-dir")
+			mustApply(t, files().Allow(FSReadDir, mutedDir).Quiet(FSReadFile, mutedDir))
+			if _, err := os.ReadDir(mutedDir); err != nil {
+				t.Error(err)
+			}
+			read(t, mutedDir, "file")
+			read(t, dir, logged)
+		}, readLogged},
 		{"QuietNet", V10, func(t *testing.T, _ string) {
 			mustApply(t, NewHandling(Rights{Net: NetConnectTCP}).QuietNet(NetConnectTCP, mutedPort))
 			connect(t, "tcp", port(mutedPort))

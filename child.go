@@ -1,6 +1,7 @@
 package landlock
 
 import (
+	"bytes"
 	"errors"
 	"io/fs"
 	"os/exec"
@@ -266,4 +267,49 @@ func (r *Ruleset) Exec(argv0 string, argv, envv []string) error {
 	}
 	defer s.Close()
 	return s.Exec(argv0, argv, envv)
+}
+
+// Output runs cmd inside the sandbox and returns what it writes to its standard
+// output, as [exec.Cmd.Output] does. Where cmd.Stderr is nil, the error of a
+// program that fails is an [exec.ExitError] with the end of what it wrote there.
+func (s *Sandbox) Output(cmd *exec.Cmd) ([]byte, error) {
+	if cmd.Stdout != nil {
+		return nil, errors.New("landlock: Output: Stdout already set")
+	}
+	var stdout bytes.Buffer
+	var stderr tail
+	cmd.Stdout = &stdout
+	keep := cmd.Stderr == nil
+	if keep {
+		cmd.Stderr = &stderr
+	}
+	err := s.Run(cmd)
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok && keep {
+		exit.Stderr = stderr
+	}
+	return stdout.Bytes(), err
+}
+
+// tail keeps the end of what is written to it: a program that writes for ever
+// must not fill the memory of this one.
+type tail []byte
+
+func (t *tail) Write(text []byte) (int, error) {
+	*t = append(*t, text...)
+	if extra := len(*t) - 64<<10; extra > 0 {
+		*t = append((*t)[:0], (*t)[extra:]...)
+	}
+	return len(text), nil
+}
+
+// CombinedOutput runs cmd inside the sandbox and returns what it writes to its
+// standard output and standard error, as [exec.Cmd.CombinedOutput] does.
+func (s *Sandbox) CombinedOutput(cmd *exec.Cmd) ([]byte, error) {
+	if cmd.Stdout != nil || cmd.Stderr != nil {
+		return nil, errors.New("landlock: CombinedOutput: Stdout or Stderr already set")
+	}
+	var both bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &both, &both
+	err := s.Run(cmd)
+	return both.Bytes(), err
 }

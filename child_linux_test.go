@@ -561,9 +561,9 @@ func TestTakeThreadFromMain(t *testing.T) {
 
 func TestManyChildrenLeakNothing(t *testing.T) {
 	inBoth(t, func(t *testing.T, dir string) {
-		workers, children := 16, 1000
-		if testing.Short() {
-			workers, children = 4, 32
+		workers, children := 4, 32
+		if longTests() {
+			workers, children = 16, 1000
 		}
 		count := func(what string) int {
 			entries, err := os.ReadDir("/proc/self/" + what)
@@ -767,4 +767,47 @@ func FuzzElfInterpreter(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, head []byte) { elfInterpreter(head) })
+}
+
+// Output and CombinedOutput are those of os/exec, in the sandbox.
+func TestOutput(t *testing.T) {
+	inBoth(t, func(t *testing.T, dir string) {
+		s := mustPrepare(t, runnable(bestForChildren()))
+		secret := filepath.Join(dir, "secret")
+		command := func(args ...string) *exec.Cmd {
+			cmd, _ := try(args...)
+			cmd.Stdout = nil
+			return cmd
+		}
+		out, err := s.Output(command("read="+secret, "stderr=lost"))
+		if want := lines("read="+secret+": EACCES", "stderr=lost: ok"); err != nil || string(out) != want {
+			t.Errorf("Output: %q, %v, want %q", out, err, want)
+		}
+		out, err = s.Output(command("stderr="+strings.Repeat("x", 100_000)+" end", "exit=3"))
+		exit, ok := errors.AsType[*exec.ExitError](err)
+		if !ok || exit.ExitCode() != 3 || !strings.HasSuffix(string(exit.Stderr), "x end") || len(exit.Stderr) != 64<<10 || len(out) == 0 {
+			t.Errorf("Output of a program that fails: %d bytes, %v, want status 3 and the end of what it wrote to standard error", len(out), err)
+		}
+		cmd := command("stderr=kept", "exit=3")
+		var stderr bytes.Buffer
+		cmd.Stderr = &stderr
+		_, err = s.Output(cmd)
+		if exit, ok := errors.AsType[*exec.ExitError](err); !ok || len(exit.Stderr) > 0 || stderr.String() != "kept" {
+			t.Errorf("Output with standard error of its own: %q, %v", stderr.String(), err)
+		}
+		out, err = s.CombinedOutput(command("stderr=both,", "exit=4"))
+		if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != 4 || !strings.HasPrefix(string(out), "both,stderr=both,: ok") {
+			t.Errorf("CombinedOutput: %q, %v", out, err)
+		}
+		cmd = command("stderr=")
+		cmd.Stdout = io.Discard
+		for name, output := range map[string]func(*exec.Cmd) ([]byte, error){"Output": s.Output, "CombinedOutput": s.CombinedOutput} {
+			if _, err := output(cmd); err == nil || cmd.Process != nil {
+				t.Errorf("%s with Stdout set: %v, want an error and no child", name, err)
+			}
+		}
+		if out, err := s.Output(exec.Command(filepath.Join(dir, "missing"))); !errors.Is(err, os.ErrNotExist) || len(out) > 0 {
+			t.Errorf("Output of a program that does not exist: %q, %v", out, err)
+		}
+	})
 }

@@ -3,14 +3,14 @@ package landlock
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"strconv"
 	"strings"
 )
 
 // Why there is no Landlock to be had. Each of them Is [errors.ErrUnsupported],
 // and its text says what to do. [Probe] returns them, and so does every method
-// that enforces a ruleset, unless [Ruleset.BestEffort] was told that none will
-// do.
+// that loads a ruleset, unless it has a [Ruleset.BestEffort] with a floor of 0.
 var (
 	// ErrNotBuilt: the kernel was built without Landlock, or is older than
 	// Linux 5.13, or this is not Linux.
@@ -49,6 +49,23 @@ type sentinel struct {
 func (e *sentinel) Error() string { return e.text }
 func (e *sentinel) Unwrap() error { return e.is }
 
+// invalid returns an error that Is [fs.ErrInvalid].
+func invalid(text string) error { return &sentinel{text, fs.ErrInvalid} }
+
+// The mistakes that need no more words.
+var (
+	errNothing   = invalid("landlock: the ruleset handles no right at all")
+	errEmptyPath = invalid("empty path")
+	errNUL       = invalid("path contains a NUL byte")
+	errNilFile   = invalid("nil file")
+)
+
+// mistake makes any error one that Is [fs.ErrInvalid] too.
+type mistake struct{ error }
+
+func (m mistake) Unwrap() error        { return m.error }
+func (m mistake) Is(target error) bool { return target == fs.ErrInvalid }
+
 // UnsupportedError says that the kernel is too old for a ruleset. Nothing has
 // been restricted. It Is [errors.ErrUnsupported].
 type UnsupportedError struct {
@@ -75,7 +92,11 @@ func (e *UnsupportedError) Error() string {
 	if e.MissingQuiet {
 		missing = append(missing, "quiet rules")
 	}
-	text := fmt.Sprintf("landlock: the ruleset needs %v, this kernel has %v", e.Needed, e.Kernel.ABI)
+	has := "no Landlock"
+	if e.Kernel.ABI > 0 {
+		has = fmt.Sprint("ABI ", int(e.Kernel.ABI))
+	}
+	text := fmt.Sprintf("landlock: the ruleset needs ABI %d (Linux %s), this kernel has %s", int(e.Needed), e.Needed.linux(), has)
 	if len(missing) > 0 {
 		text += " and lacks " + strings.Join(missing, ", ")
 	}

@@ -59,6 +59,38 @@ func ExampleSandbox_Do() {
 	}
 }
 
+// A base for all requests, and a ruleset for each.
+func ExampleRuleset_Clone() {
+	base := landlock.New(landlock.V9).BestEffort(landlock.V6).AllowExecute("/usr", "/bin")
+	for _, job := range []string{"/srv/jobs/1", "/srv/jobs/2"} {
+		fmt.Println(base.Clone().AllowReadWrite(job))
+	}
+	// Output:
+	// ABI 9, best effort from ABI 6: read,execute beneath "/usr", "/bin"; read,write beneath "/srv/jobs/1"
+	// ABI 9, best effort from ABI 6: read,execute beneath "/usr", "/bin"; read,write beneath "/srv/jobs/2"
+}
+
+// What a ruleset would do here can be asked before anything is restricted.
+func ExampleRuleset_DryRun() {
+	report, err := landlock.New(landlock.V9).BestEffort(landlock.V4).AllowRead("/usr/share").DryRun()
+	switch {
+	case err != nil:
+		log.Print("Apply would fail: ", err)
+	case !report.Complete():
+		log.Print("this kernel cannot do all of it: ", report)
+	}
+}
+
+// A preset is a function that adds the rules for one purpose.
+func ExampleRuleset_Use() {
+	logs := func(r *landlock.Ruleset) error {
+		r.Allow(landlock.FSWriteFile|landlock.FSMakeReg, "/var/log/app")
+		return nil
+	}
+	fmt.Println(landlock.New(landlock.V3).AllowRead("/usr/share").Use(logs))
+	// Output: ABI 3: read beneath "/usr/share"; write_file,make_reg beneath "/var/log/app"
+}
+
 func ExampleProbe() {
 	kernel, err := landlock.Probe()
 	switch {

@@ -23,38 +23,48 @@ type plan struct {
 	handled, quiet Rights
 	attrSize       uintptr // how much of the attr this kernel knows
 
-	// Of landlock_add_rule.
-	paths []plannedPath
-	ports []plannedPort
+	// Of landlock_add_rule: the ruleset's own rules, not changed by the
+	// plan. What is left of one on this kernel: forPath and forPort.
+	paths []pathRule
+	ports []portRule
 
 	// Of landlock_restrict_self.
 	flags      uint32
 	noNewPrivs bool // set it by prctl first, since there is no flag for it
 
-	report Report
+	report  Report
+	skipped map[string]bool // what report.Skipped names
 }
 
-// plannedPath is a path rule with what is left of it on a kernel. The path is
-// opened even where that is nothing, so that one that is wrong is wrong on
-// every kernel.
-type plannedPath struct {
-	pathRule
-	allowed AccessFS
-	flags   uint32
+// forPath returns the arguments of landlock_add_rule for a path rule. Neither
+// is set where the kernel has no use for it.
+func (p *plan) forPath(rule *pathRule) (allowed AccessFS, flags uint32) {
+	if !rule.quiet {
+		return rule.access & p.handled.FS, 0
+	}
+	if p.quiet.FS != 0 {
+		flags = addRuleQuiet
+	}
+	return 0, flags
 }
 
-type plannedPort struct {
-	portRule
-	allowed AccessNet
-	flags   uint32
+// forPort is forPath for ports.
+func (p *plan) forPort(rule *portRule) (allowed AccessNet, flags uint32) {
+	if !rule.quiet {
+		return rule.access & p.handled.Net, 0
+	}
+	if p.quiet.Net != 0 {
+		flags = addRuleQuiet
+	}
+	return 0, flags
 }
 
 // fit works out what a kernel can do of r. It is pure: it makes no system call
 // and changes nothing. The error is an *UnsupportedError.
-func (r *Ruleset) fit(kernel Kernel, who reach) (plan, error) {
+func (r *Ruleset) fit(kernel Kernel, who reach) (*plan, error) {
 	p := r.assess(kernel, who)
 	if !r.accepts(p) {
-		return plan{}, r.unsupported(p, who)
+		return nil, r.unsupported(p, who)
 	}
 	abi := kernel.ABI.known()
 	p.attrSize = attrSize(abi)
@@ -71,17 +81,17 @@ func (r *Ruleset) fit(kernel Kernel, who reach) (plan, error) {
 	if abi >= abiQuiet {
 		p.quiet = r.quiet.intersect(p.handled)
 	}
-	r.fitRules(&p)
+	p.paths, p.ports = r.paths, r.ports
 	return p, nil
 }
 
 // assess fills in what is handled, and the report.
-func (r *Ruleset) assess(kernel Kernel, who reach) plan {
+func (r *Ruleset) assess(kernel Kernel, who reach) *plan {
 	abi := kernel.ABI.known()
 	handled := r.handled.intersect(restrictable(abi, who))
-	p := plan{handled: handled, report: Report{Kernel: kernel, Enforced: handled}}
+	p := &plan{handled: handled, report: Report{Kernel: kernel, Enforced: handled}}
 	if handled.FS != 0 {
-		r.assessRefer(&p, abi)
+		r.assessRefer(p, abi)
 	}
 	p.report.Missing = r.handled.minus(p.report.Enforced)
 	if abi < abiLog {
@@ -104,24 +114,28 @@ func restrictable(abi ABI, who reach) Rights {
 }
 
 // assessRefer settles the one right that is denied whether handled or not. A
-// rule that allows it needs it handled, which denies no more than before. ABI 1
+// rule that names it needs it handled, which denies no more than before. ABI 1
 // denies it as well, and has no rule for it.
 func (r *Ruleset) assessRefer(p *plan, abi ABI) {
-	var allowed AccessFS
+	var named, allowed AccessFS
 	for i := range r.paths {
-		allowed |= r.paths[i].access & FSRefer
+		rule := &r.paths[i]
+		named |= rule.access & FSRefer
+		if !rule.quiet {
+			allowed |= rule.access & FSRefer
+		}
 	}
 	if abi == V1 {
 		p.report.Denied = allowed
 		p.report.Enforced.FS |= r.handled.FS & FSRefer
 		return
 	}
-	p.handled.FS |= allowed
+	p.handled.FS |= named
 }
 
 // accepts reports whether the caller puts up with what a kernel can do.
-func (r *Ruleset) accepts(p plan) bool {
-	report := p.report
+func (r *Ruleset) accepts(p *plan) bool {
+	report := &p.report
 	if r.bestEffort {
 		return report.Kernel.ABI >= r.floor && (r.floor == 0 || !p.handled.isZero())
 	}
@@ -129,7 +143,7 @@ func (r *Ruleset) accepts(p plan) bool {
 }
 
 // unsupported returns the error for a plan that is not accepted.
-func (r *Ruleset) unsupported(p plan, who reach) error {
+func (r *Ruleset) unsupported(p *plan, who reach) error {
 	abi := p.report.Kernel.ABI.known()
 	needed := abi + 1
 	for needed < newest && !r.accepts(r.assess(Kernel{ABI: needed}, who)) {
@@ -144,31 +158,6 @@ func (r *Ruleset) unsupported(p plan, who reach) error {
 		MissingQuiet: p.report.MissingQuiet,
 		threadScopes: missing.Scope&abi.Scopes() != 0,
 		bestEffort:   r.bestEffort,
-	}
-}
-
-// fitRules masks every rule by what is handled.
-func (r *Ruleset) fitRules(p *plan) {
-	var quietFS, quietNet uint32
-	if p.quiet.FS != 0 {
-		quietFS = addRuleQuiet
-	}
-	if p.quiet.Net != 0 {
-		quietNet = addRuleQuiet
-	}
-	p.paths = make([]plannedPath, len(r.paths))
-	for i, rule := range r.paths {
-		p.paths[i] = plannedPath{pathRule: rule, allowed: rule.access & p.handled.FS}
-		if rule.quiet != 0 {
-			p.paths[i].flags = quietFS
-		}
-	}
-	p.ports = make([]plannedPort, len(r.ports))
-	for i, rule := range r.ports {
-		p.ports[i] = plannedPort{portRule: rule, allowed: rule.access & p.handled.Net}
-		if rule.quiet != 0 {
-			p.ports[i].flags = quietNet
-		}
 	}
 }
 

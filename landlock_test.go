@@ -49,7 +49,8 @@ func inChild(t *testing.T, prepare, f func(t *testing.T, dir string)) (outputs [
 		}
 		pattern := regexp.QuoteMeta(t.Name())
 		cmd := exec.Command(self(), "-test.v", fmt.Sprint("-test.short=", testing.Short()), "-test.run=^"+strings.ReplaceAll(pattern, "/", "$/^")+"$")
-		cmd.Env = append(os.Environ(), childTest+"="+t.Name(), childDir+"="+dir,
+		// A child may be unable to remove what it makes: the parent does.
+		cmd.Env = append(os.Environ(), childTest+"="+t.Name(), childDir+"="+dir, "TMPDIR="+dir,
 			"GORACE=atexit_sleep_ms=0") // the race detector sleeps a second else
 		user.become(cmd, dir)
 		out, err := cmd.CombinedOutput()
@@ -63,6 +64,9 @@ func inChild(t *testing.T, prepare, f func(t *testing.T, dir string)) (outputs [
 	}
 	return outputs
 }
+
+// longTests says that what takes long is to run at full length.
+func longTests() bool { return os.Getenv("LANDLOCK_LONG_TESTS") != "" }
 
 // scratch makes a directory for the children of a test, whoever they run as.
 func scratch(t *testing.T) string {

@@ -2,33 +2,36 @@ package landlock
 
 import (
 	"fmt"
-	"log/slog"
 	"strings"
 )
 
 // Report says what a kernel made of a ruleset. Enforced and Missing together
 // are the rights that the ruleset handles.
+//
+// It goes into a log in one line, by String, and into JSON in words: both work
+// with [log/slog].
 type Report struct {
 	// Kernel is what the running kernel offers; the zero value where there
 	// is no Landlock.
-	Kernel Kernel
+	Kernel Kernel `json:"kernel"`
 	// Enforced is denied now, except where a rule allows it. Where it is
 	// empty there is no sandbox.
-	Enforced Rights
+	Enforced Rights `json:"enforced"`
 	// Missing is handled by the ruleset, but this kernel cannot restrict
 	// it: it is still allowed everywhere. Only BestEffort lets that happen.
-	Missing Rights
+	Missing Rights `json:"missing"`
 	// Denied is allowed by a rule, but this kernel denies it everywhere:
 	// FSRefer on ABI 1, where files cannot move between directories.
-	Denied AccessFS
-	// Skipped are the paths of AllowOptional that did not exist.
-	Skipped []string
+	Denied AccessFS `json:"denied"`
+	// Skipped are the paths of AllowOptional and Quiet that did not exist,
+	// each once.
+	Skipped []string `json:"skipped,omitempty"`
 	// MissingLog are the flags of Log that this kernel does not know: it
 	// logs by its own defaults, below ABI 7 not at all.
-	MissingLog LogFlags
+	MissingLog LogFlags `json:"missing_log"`
 	// MissingQuiet says that the ruleset has quiet rules, and this kernel
 	// logs their denials all the same.
-	MissingQuiet bool
+	MissingQuiet bool `json:"missing_quiet"`
 }
 
 // Complete reports whether everything that the ruleset asks for is in force:
@@ -37,56 +40,62 @@ func (r Report) Complete() bool {
 	return r.Missing.isZero() && r.Denied == 0 && r.MissingLog == 0 && !r.MissingQuiet
 }
 
-// String returns the report in one line, for people.
+// String returns the report in one short line, for people: what is enforced,
+// and then what is not, with the Linux release that has it. The fields, and the
+// report in JSON, name every right.
 func (r Report) String() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%v; ", r.Kernel)
-	if r.Enforced.isZero() {
-		b.WriteString("NOT SANDBOXED, nothing is enforced")
-	} else {
-		fmt.Fprintf(&b, "enforced: %v", r.Enforced)
+	text := "NOT SANDBOXED: nothing is enforced"
+	if abi := int(r.Kernel.ABI); !r.Enforced.isZero() {
+		text = fmt.Sprintf("enforced on ABI %d: %s", abi, r.Enforced.brief())
+	} else if abi > 0 {
+		text += fmt.Sprint(" on ABI ", abi)
 	}
-	if !r.Missing.isZero() {
-		fmt.Fprintf(&b, "; still allowed, this kernel cannot restrict it: %v", r.Missing)
+	if r.Kernel.ABI == 0 && !r.Missing.isZero() {
+		text += "; this kernel has no Landlock to restrict " + r.Missing.brief()
+	} else if lacks := r.lacks(); len(lacks) > 0 {
+		text += "; not on this kernel: " + strings.Join(lacks, ", ")
 	}
 	if r.Denied != 0 {
-		fmt.Fprintf(&b, "; denied although a rule allows it: %v", Rights{FS: r.Denied})
+		text += fmt.Sprintf("; denied in spite of a rule: %v (allowed from Linux %s on)", r.Denied, V2.linux())
 	}
-	if r.MissingLog != 0 {
-		fmt.Fprintf(&b, "; without %v", r.MissingLog)
+	if some := r.Skipped[:min(3, len(r.Skipped))]; len(some) > 0 {
+		text += fmt.Sprintf("; skipped, not there: %q", some)
+		if more := len(r.Skipped) - len(some); more > 0 {
+			text += fmt.Sprintf(" and %d more", more)
+		}
 	}
-	if r.MissingQuiet {
-		b.WriteString("; without quiet rules")
-	}
-	if len(r.Skipped) > 0 {
-		fmt.Fprintf(&b, "; skipped, not there: %q", r.Skipped)
-	}
-	return b.String()
+	return text
 }
 
-// LogValue returns the report as a group for [log/slog], without the fields
-// that have nothing to say.
-func (r Report) LogValue() slog.Value {
-	attrs := []slog.Attr{
-		slog.Int("abi", int(r.Kernel.ABI)),
-		slog.String("errata", r.Kernel.Errata.String()),
-		slog.Bool("complete", r.Complete()),
-		slog.String("enforced", r.Enforced.String()),
+// lacks names what the kernel cannot do, each with the Linux release that can.
+func (r Report) lacks() (all []string) {
+	linux := "Linux " // for the first
+	add := func(what, release string) {
+		all = append(all, fmt.Sprintf("%s (%s%s)", what, linux, release))
+		linux = ""
 	}
-	if !r.Missing.isZero() {
-		attrs = append(attrs, slog.String("missing", r.Missing.String()))
+	for v := V1; v <= newest; v++ {
+		missing := r.Missing.intersect(abis[v].adds)
+		// Below ABI 8 a Sandbox has scopes and Apply has not.
+		forAll := r.Kernel.ABI >= V6 && r.Missing.Scope != 0
+		switch {
+		case v == V6 && forAll:
+		case v == V6 && missing.Scope != 0:
+			add(missing.brief(), v.linux()+", for a whole process "+abiTSYNC.linux())
+		case v == abiTSYNC && forAll:
+			add(Rights{Scope: r.Missing.Scope}.brief()+" for a whole process", v.linux())
+		case !missing.isZero():
+			add(missing.brief(), v.linux())
+		}
+		if v == abiLog && r.MissingLog != 0 {
+			add(r.MissingLog.String(), v.linux())
+		}
+		if v == abiQuiet && r.MissingQuiet {
+			add("quiet rules", v.linux())
+		}
 	}
-	if r.Denied != 0 {
-		attrs = append(attrs, slog.String("denied", r.Denied.String()))
+	if unknown := r.Missing.minus(knownRights); !unknown.isZero() {
+		all = append(all, unknown.String())
 	}
-	if r.MissingLog != 0 {
-		attrs = append(attrs, slog.String("missing_log", r.MissingLog.String()))
-	}
-	if r.MissingQuiet {
-		attrs = append(attrs, slog.Bool("missing_quiet", true))
-	}
-	if len(r.Skipped) > 0 {
-		attrs = append(attrs, slog.Any("skipped", r.Skipped))
-	}
-	return slog.GroupValue(attrs...)
+	return all
 }

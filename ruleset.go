@@ -1,37 +1,37 @@
 package landlock
 
 import (
-	"errors"
+	"cmp"
 	"fmt"
-	"io/fs"
+	"iter"
 	"os"
 	"slices"
 	"strings"
 )
 
-var errNothing = errors.New("landlock: the ruleset handles no right at all")
-
 // Ruleset is what a caller wants: the rights to deny, and rules that allow some
 // of them beneath paths and on ports. Nothing is opened and nothing is
 // restricted until it is enforced, and it can be enforced any number of times.
 //
-// Its methods chain. A mistake in a call (an unknown bit, an empty path) is
-// kept and returned, together with all others, by the method that loads the
-// ruleset: Apply or Prepare. Until then relative paths are just text; they are
-// resolved in the working directory of that moment.
+// Its methods chain. A mistake in a call (an unknown bit, an empty path, a rule
+// for a right that the ruleset does not handle) is kept and returned, together
+// with all others, by the methods that load the ruleset: Apply, Prepare and
+// DryRun. Every mistake Is [io/fs.ErrInvalid]. Until the ruleset is loaded
+// relative paths are just text; they are resolved in the working directory of
+// that moment.
+//
+// Each call stands for itself, and what several calls allow adds up.
 //
 // A Ruleset is made by [New] or [NewHandling]. It must not be changed while
-// another goroutine uses it.
+// another goroutine uses it: give each a [Ruleset.Clone].
 type Ruleset struct {
 	target     ABI
 	handled    Rights
 	bestEffort bool
 	floor      ABI
 
-	paths     []pathRule
-	ports     []portRule
-	pathIndex map[pathKey]int // where in paths a path or file has its rule
-	portIndex map[uint16]int
+	paths []pathRule // in the order of the calls, as ports
+	ports []portRule
 
 	quiet    Rights // whose denials are not logged; the rules say where
 	log      LogFlags
@@ -39,23 +39,21 @@ type Ruleset struct {
 	mistakes []error
 }
 
-// pathKey is what a path rule is for: a path, or an open file.
-type pathKey struct {
-	path string
-	file *os.File
-}
-
+// pathRule is what one call says of one path. The kernel adds up what several
+// rules allow for one file.
 type pathRule struct {
-	pathKey
+	path     string
+	file     *os.File // to use in place of path, which is its name
 	access   AccessFS // as asked for, whether handled or not
-	optional bool     // only AllowOptional named it: it need not exist
-	quiet    AccessFS // as asked for
+	optional bool     // it need not exist
+	quiet    bool     // it allows nothing, and keeps denials out of the audit log
 }
 
 type portRule struct {
 	port   uint16
 	access AccessNet
-	quiet  AccessNet
+	quiet  bool
+	after  int // how many path rules came before it
 }
 
 // New returns a ruleset that handles every right of the target ABI: they are
@@ -69,42 +67,45 @@ type portRule struct {
 func New(target ABI) *Ruleset {
 	r := &Ruleset{target: target, handled: target.Rights()}
 	if target < V1 || target > newest {
-		r.mistake(fmt.Errorf("landlock: target ABI %d: this version of the package knows 1 to %d", int(target), int(newest)))
+		r.mistake("target ABI %d: this version of the package knows 1 to %d", int(target), int(newest))
 	}
 	return r
 }
 
 // NewHandling returns a ruleset that handles just these rights; everything else
 // stays unrestricted. One exception is the kernel's: FSRefer is denied by every
-// ruleset that handles any filesystem right, see there. Its target is the
-// lowest ABI that has all of handled.
+// ruleset that handles any filesystem right, see there. The target of the
+// ruleset is the lowest ABI that has all of handled.
 //
 // Handling nothing, or an unknown bit, is a mistake.
 func NewHandling(handled Rights) *Ruleset {
 	r := &Ruleset{target: lowestABI(handled), handled: handled}
 	if handled.isZero() {
-		r.mistake(errNothing)
+		r.mistakes = append(r.mistakes, errNothing)
 	}
-	if unknown := handled.minus(newest.Rights()); !unknown.isZero() {
-		r.mistake(fmt.Errorf("landlock: the ruleset handles rights that this version of the package does not know: %v", unknown))
+	if unknown := handled.minus(knownRights); !unknown.isZero() {
+		r.mistake("the ruleset handles rights that this version of the package does not know: %v", unknown)
 	}
 	return r
 }
 
 // BestEffort lets the ruleset run on kernels below its target, down to floor,
-// with what they can restrict. The [Report] says what that is. Without it
-// whatever the kernel lacks is an [UnsupportedError], and so it is below floor.
+// with what they can restrict. The [Report] says what that is. On a kernel
+// below floor nothing is restricted, and the error is an [UnsupportedError].
 //
-// A floor of V1 or above promises that something is enforced: where the kernel
-// knows none of the rights that are handled, that is an UnsupportedError too.
-// Only a floor of 0 can end with no sandbox at all; paths are not even looked
-// at then.
+// A floor of V1 or above promises that something is enforced: a kernel that can
+// restrict none of the rights that are handled is an UnsupportedError too. Only
+// a floor of 0 can end with no sandbox at all; paths are not even looked at
+// then.
 //
 // A floor above the target, or a negative one, is a mistake.
 func (r *Ruleset) BestEffort(floor ABI) *Ruleset {
+	if r == nil {
+		return nil
+	}
 	r.bestEffort, r.floor = true, floor
 	if known := r.target >= V1 && r.target <= newest; known && (floor < 0 || floor > r.target) {
-		r.mistake(fmt.Errorf("landlock: best effort with floor ABI %d: must be between 0 and the target, ABI %d", int(floor), int(r.target)))
+		r.mistake("best effort with floor ABI %d: must be between 0 and the target, ABI %d", int(floor), int(r.target))
 	}
 	return r
 }
@@ -114,19 +115,25 @@ func (r *Ruleset) BestEffort(floor ABI) *Ruleset {
 // rule belongs to the file found then: it stays with it when it is renamed, and
 // is not for a file that takes its name later.
 //
-// Rights that only directories can have are dropped where the path is not a
-// directory; if none is left of what all calls for the path allow, that is a
-// [RuleError]. Rights that the ruleset does not handle are not restricted in
-// the first place and do no harm here. What several rules allow adds up, for
-// one path and for one beneath the other.
+// Of the access of one call, rights that only directories can have are dropped
+// where the path is not a directory; if none is left, that is a [RuleError].
+// Rights that the ruleset does not handle are dropped as well, since they are
+// not restricted in the first place. A rule that has only such rights would
+// allow nothing that is denied, and is a mistake: handle one of them, or leave
+// the rule out. FSRefer counts as handled along with any filesystem right.
+//
+// What several rules allow adds up, for one path and for one beneath the other.
 //
 // A path that cannot be opened is a RuleError when the ruleset is loaded. An
 // unknown bit, an access of 0, an empty path and one with a NUL are mistakes.
+//
+// "/proc/self" is followed like any link, and is the directory of the process
+// that loads the ruleset: a child would be given its parent's and not its own.
+// Give a child "/proc": the kernel keeps the memory and the descriptors of
+// processes outside its domain from it all the same, and their environment
+// unless it has CAP_PERFMON, as root has.
 func (r *Ruleset) Allow(access AccessFS, paths ...string) *Ruleset {
-	return r.eachPath(access, pathKeys(paths), func(rule *pathRule) {
-		rule.access |= access
-		rule.optional = false
-	})
+	return r.addPaths(pathRule{access: access}, paths)
 }
 
 // AllowRead allows FSRead beneath the paths: open files for reading and list
@@ -143,13 +150,9 @@ func (r *Ruleset) AllowExecute(paths ...string) *Ruleset { return r.Allow(FSRead
 
 // AllowOptional is Allow for paths that need not exist: one that does not is
 // skipped and named in [Report].Skipped. Any other failure to open it is still
-// an error, and so is a path that does not exist where Allow names it too.
+// an error. Where Allow names the path too, Allow still needs it to exist.
 func (r *Ruleset) AllowOptional(access AccessFS, paths ...string) *Ruleset {
-	return r.eachPath(access, pathKeys(paths), func(rule *pathRule) {
-		// A rule that Allow made has an access and stays required.
-		rule.optional = rule.optional || rule.access == 0
-		rule.access |= access
-	})
+	return r.addPaths(pathRule{access: access, optional: true}, paths)
 }
 
 // AllowFile is Allow for open files and directories: the rule is for exactly
@@ -157,14 +160,26 @@ func (r *Ruleset) AllowOptional(access AccessFS, paths ...string) *Ruleset {
 // stay open until the ruleset is loaded, and may be closed then. A nil file is
 // a mistake; a pipe or a socket is a [RuleError].
 func (r *Ruleset) AllowFile(access AccessFS, files ...*os.File) *Ruleset {
-	return r.eachPath(access, fileKeys(files), func(rule *pathRule) { rule.access |= access })
+	if r == nil {
+		return nil
+	}
+	wrong := r.wrong(Rights{FS: access}, len(files))
+	for _, file := range files {
+		if file == nil || *file == (os.File{}) {
+			r.addPath(pathRule{access: access}, cmp.Or(wrong, errNilFile))
+			continue
+		}
+		r.addPath(pathRule{path: file.Name(), file: file, access: access}, wrong)
+	}
+	return r
 }
 
 // AllowNet allows access on the ports: local ones for the bind rights, remote
-// ones for the others. To bind port 0 is to have the kernel pick one. An
+// ones for the others. To bind port 0 is to have the kernel pick one. Rights
+// that the ruleset does not handle are dropped; a rule that has no others, an
 // unknown bit and an access of 0 are mistakes.
 func (r *Ruleset) AllowNet(access AccessNet, ports ...uint16) *Ruleset {
-	return r.eachPort(access, ports, func(rule *portRule) { rule.access |= access })
+	return r.addPorts(portRule{access: access}, ports)
 }
 
 // AllowBindTCP allows NetBindTCP on the ports. A process that listens before it
@@ -179,23 +194,28 @@ func (r *Ruleset) AllowConnectTCP(ports ...uint16) *Ruleset {
 
 // AllowNewPrivs leaves no_new_privs as it is. Without this call it is set when
 // the ruleset is enforced, so that set-user-ID programs and file capabilities
-// give no privileges any more. The kernel then wants CAP_SYS_ADMIN in the
-// process's user namespace, or no_new_privs set before, and refuses with EPERM
-// otherwise.
+// give no privileges any more. With it the kernel asks for CAP_SYS_ADMIN in the
+// process's user namespace, or for no_new_privs to be set already, and refuses
+// with EPERM otherwise.
 func (r *Ruleset) AllowNewPrivs() *Ruleset {
-	r.newPrivs = true
+	if r != nil {
+		r.newPrivs = true
+	}
 	return r
 }
 
 // Log chooses which denials go to the kernel's audit log (ABI 7). Flags of
-// several calls add up. Without it, denials of the restricted program are
-// logged, also those inside a Do, and those of programs that it executes are
-// not: of a Sandbox's children, with LogNewExecOn alone. The kernel logs only
-// where auditing is on (audit=1 at boot, or auditctl -e 1). An unknown flag is
-// a mistake.
+// several calls add up. Without it, the log has denials of the restricted
+// program itself, also those inside a Do, and has none of programs that it
+// executes. A Sandbox's children are such programs: LogNewExecOn logs theirs.
+// The kernel logs only where auditing is on (audit=1 at boot, or auditctl -e 1).
+// An unknown flag is a mistake.
 func (r *Ruleset) Log(flags LogFlags) *Ruleset {
+	if r == nil {
+		return nil
+	}
 	if unknown := uint64(flags) &^ logWords.known(); unknown != 0 {
-		r.mistake(fmt.Errorf("landlock: unknown log flag %#x", unknown))
+		r.mistake("unknown log flag %#x", unknown)
 		return r
 	}
 	r.log |= flags
@@ -203,158 +223,290 @@ func (r *Ruleset) Log(flags LogFlags) *Ruleset {
 }
 
 // Quiet keeps denials of access beneath the paths out of the audit log (ABI
-// 10). It allows nothing. The kernel has one quiet mask for each ruleset:
-// several calls add up to all their rights beneath all their paths. A path that
-// does not exist is an error, unless AllowOptional names it too. Mistakes are
-// those of Allow.
+// 10). It allows nothing, so a path that does not exist is skipped, and named
+// in [Report].Skipped. The kernel has one quiet mask for each ruleset: several
+// calls add up to all their rights beneath all their paths. Mistakes are those
+// of [Ruleset.Allow].
 func (r *Ruleset) Quiet(access AccessFS, paths ...string) *Ruleset {
-	return r.eachPath(access, pathKeys(paths), func(rule *pathRule) {
-		rule.quiet |= access
-		r.quiet.FS |= access
-	})
+	return r.addPaths(pathRule{access: access, optional: true, quiet: true}, paths)
 }
 
 // QuietNet keeps denials of access on the ports out of the audit log (ABI 10).
-// It allows nothing, and calls add up as with [Ruleset.Quiet].
+// It allows nothing, and calls add up as with [Ruleset.Quiet]. Mistakes are
+// those of [Ruleset.AllowNet].
 func (r *Ruleset) QuietNet(access AccessNet, ports ...uint16) *Ruleset {
-	return r.eachPort(access, ports, func(rule *portRule) {
-		rule.quiet |= access
-		r.quiet.Net |= access
-	})
+	return r.addPorts(portRule{access: access, quiet: true}, ports)
 }
 
-// QuietScope keeps denials by the scopes out of the audit log (ABI 10). An
-// unknown bit and a scope of 0 are mistakes.
+// QuietScope keeps denials by the scopes out of the audit log (ABI 10). Scopes
+// that the ruleset does not handle are dropped; if no other is given, that is a
+// mistake, and so are an unknown bit and a scope of 0.
 func (r *Ruleset) QuietScope(scope Scope) *Ruleset {
-	if err := checkMask("scope", uint64(scope), scopeWords); err != nil {
-		r.mistake(fmt.Errorf("landlock: quiet scope %v: %w", scope, err))
+	if r == nil {
+		return nil
+	}
+	if wrong := r.wrong(Rights{Scope: scope}, 1); wrong != nil {
+		r.mistake("quiet scope %v: %w", scope, wrong)
 		return r
 	}
 	r.quiet.Scope |= scope
 	return r
 }
 
-// mistake keeps an error for the method that loads the ruleset.
-func (r *Ruleset) mistake(err error) { r.mistakes = append(r.mistakes, err) }
-
-// check returns the mistakes made so far, in a slice of the caller's own.
-func (r *Ruleset) check() []error {
-	mistakes := slices.Clone(r.mistakes)
-	if r.target == 0 && r.handled.isZero() && len(mistakes) == 0 {
-		mistakes = append(mistakes, errNothing) // the zero Ruleset
+// Use calls each preset on the ruleset, in order: a preset is a function that
+// adds the rules for one purpose. An error that it returns is a mistake, and so
+// is a nil preset.
+func (r *Ruleset) Use(presets ...func(*Ruleset) error) *Ruleset {
+	if r == nil {
+		return nil
 	}
-	return mistakes
-}
-
-// eachPath applies change to the rule of each key, making it where it is new. A
-// rule that no kernel would take becomes a mistake instead.
-func (r *Ruleset) eachPath(access AccessFS, keys []pathKey, change func(*pathRule)) *Ruleset {
-	bad := checkMask("access right", uint64(access), fsWords)
-	if bad != nil && len(keys) == 0 {
-		r.mistake(fmt.Errorf("landlock: rule %v: %w", access, bad))
-	}
-	for _, key := range keys {
-		err := bad
-		if err == nil {
-			err = key.check()
+	for _, preset := range presets {
+		if preset == nil {
+			r.mistake("nil preset")
+		} else if err := preset(r); err != nil {
+			r.mistake("preset: %w", err)
 		}
-		if err != nil {
-			r.mistake(&RuleError{Path: key.name(), Port: -1, Access: access, Err: err})
-			continue
-		}
-		change(r.pathRule(key))
 	}
 	return r
 }
 
-// eachPort is eachPath for ports.
-func (r *Ruleset) eachPort(access AccessNet, ports []uint16, change func(*portRule)) *Ruleset {
-	bad := checkMask("access right", uint64(access), netWords)
-	if bad != nil && len(ports) == 0 {
-		r.mistake(fmt.Errorf("landlock: rule %v: %w", access, bad))
+// Clone returns a copy: what is done to one of the two from now on does not
+// show in the other. So a program can make one ruleset as a base, and add to a
+// clone for each request. The open files of AllowFile are shared. Cloning is
+// cheap, however many rules there are.
+func (r *Ruleset) Clone() *Ruleset {
+	if r == nil {
+		return nil
 	}
-	for _, port := range ports {
-		if bad != nil {
-			r.mistake(&RuleError{Port: int(port), Access: access, Err: bad})
-			continue
-		}
-		change(r.portRule(port))
-	}
-	return r
+	clone := *r
+	// Rules and mistakes are only ever appended. Without room at their ends,
+	// the first append of the clone makes slices of its own.
+	clone.paths = slices.Clip(r.paths)
+	clone.ports = slices.Clip(r.ports)
+	clone.mistakes = slices.Clip(r.mistakes)
+	return &clone
 }
 
-// pathRule returns the rule for key, a new one where there is none yet.
-func (r *Ruleset) pathRule(key pathKey) *pathRule {
-	i, ok := r.pathIndex[key]
-	if !ok {
-		if r.pathIndex == nil {
-			r.pathIndex = make(map[pathKey]int)
-		}
-		i = len(r.paths)
-		r.pathIndex[key] = i
-		r.paths = append(r.paths, pathRule{pathKey: key})
+// Handled returns the rights that the ruleset handles.
+func (r *Ruleset) Handled() Rights {
+	if r == nil {
+		return Rights{}
 	}
-	return &r.paths[i]
+	return r.handled
 }
 
-func (r *Ruleset) portRule(port uint16) *portRule {
-	i, ok := r.portIndex[port]
-	if !ok {
-		if r.portIndex == nil {
-			r.portIndex = make(map[uint16]int)
-		}
-		i = len(r.ports)
-		r.portIndex[port] = i
-		r.ports = append(r.ports, portRule{port: port})
+// Target returns the ABI that the ruleset was made for: the one given to [New],
+// or the lowest that has all that was given to [NewHandling]. Where there is no
+// such ABI, which is a mistake, it is 0.
+func (r *Ruleset) Target() ABI {
+	if r == nil {
+		return 0
 	}
-	return &r.ports[i]
+	return r.target
 }
 
-func pathKeys(paths []string) []pathKey {
-	keys := make([]pathKey, len(paths))
-	for i, path := range paths {
-		keys[i].path = path
-	}
-	return keys
-}
-
-func fileKeys(files []*os.File) []pathKey {
-	keys := make([]pathKey, len(files))
-	for i, file := range files {
-		if keys[i].file = file; file == nil {
-			keys[i].file = new(os.File) // as invalid, and no path
+// Paths yields each path that a rule allows something beneath, with what was
+// asked for, handled or not: one for each path of each call, in the caller's
+// order. An open file counts by its name. Quiet rules allow nothing and are
+// left out.
+func (r *Ruleset) Paths() iter.Seq2[string, AccessFS] {
+	return func(yield func(string, AccessFS) bool) {
+		for _, rule := range r.orEmpty().paths {
+			if !rule.quiet && !yield(rule.path, rule.access) {
+				return
+			}
 		}
 	}
-	return keys
 }
 
-// check returns why no kernel would take a rule for k.
-func (k pathKey) check() error {
+// Ports yields each port that a rule allows something on, as [Ruleset.Paths]
+// does for paths.
+func (r *Ruleset) Ports() iter.Seq2[uint16, AccessNet] {
+	return func(yield func(uint16, AccessNet) bool) {
+		for _, rule := range r.orEmpty().ports {
+			if !rule.quiet && !yield(rule.port, rule.access) {
+				return
+			}
+		}
+	}
+}
+
+// String returns the ruleset in one line, for people: what it handles, its
+// options, and its rules in the caller's order.
+func (r *Ruleset) String() string {
+	r = r.orEmpty()
+	text := strings.Join(r.options(), ", ")
+	before := "" // what the rule before this one allows
+	add := func(what, object string) {
+		switch {
+		case before == "":
+			text += ": " + what + " " + object
+		case before == what:
+			text += ", " + object
+		default:
+			text += "; " + what + " " + object
+		}
+		before = what
+	}
+	ports := r.ports
+	for i := range len(r.paths) + 1 {
+		for len(ports) > 0 && ports[0].after == i {
+			add(ports[0].words())
+			ports = ports[1:]
+		}
+		if i < len(r.paths) {
+			add(r.paths[i].words())
+		}
+	}
+	return text
+}
+
+// options returns what the ruleset is apart from its rules.
+func (r *Ruleset) options() []string {
+	all := []string{fmt.Sprint("ABI ", int(r.target))}
+	if r.handled.isZero() || r.handled != r.target.Rights() {
+		all[0] = "handling " + r.handled.brief()
+	}
+	if r.bestEffort && r.floor == 0 {
+		all = append(all, "best effort even without Landlock")
+	} else if r.bestEffort {
+		all = append(all, fmt.Sprint("best effort from ABI ", int(r.floor)))
+	}
+	if r.newPrivs {
+		all = append(all, "new privileges")
+	}
+	if r.log != 0 {
+		all = append(all, r.log.String())
+	}
+	if quiet := (Rights{Scope: r.quiet.Scope}); !quiet.isZero() {
+		all = append(all, "quiet "+quiet.brief())
+	}
+	if n := len(r.mistakes); n > 0 {
+		all = append(all, fmt.Sprintf("MISTAKES (%d)", n))
+	}
+	return all
+}
+
+// words returns what a rule allows, and where.
+func (rule pathRule) words() (what, object string) {
+	rights := appendGroups(nil, fsGroups, fsWords, uint64(rule.access))
+	what, object = strings.Join(rights, ",")+" beneath", fmt.Sprintf("%q", rule.path)
 	switch {
-	case k == pathKey{}:
-		return &sentinel{"empty path", fs.ErrInvalid}
-	case k.file != nil && *k.file == os.File{}:
-		return &sentinel{"nil file", fs.ErrInvalid}
-	case strings.ContainsRune(k.path, 0):
-		return &sentinel{"path contains a NUL byte", fs.ErrInvalid}
+	case rule.quiet:
+		what = "quiet " + what
+	case rule.optional:
+		object += " (optional)"
+	case rule.file != nil:
+		object += " (open)"
 	}
-	return nil
+	return what, object
 }
 
-// name is the path for messages.
-func (k pathKey) name() string {
-	if k.file != nil && *k.file != (os.File{}) {
-		return k.file.Name()
+func (rule portRule) words() (what, object string) {
+	rights := appendGroups(nil, netGroups, netWords, uint64(rule.access))
+	what, object = strings.Join(rights, ",")+" on port", fmt.Sprint(rule.port)
+	if rule.quiet {
+		what = "quiet " + what
 	}
-	return k.path
+	return what, object
 }
 
-func checkMask(kind string, mask uint64, w words) error {
-	if mask == 0 {
-		return &sentinel{"no " + kind + " given", fs.ErrInvalid}
+// orEmpty returns the zero Ruleset in place of nil: using it is a mistake, and
+// no panic.
+func (r *Ruleset) orEmpty() *Ruleset {
+	if r == nil {
+		return new(Ruleset)
 	}
-	if unknown := mask &^ w.known(); unknown != 0 {
-		return &sentinel{fmt.Sprintf("unknown %s %#x", kind, unknown), fs.ErrInvalid}
+	return r
+}
+
+// mistake keeps an error for the methods that load the ruleset.
+func (r *Ruleset) mistake(format string, args ...any) {
+	r.mistakes = append(r.mistakes, mistake{fmt.Errorf("landlock: "+format, args...)})
+}
+
+// allMistakes returns those made so far, in a slice of the caller's own.
+func (r *Ruleset) allMistakes() []error {
+	if r.target == 0 && r.handled.isZero() && len(r.mistakes) == 0 {
+		return []error{errNothing} // the zero Ruleset
+	}
+	return slices.Clone(r.mistakes)
+}
+
+// addPaths adds a rule for each path, like the one given.
+func (r *Ruleset) addPaths(rule pathRule, paths []string) *Ruleset {
+	if r == nil {
+		return nil
+	}
+	wrong := r.wrong(Rights{FS: rule.access}, len(paths))
+	r.paths = slices.Grow(r.paths, len(paths))
+	for _, rule.path = range paths {
+		r.addPath(rule, cmp.Or(wrong, wrongPath(rule.path)))
+	}
+	return r
+}
+
+// addPath adds a rule, or keeps the mistake that it is.
+func (r *Ruleset) addPath(rule pathRule, wrong error) {
+	if wrong != nil {
+		r.mistakes = append(r.mistakes, &RuleError{Path: rule.path, Port: -1, Access: rule.access, Err: wrong})
+		return
+	}
+	r.paths = append(r.paths, rule)
+	if rule.quiet {
+		r.quiet.FS |= rule.access
+	}
+}
+
+// addPorts is addPaths for ports.
+func (r *Ruleset) addPorts(rule portRule, ports []uint16) *Ruleset {
+	if r == nil {
+		return nil
+	}
+	wrong := r.wrong(Rights{Net: rule.access}, len(ports))
+	rule.after = len(r.paths)
+	for _, rule.port = range ports {
+		if wrong != nil {
+			r.mistakes = append(r.mistakes, &RuleError{Port: int(rule.port), Access: rule.access, Err: wrong})
+			continue
+		}
+		r.ports = append(r.ports, rule)
+		if rule.quiet {
+			r.quiet.Net |= rule.access
+		}
+	}
+	return r
+}
+
+// wrong returns why no rule can have this access. A call that names no object
+// makes no rule; an access that no rule could have is a mistake all the same.
+func (r *Ruleset) wrong(access Rights, objects int) error {
+	var err error
+	handled := r.handled
+	if handled.FS != 0 {
+		handled.FS |= FSRefer // which is denied then, handled or not
+	}
+	if unknown := access.minus(knownRights); access.isZero() {
+		err = invalid("no access right given")
+	} else if !unknown.isZero() {
+		err = invalid(fmt.Sprint("unknown access right ", unknown))
+	} else if !handled.isZero() && access.intersect(handled).isZero() && objects > 0 {
+		return invalid(fmt.Sprintf("the ruleset does not handle this, so it is allowed everywhere: "+
+			"handle it (New does from V%d on), or leave the rule out", int(access.since())))
+	}
+	if err != nil && objects == 0 {
+		r.mistake("rule %v: %w", access, err)
+	}
+	return err
+}
+
+// wrongPath returns why no kernel would take a rule for a path.
+func wrongPath(path string) error {
+	switch {
+	case path == "":
+		return errEmptyPath
+	case strings.IndexByte(path, 0) >= 0:
+		return errNUL
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -29,7 +30,7 @@ func TestMistakes(t *testing.T) {
 		{"handling nothing, and more", NewHandling(Rights{}).Log(8), "the ruleset handles no right at all\nlandlock: unknown log flag 0x8"},
 		{"target 0 with a floor", New(0).BestEffort(V1), "target ABI 0: this version of the package knows 1 to 11"},
 		{"the zero Ruleset", new(Ruleset), "the ruleset handles no right at all"},
-		{"unknown right", good().Allow(FSRead|1<<20, "/"), `rule read_file,read_dir,0x100000 on "/": unknown access right 0x100000`},
+		{"unknown right", good().Allow(FSRead|1<<20, "/"), `rule read_file,read_dir,0x100000 on "/": unknown access right fs.0x100000`},
 		{"no right", good().Allow(0, "/"), `rule none on "/": no access right given`},
 		{"no right and no path", good().Allow(0), "rule none: no access right given"},
 		{"empty path", good().AllowRead(""), `rule read_file,read_dir on "": empty path`},
@@ -37,14 +38,14 @@ func TestMistakes(t *testing.T) {
 		{"optional empty path", good().AllowOptional(FSRead, ""), `rule read_file,read_dir on "": empty path`},
 		{"nil file", good().AllowFile(FSRead, nil), `rule read_file,read_dir on "": nil file`},
 		{"zero file", good().AllowFile(FSRead, new(os.File)), `rule read_file,read_dir on "": nil file`},
-		{"unknown net right", good().AllowNet(1<<4, 80), "rule 0x10 on port 80: unknown access right 0x10"},
+		{"unknown net right", good().AllowNet(1<<4, 80), "rule 0x10 on port 80: unknown access right net.0x10"},
 		{"no net right", good().AllowNet(0, 0), "rule none on port 0: no access right given"},
 		{"no net right and no port", good().AllowNet(0), "rule none: no access right given"},
 		{"unknown log flag", good().Log(8), "unknown log flag 0x8"},
 		{"quiet nothing", good().Quiet(0, "/"), `rule none on "/": no access right given`},
 		{"quiet port", good().QuietNet(0, 7), "rule none on port 7: no access right given"},
-		{"quiet scope", good().QuietScope(0), "quiet scope none: no scope given"},
-		{"quiet unknown scope", good().QuietScope(4), "quiet scope 0x4: unknown scope 0x4"},
+		{"quiet scope", good().QuietScope(0), "quiet scope none: no access right given"},
+		{"quiet unknown scope", good().QuietScope(4), "quiet scope 0x4: unknown access right scope.0x4"},
 		{"several", good().AllowRead("", "/nonexistent", "\x00").AllowNet(0, 1).Log(8),
 			"rule read_file,read_dir on \"\": empty path\n" +
 				"landlock: rule read_file,read_dir on \"\\x00\": path contains a NUL byte\n" +
@@ -53,14 +54,16 @@ func TestMistakes(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			report, err := test.ruleset.Apply()
-			if err == nil {
-				t.Fatal("Apply of a ruleset with a mistake restricted this process")
+			for name, call := range map[string]func() (Report, error){"Apply": test.ruleset.Apply, "DryRun": test.ruleset.DryRun} {
+				report, err := call()
+				if err == nil {
+					t.Fatalf("%s of a ruleset with a mistake: no error", name)
+				}
+				if report.String() != (Report{}).String() {
+					t.Errorf("%s returned the report %v with an error", name, report)
+				}
+				checkMistake(t, name, err, test.want)
 			}
-			if report.String() != (Report{}).String() {
-				t.Errorf("Apply returned the report %v with an error", report)
-			}
-			checkMistake(t, "Apply", err, test.want)
 			sandbox, err := test.ruleset.Prepare()
 			if sandbox != nil {
 				t.Errorf("Prepare returned a Sandbox with an error")
@@ -72,8 +75,8 @@ func TestMistakes(t *testing.T) {
 
 func checkMistake(t *testing.T, call string, err error, want string) {
 	t.Helper()
-	if err == nil || !strings.HasPrefix(err.Error(), "landlock: "+want) {
-		t.Errorf("%s: %v\nwant  landlock: %s", call, err, want)
+	if err == nil || !strings.HasPrefix(err.Error(), "landlock: "+want) || !errors.Is(err, fs.ErrInvalid) {
+		t.Errorf("%s: %v\nwant  landlock: %s, and fs.ErrInvalid", call, err, want)
 	}
 }
 
@@ -145,37 +148,225 @@ func TestEveryBadRuleIsReported(t *testing.T) {
 	}
 }
 
-func TestRulesMerge(t *testing.T) {
+// Each call stands for itself: the kernel adds up what they allow.
+func TestRulesOfCalls(t *testing.T) {
 	file, err := os.Open(os.DevNull)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer file.Close()
 	r := New(V11).
-		AllowRead("/a").Allow(FSWriteFile, "/a", "/a").Quiet(FSExecute, "/a").
-		AllowOptional(FSRead, "/optional").AllowOptional(FSWrite, "/optional").Quiet(FSRead, "/optional").
-		Quiet(FSRead, "/quiet first").AllowOptional(FSRead, "/quiet first").
-		AllowOptional(FSRead, "/required").Allow(FSRead, "/required").AllowOptional(FSWrite, "/required").
-		Quiet(FSRead, "/quiet only").
-		AllowFile(FSRead, file).AllowFile(FSWrite, file).
-		AllowBindTCP(80).AllowConnectTCP(80, 443).QuietNet(NetBindUDP, 80)
+		AllowRead("/a", "/b").Allow(FSWriteFile, "/a").
+		AllowOptional(FSRead, "/c").
+		Quiet(FSExecute, "/c").Quiet(FSRead, "/d").
+		AllowBindTCP(80).QuietNet(NetBindUDP, 80).
+		AllowFile(FSRead, file).
+		AllowNet(NetConnectTCP|NetBindUDP, 80, 443)
 	want := []pathRule{
-		{pathKey{path: "/a"}, FSRead | FSWriteFile, false, FSExecute},
-		{pathKey{path: "/optional"}, FSReadWrite, true, FSRead},
-		{pathKey{path: "/quiet first"}, FSRead, true, FSRead},
-		{pathKey{path: "/required"}, FSReadWrite, false, 0},
-		{pathKey{path: "/quiet only"}, 0, false, FSRead},
-		{pathKey{file: file}, FSReadWrite, false, 0},
+		{path: "/a", access: FSRead}, {path: "/b", access: FSRead}, {path: "/a", access: FSWriteFile},
+		{path: "/c", access: FSRead, optional: true},
+		{path: "/c", access: FSExecute, optional: true, quiet: true}, {path: "/d", access: FSRead, optional: true, quiet: true},
+		{path: os.DevNull, file: file, access: FSRead},
 	}
-	if fmt.Sprint(r.paths) != fmt.Sprint(want) {
-		t.Errorf("path rules %v\nwant       %v", r.paths, want)
+	if !slices.Equal(r.paths, want) {
+		t.Errorf("path rules %+v\nwant       %+v", r.paths, want)
 	}
-	wantPorts := []portRule{{80, NetBindTCP | NetConnectTCP, NetBindUDP}, {443, NetConnectTCP, 0}}
-	if fmt.Sprint(r.ports) != fmt.Sprint(wantPorts) {
-		t.Errorf("port rules %v, want %v", r.ports, wantPorts)
+	wantPorts := []portRule{{80, NetBindTCP, false, 6}, {80, NetBindUDP, true, 6}, {80, NetConnectTCP | NetBindUDP, false, 7}, {443, NetConnectTCP | NetBindUDP, false, 7}}
+	if !slices.Equal(r.ports, wantPorts) {
+		t.Errorf("port rules %+v\nwant       %+v", r.ports, wantPorts)
 	}
 	if want := (Rights{FSRead | FSExecute, NetBindUDP, 0}); r.quiet != want {
 		t.Errorf("quiet %v, want %v", r.quiet, want)
+	}
+	var paths, ports []string
+	for path, access := range r.Paths() {
+		paths = append(paths, fmt.Sprint(path, " ", access))
+	}
+	for port, access := range r.Ports() {
+		ports = append(ports, fmt.Sprint(port, " ", access))
+	}
+	if got, want := strings.Join(paths, "; "), "/a read_file,read_dir; /b read_file,read_dir; /a write_file; /c read_file,read_dir; "+os.DevNull+" read_file,read_dir"; got != want {
+		t.Errorf("Paths: %s\nwant   %s", got, want)
+	}
+	if got, want := strings.Join(ports, "; "), "80 bind_tcp; 80 connect_tcp,bind_udp; 443 connect_tcp,bind_udp"; got != want {
+		t.Errorf("Ports: %s, want %s", got, want)
+	}
+	for path := range r.Paths() {
+		if path == "/b" {
+			break
+		}
+	}
+	for range r.Ports() {
+		break
+	}
+}
+
+// A rule for rights that the ruleset does not handle would allow what nobody
+// denies.
+func TestUnhandledRules(t *testing.T) {
+	files := NewHandling(Rights{FS: FSWriteFile})
+	network := NewHandling(Rights{Net: NetBindTCP})
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	for _, test := range []struct {
+		name    string
+		ruleset *Ruleset
+		want    string // "" where it is no mistake
+	}{
+		{"a port", New(V3).AllowConnectTCP(443), "rule connect_tcp on port 443: the ruleset does not handle this, so it is allowed everywhere: handle it (New does from V4 on)"},
+		{"no port", New(V3).AllowConnectTCP(), ""},
+		{"a right among others", New(V1).AllowReadWrite("/").AllowFile(FSRead|FSResolveUnix, null), ""},
+		{"a right alone", New(V2).Allow(FSTruncate, "/"), `rule truncate on "/": `},
+		{"optional", New(V8).AllowOptional(FSResolveUnix, "/"), `rule resolve_unix on "/": `},
+		{"an open file", New(V4).AllowFile(FSIoctlDev, null), fmt.Sprintf("rule ioctl_dev on %q: ", os.DevNull)},
+		{"a port right among others", New(V4).AllowNet(NetBindTCP|NetBindUDP, 53), ""},
+		{"another right", files.Clone().AllowRead("/"), `rule read_file,read_dir on "/": `},
+		{"another port right", network.Clone().AllowConnectTCP(1), "rule connect_tcp on port 1: "},
+		{"a path, where only the network is handled", network.Clone().AllowReadWrite("/"), "rule execute"},
+		{"refer, which every filesystem ruleset denies", files.Clone().Allow(FSRefer, "/"), ""},
+		{"refer under V1", New(V1).Allow(FSRefer, "/"), ""},
+		{"refer, where only the network is handled", network.Clone().Allow(FSRefer, "/"), `rule refer on "/": `},
+		{"quiet", New(V8).Quiet(FSResolveUnix, "/"), `rule resolve_unix on "/": `},
+		{"quiet, among others", New(V8).Quiet(FSResolveUnix|FSExecute, "/").QuietNet(NetBindTCP|NetBindUDP, 1), ""},
+		{"quiet port", New(V9).QuietNet(NetBindUDP, 1), "rule bind_udp on port 1: "},
+		{"quiet scope", New(V5).QuietScope(ScopeSignal), "quiet scope signal: the ruleset does not handle this"},
+		{"quiet scope, handled", New(V6).QuietScope(ScopeSignal), ""},
+		{"a target that is wrong already", New(0).AllowRead("/"), "target ABI 0"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			err := errors.Join(test.ruleset.mistakes...)
+			switch {
+			case test.want == "" && err != nil:
+				t.Errorf("a mistake: %v", err)
+			case test.want != "" && test.name != "a path, where only the network is handled":
+				checkMistake(t, "the ruleset", err, test.want)
+			case test.want != "" && err == nil:
+				t.Error("no mistake")
+			}
+			if len(test.ruleset.mistakes) > 1 {
+				t.Errorf("more than one mistake: %v", err)
+			}
+		})
+	}
+}
+
+func TestUse(t *testing.T) {
+	network := func(r *Ruleset) error {
+		r.AllowConnectTCP(443)
+		return nil
+	}
+	missing := fmt.Errorf("find git: %w", fs.ErrNotExist)
+	r := New(V4).Use(network, func(r *Ruleset) error {
+		r.Use(network)
+		return missing
+	}, nil).Use()
+	if len(r.ports) != 2 {
+		t.Errorf("rules %v, want one of each preset", r)
+	}
+	_, err := r.Apply()
+	if err == nil || !errors.Is(err, fs.ErrInvalid) || !errors.Is(err, fs.ErrNotExist) ||
+		err.Error() != "landlock: preset: find git: file does not exist\nlandlock: nil preset" {
+		t.Errorf("Apply: %v", err)
+	}
+}
+
+func TestClone(t *testing.T) {
+	file, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	base := New(V10).BestEffort(V1).AllowRead("/a", "/b", "/c").AllowConnectTCP(1, 2, 3).AllowFile(FSRead, file).Quiet(FSRead, "/q").Log(8).Log(16)
+	// With room for more: what clones append must not meet in it.
+	base.paths, base.ports, base.mistakes = slices.Grow(base.paths, 50), slices.Grow(base.ports, 50), slices.Grow(base.mistakes, 50)
+	text, mistakes := base.String(), errors.Join(base.mistakes...).Error()
+	first, second := base.Clone(), base.Clone()
+	change := func(r *Ruleset, n int) {
+		path := fmt.Sprint("/of/", n)
+		r.AllowRead(path).AllowOptional(FSRead, path).AllowBindTCP(uint16(n)).Quiet(FSWrite, path).QuietNet(NetBindUDP, 5).QuietScope(ScopeSignal).
+			Log(LogNewExecOn).Log(LogFlags(n) << 8).AllowNewPrivs().BestEffort(ABI(n))
+	}
+	change(first, 7)
+	change(second, 8)
+	if got := base.String(); got != text || errors.Join(base.mistakes...).Error() != mistakes {
+		t.Errorf("the base is now %s, was %s", got, text)
+	}
+	change(base, 9)
+	for n, r := range map[int]*Ruleset{7: first, 8: second, 9: base} {
+		all := fmt.Sprint(r, errors.Join(r.mistakes...), r.quiet)
+		own, others := fmt.Sprint("/of/", n), 0
+		for other := 7; other <= 9; other++ {
+			others += strings.Count(all, fmt.Sprint("/of/", other))
+		}
+		if others != strings.Count(all, own) || others != 3 || r.floor != ABI(n) ||
+			!strings.Contains(all, fmt.Sprintf("bind_tcp on port %d", n)) || !strings.Contains(all, fmt.Sprintf("flag %#x", n<<8)) {
+			t.Errorf("clone %d: %s", n, all)
+		}
+	}
+	if base.Clone().paths[3].file != file {
+		t.Error("the open file is not shared")
+	}
+}
+
+func TestRulesetString(t *testing.T) {
+	file, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	for _, test := range []struct {
+		ruleset *Ruleset
+		want    string
+	}{
+		{nil, "handling nothing"},
+		{new(Ruleset), "handling nothing"},
+		{New(0), "handling nothing, MISTAKES (1)"},
+		{New(V9), "ABI 9"},
+		{New(V9).BestEffort(0), "ABI 9, best effort even without Landlock"},
+		{NewHandling(Rights{FS: FSReadFile, Net: V4.Net(), Scope: ScopeSignal}).AllowNewPrivs(), "handling read_file, TCP, signal scope, new privileges"},
+		{New(V9).BestEffort(V4).AllowRead("/usr/share", "/a b").AllowConnectTCP(443).AllowReadWrite("/tmp").AllowConnectTCP(80, 8080),
+			`ABI 9, best effort from ABI 4: read beneath "/usr/share", "/a b"; connect_tcp on port 443; read,write beneath "/tmp"; connect_tcp on port 80, 8080`},
+		{New(V10).AllowConnectTCP(1).Log(LogNewExecOn).QuietScope(ScopeSignal).AllowOptional(FSReadExecute, "/lib64").AllowFile(FSRead, file).
+			Quiet(FSRead|FSWrite|FSIoctlDev, "/q\n").QuietNet(NetBindUDP|NetConnectSendUDP, 53).Allow(0, "/"),
+			`ABI 10, log_new_exec_on, quiet signal scope, MISTAKES (1): connect_tcp on port 1; read,execute beneath "/lib64" (optional); ` +
+				fmt.Sprintf("read beneath %q (open); ", os.DevNull) + `quiet read,write,ioctl_dev beneath "/q\n"; quiet UDP on port 53`},
+	} {
+		if got := test.ruleset.String(); got != test.want {
+			t.Errorf("String: %s\nwant    %s", got, test.want)
+		}
+		if got := fmt.Sprintf("%v", test.ruleset); test.ruleset != nil && got != test.want {
+			t.Errorf("%%v: %s", got)
+		}
+	}
+}
+
+// A nil Ruleset handles nothing, as the zero one.
+func TestNilRuleset(t *testing.T) {
+	for name, r := range map[string]*Ruleset{"nil": nil, "zero": {}} {
+		r := r.BestEffort(V1).AllowRead("/").AllowOptional(FSRead, "/").AllowReadWrite("/").AllowExecute("/").AllowFile(FSRead, nil).
+			AllowNet(NetBindTCP, 1).AllowBindTCP(1).AllowConnectTCP(1).AllowNewPrivs().Log(0).Quiet(FSRead, "/").QuietNet(NetBindTCP, 1).
+			QuietScope(ScopeSignal).Use(func(*Ruleset) error { return nil }).Clone()
+		for range r.Paths() {
+		}
+		for range r.Ports() {
+		}
+		_, applyErr := r.Apply()
+		_, dryErr := r.DryRun()
+		sandbox, prepareErr := r.Prepare()
+		for _, err := range []error{applyErr, dryErr, prepareErr} {
+			if !errors.Is(err, fs.ErrInvalid) {
+				t.Errorf("%s: %v, want a mistake", name, err)
+			}
+		}
+		if r.Handled() != (Rights{}) || r.Target() != 0 || r.String() == "" {
+			t.Errorf("%s: handles %v, target %v: %s", name, r.Handled(), r.Target(), r)
+		}
+		if sandbox.Close() != nil || sandbox.Fd() != ^uintptr(0) || sandbox.Report().String() != (Report{}).String() {
+			t.Errorf("%s: its Sandbox, which is nil, does something", name)
+		}
 	}
 }
 
@@ -204,33 +395,5 @@ func TestErrors(t *testing.T) {
 	partial := &PartialError{Restricted: 3, Failed: 1, Err: errTooBig}
 	if text := partial.Error(); !errors.Is(partial, errTooBig) || !strings.Contains(text, "3 threads are restricted and 1 are not: exit now") {
 		t.Error(text)
-	}
-}
-
-func TestReportString(t *testing.T) {
-	report := Report{
-		Kernel:       Kernel{V6, ErratumTCPSockets},
-		Enforced:     Rights{FSRead, NetBindTCP, 0},
-		Missing:      Rights{0, 0, ScopeSignal},
-		Denied:       FSRefer,
-		Skipped:      []string{"/a b"},
-		MissingLog:   LogNewExecOn,
-		MissingQuiet: true,
-	}
-	want := "ABI 6 (Linux 6.12), errata fixed: tcp_sockets; enforced: fs.read_file,fs.read_dir,net.bind_tcp; " +
-		"still allowed, this kernel cannot restrict it: scope.signal; denied although a rule allows it: fs.refer; " +
-		`without log_new_exec_on; without quiet rules; skipped, not there: ["/a b"]`
-	if got := report.String(); got != want {
-		t.Errorf("String() = %s\nwant       %s", got, want)
-	}
-	if got, want := report.LogValue().String(), "[abi=6 errata=tcp_sockets complete=false enforced=fs.read_file,fs.read_dir,net.bind_tcp "+
-		"missing=scope.signal denied=refer missing_log=log_new_exec_on missing_quiet=true skipped=[/a b]]"; got != want {
-		t.Errorf("LogValue() = %s\nwant         %s", got, want)
-	}
-	if got, want := (Report{}).String(), "no Landlock; NOT SANDBOXED, nothing is enforced"; got != want {
-		t.Errorf("the zero Report is %q, want %q", got, want)
-	}
-	if !(Report{Skipped: []string{"/x"}}).Complete() || report.Complete() {
-		t.Error("Complete is wrong")
 	}
 }

@@ -1,7 +1,6 @@
 package landlock
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -9,6 +8,8 @@ import (
 	"slices"
 	"sync/atomic"
 )
+
+var errOnlyDirectories error = &sentinel{"not a directory, and only directories can have these rights", errNotDirectory}
 
 // Sandbox is a ruleset loaded into the kernel: its paths are opened and its
 // rules final. Start, Run, Exec and Do enforce it on a child, a program or a
@@ -36,15 +37,22 @@ type Sandbox struct {
 // releases the kernel's copy; a Sandbox that is forgotten is closed by the
 // garbage collector.
 func (r *Ruleset) Prepare() (*Sandbox, error) {
-	file, p, err := r.load(oneThread)
+	ruleset, p, err := r.load(oneThread)
 	if err != nil {
 		return nil, err
 	}
-	return &Sandbox{file: file, free: file == nil, flags: p.flags, noNewPrivs: p.noNewPrivs, report: p.report}, nil
+	s := &Sandbox{free: ruleset == noRuleset, flags: p.flags, noNewPrivs: p.noNewPrivs, report: p.report}
+	if !s.free {
+		s.file = os.NewFile(uintptr(ruleset), "landlock-ruleset")
+	}
+	return s, nil
 }
 
 // Report says what the Sandbox enforces. It can be asked after Close too.
 func (s *Sandbox) Report() Report {
+	if s == nil {
+		return Report{}
+	}
 	report := s.report
 	report.Skipped = slices.Clone(report.Skipped)
 	return report
@@ -56,7 +64,7 @@ func (s *Sandbox) Report() Report {
 // Close, and where BestEffort(0) left nothing to enforce.
 func (s *Sandbox) Fd() uintptr {
 	number := ^uintptr(0)
-	if s.file == nil {
+	if s == nil || s.file == nil {
 		return number
 	}
 	// Not by File.Fd, which must not run at the same time as Close.
@@ -69,7 +77,7 @@ func (s *Sandbox) Fd() uintptr {
 // Close releases the ruleset. What is restricted by it stays so. Closing it
 // again does nothing; any other use is an error that Is [os.ErrClosed].
 func (s *Sandbox) Close() error {
-	if s.closed.Swap(true) || s.file == nil {
+	if s == nil || s.closed.Swap(true) || s.file == nil {
 		return nil
 	}
 	return s.file.Close()
@@ -105,23 +113,44 @@ func (s *Sandbox) Close() error {
 // where an io_uring has a thread of its own. Below ABI 8 the scopes count as
 // missing: threads would have domains of their own.
 func (r *Ruleset) Apply() (Report, error) {
-	file, p, err := r.load(wholeProcess)
+	ruleset, p, err := r.load(wholeProcess)
 	if err != nil {
 		return Report{}, err
 	}
-	if file != nil {
-		defer file.Close()
-		if err := restrictProcess(int(file.Fd()), p); err != nil {
+	if ruleset != noRuleset {
+		defer closeFd(ruleset)
+		if err := restrictProcess(ruleset, p); err != nil {
 			return Report{}, err
 		}
 	}
 	return p.report, nil
 }
 
-// load makes the kernel's ruleset of r, and returns it with the plan that it
-// follows. The file is nil where there is nothing to enforce.
-func (r *Ruleset) load(who reach) (*os.File, plan, error) {
-	errs := r.check()
+// DryRun returns what Apply would answer here and now, and restricts nothing.
+// It opens the paths and has the kernel take every rule, so the Report and the
+// errors are those of Apply. Only what the kernel says to the restriction
+// itself remains to be seen: whether there is room for another layer, say. A
+// child gets what [Sandbox.Report] says, which can be more.
+func (r *Ruleset) DryRun() (Report, error) {
+	ruleset, p, err := r.load(wholeProcess)
+	if err != nil {
+		return Report{}, err
+	}
+	if ruleset != noRuleset {
+		closeFd(ruleset)
+	}
+	return p.report, nil
+}
+
+// noRuleset stands in place of a ruleset's descriptor where there is nothing to
+// enforce.
+const noRuleset = -1
+
+// load makes the kernel's ruleset of r, and returns its descriptor with the plan
+// that it follows.
+func (r *Ruleset) load(who reach) (int, *plan, error) {
+	r = r.orEmpty()
+	errs := r.allMistakes()
 	kernel, probeErr := Probe()
 	p, err := r.fit(kernel, who)
 	if probeErr != nil && !(r.bestEffort && r.floor == 0 && errors.Is(probeErr, errors.ErrUnsupported)) {
@@ -130,95 +159,128 @@ func (r *Ruleset) load(who reach) (*os.File, plan, error) {
 	if err != nil && len(errs) == 0 { // else the caller has something to mend first
 		errs = append(errs, err)
 	}
-	var file *os.File
+	ruleset := noRuleset
 	if err == nil && !p.handled.isZero() {
 		var more []error
-		file, more = p.load()
+		ruleset, more = p.makeRuleset()
 		errs = append(errs, more...)
 	}
-	switch len(errs) {
-	case 0:
-		return file, p, nil
-	case 1:
-		err = errs[0]
-	default:
-		err = errors.Join(errs...)
+	if len(errs) == 0 {
+		return ruleset, p, nil
 	}
-	file.Close()
-	return nil, plan{}, err
+	if ruleset != noRuleset {
+		closeFd(ruleset)
+	}
+	if len(errs) == 1 {
+		return noRuleset, nil, errs[0]
+	}
+	return noRuleset, nil, errors.Join(errs...)
 }
 
-// load makes the system calls of p, and returns an error for each that failed.
-func (p *plan) load() (*os.File, []error) {
-	fd, err := createRuleset(p.handled, p.quiet, p.attrSize)
+// makeRuleset makes the system calls of p, and returns an error for each that
+// failed.
+func (p *plan) makeRuleset() (int, []error) {
+	ruleset, err := createRuleset(p.handled, p.quiet, p.attrSize)
 	if err != nil {
-		return nil, []error{fmt.Errorf("landlock: make the ruleset: %w", err)}
+		return noRuleset, []error{fmt.Errorf("landlock: make the ruleset: %w", err)}
 	}
-	return os.NewFile(uintptr(fd), "landlock-ruleset"), p.addRules(fd)
+	return ruleset, p.addRules(ruleset)
 }
 
 // addRules adds every rule, and returns an error for each that is wrong.
 func (p *plan) addRules(ruleset int) []error {
 	var errs []error
+	var buffer []byte // for all paths
 	for i := range p.paths {
 		rule := &p.paths[i]
-		err := rule.add(ruleset)
-		if rule.optional && errors.Is(err, fs.ErrNotExist) {
-			p.report.Skipped = append(p.report.Skipped, rule.path)
-			continue
-		}
-		if err != nil {
-			errs = append(errs, &RuleError{Path: rule.name(), Port: -1, Access: cmp.Or(rule.access, rule.quiet), Err: err})
+		err := p.addPathRule(ruleset, rule, &buffer)
+		switch {
+		case err == nil:
+		case rule.optional && errors.Is(err, fs.ErrNotExist):
+			p.skip(rule.path)
+		default:
+			errs = append(errs, &RuleError{Path: rule.path, Port: -1, Access: rule.access, Err: err})
 		}
 	}
-	for _, rule := range p.ports {
-		if rule.allowed == 0 && rule.flags == 0 {
+	for i := range p.ports {
+		rule := &p.ports[i]
+		allowed, flags := p.forPort(rule)
+		if allowed == 0 && flags == 0 {
 			continue
 		}
-		if err := addPort(ruleset, rule.port, rule.allowed, rule.flags); err != nil {
-			errs = append(errs, &RuleError{Port: int(rule.port), Access: cmp.Or(rule.access, rule.quiet), Err: err})
+		if err := addPort(ruleset, rule.port, allowed, flags); err != nil {
+			errs = append(errs, &RuleError{Port: int(rule.port), Access: rule.access, Err: err})
 		}
 	}
 	return errs
 }
 
-// add opens the rule's path, or borrows its file, and adds the rule.
-func (rule *plannedPath) add(ruleset int) error {
+// skip notes that a path is not there, once for all rules that are for it.
+func (p *plan) skip(path string) {
+	if p.skipped == nil {
+		p.skipped = make(map[string]bool)
+	}
+	if !p.skipped[path] {
+		p.skipped[path] = true
+		p.report.Skipped = append(p.report.Skipped, path)
+	}
+}
+
+// addPathRule opens the rule's path, or borrows its file, and adds the rule.
+func (p *plan) addPathRule(ruleset int, rule *pathRule, buffer *[]byte) error {
 	if rule.file != nil {
 		conn, err := rule.file.SyscallConn()
 		if err != nil {
 			return err
 		}
 		// Not by Fd, which may turn the file into a blocking one.
-		if conn.Control(func(fd uintptr) { err = rule.addTo(ruleset, int(fd)) }) != nil {
+		if conn.Control(func(fd uintptr) { err = p.addOpenRule(ruleset, rule, int(fd)) }) != nil {
 			return os.ErrClosed
 		}
 		return err
 	}
-	fd, err := openPath(rule.path)
+	fd, err := openPath(rule.path, buffer)
 	if err != nil {
 		return err
 	}
 	defer closeFd(fd)
-	return rule.addTo(ruleset, fd)
+	return p.addOpenRule(ruleset, rule, fd)
 }
 
-// addTo adds the rule for an open file. The kernel answers EINVAL to a right
-// that only a directory can have; only then is it worth a look what fd is.
-func (rule *plannedPath) addTo(ruleset, fd int) error {
-	allowed, flags := rule.allowed, rule.flags
+// addOpenRule adds the rule for an open file. Of rights that are handled, the
+// kernel answers EINVAL only to those that just a directory can have: so it
+// tells what fd is, and a directory costs no call more.
+func (p *plan) addOpenRule(ruleset int, rule *pathRule, fd int) error {
+	allowed, flags := p.forPath(rule)
 	if allowed == 0 && flags == 0 {
-		return nil
+		return tryRule(fd, rule)
 	}
 	err := addPath(ruleset, fd, allowed, flags)
-	if !errors.Is(err, errInvalid) || allowed&^fsFile == 0 || isDirectory(fd) {
+	if err != errInvalid || allowed&^fsFile == 0 {
 		return err
 	}
 	if rule.access&fsFile == 0 {
-		return &sentinel{"not a directory, and only directories can have these rights", errNotDirectory}
+		return errOnlyDirectories
 	}
-	if allowed &= fsFile; allowed == 0 && flags == 0 {
+	if allowed &= fsFile; allowed == 0 {
 		return nil
 	}
 	return addPath(ruleset, fd, allowed, flags)
+}
+
+// tryRule returns why a rule is wrong of which this kernel knows no right: one
+// that is wrong is wrong on every kernel. It asks by a ruleset of its own, with
+// rights that each kernel knows.
+func tryRule(fd int, rule *pathRule) error {
+	known := plan{handled: V1.Rights(), attrSize: attrSize(V1)}
+	try := pathRule{access: FSReadFile}
+	if rule.access&fsFile == 0 && !rule.quiet {
+		try.access = FSReadDir
+	}
+	ruleset, err := createRuleset(known.handled, known.quiet, known.attrSize)
+	if err != nil {
+		return err
+	}
+	defer closeFd(ruleset)
+	return known.addOpenRule(ruleset, &try, fd)
 }

@@ -67,45 +67,52 @@ func createRuleset(handled, quiet Rights, size uintptr) (int, error) {
 
 func addPath(ruleset, parent int, access AccessFS, flags uint32) error {
 	attr := unix.LandlockPathBeneathAttr{Allowed_access: uint64(access), Parent_fd: int32(parent)}
-	err := addRule(ruleset, unix.LANDLOCK_RULE_PATH_BENEATH, unsafe.Pointer(&attr), flags)
-	if errors.Is(err, unix.EBADFD) {
-		return fmt.Errorf("only files and directories of a filesystem can have rules, no pipe or socket: %w", err)
+	errno := addRule(ruleset, unix.LANDLOCK_RULE_PATH_BENEATH, unsafe.Pointer(&attr), flags)
+	switch errno {
+	case 0:
+		return nil
+	case unix.EINVAL:
+		return errInvalid // as it is: the caller has an answer to it
+	case unix.EBADFD:
+		return fmt.Errorf("only files and directories of a filesystem can have rules, no pipe or socket: %w", addRuleError(errno))
 	}
-	return err
+	return addRuleError(errno)
 }
 
 func addPort(ruleset int, port uint16, access AccessNet, flags uint32) error {
 	attr := netPortAttr{uint64(access), uint64(port)}
-	err := addRule(ruleset, ruleNetPort, unsafe.Pointer(&attr), flags)
-	if errors.Is(err, unix.EAFNOSUPPORT) {
+	errno := addRule(ruleset, ruleNetPort, unsafe.Pointer(&attr), flags)
+	if errno == 0 || errno == unix.EAFNOSUPPORT {
 		return nil // no TCP/IP in this kernel: there is nothing to allow
 	}
-	return err
+	return addRuleError(errno)
 }
 
-func addRule(ruleset int, kind uintptr, attr unsafe.Pointer, flags uint32) error {
+func addRule(ruleset int, kind uintptr, attr unsafe.Pointer, flags uint32) syscall.Errno {
 	_, _, errno := unix.Syscall6(unix.SYS_LANDLOCK_ADD_RULE, uintptr(ruleset), kind, uintptr(attr), uintptr(flags), 0, 0)
-	if errno != 0 {
-		return os.NewSyscallError("landlock_add_rule", errno)
-	}
-	return nil
+	return errno
 }
 
-func openPath(path string) (int, error) {
+func addRuleError(errno syscall.Errno) error { return os.NewSyscallError("landlock_add_rule", errno) }
+
+// openPath opens a path without a NUL, to make a rule for it. It copies it into
+// the buffer, which is there to be used again.
+func openPath(path string, buffer *[]byte) (int, error) {
+	*buffer = append(append((*buffer)[:0], path...), 0)
 	for {
-		fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
-		if err != unix.EINTR { // which a network filesystem may answer
-			return fd, os.NewSyscallError("open", err)
+		at := unix.AT_FDCWD
+		fd, _, errno := unix.Syscall6(unix.SYS_OPENAT, uintptr(at), uintptr(unsafe.Pointer(&(*buffer)[0])), unix.O_PATH|unix.O_CLOEXEC, 0, 0, 0)
+		switch errno {
+		case 0:
+			return int(fd), nil
+		case unix.EINTR: // which a network filesystem may answer
+		default:
+			return -1, os.NewSyscallError("open", errno)
 		}
 	}
 }
 
 func closeFd(fd int) { unix.Close(fd) }
-
-func isDirectory(fd int) bool {
-	var stat unix.Stat_t
-	return unix.Fstat(fd, &stat) == nil && stat.Mode&unix.S_IFMT == unix.S_IFDIR
-}
 
 func threadID() int { return unix.Gettid() }
 

@@ -22,9 +22,8 @@ func probe() (Kernel, error) { return Kernel{}, ErrNotBuilt }
 func createRuleset(handled, quiet Rights, size uintptr) (int, error)         { return -1, ErrNotBuilt }
 func addPath(ruleset, parent int, access AccessFS, flags uint32) error       { return ErrNotBuilt }
 func addPort(ruleset int, port uint16, access AccessNet, flags uint32) error { return ErrNotBuilt }
-func openPath(path string) (int, error)                                      { return -1, ErrNotBuilt }
+func openPath(path string, buffer *[]byte) (int, error)                      { return -1, ErrNotBuilt }
 func closeFd(fd int)                                                         {}
-func isDirectory(fd int) bool                                                { return false }
 func isMainThread() bool                                                     { return false }
 func restrictThread(ruleset int, flags uint32, noNewPrivs bool) error        { return ErrNotBuilt }
 func restrictEachThread(ruleset int, flags uint32, noNewPrivs bool) error    { return ErrNotBuilt }

@@ -38,7 +38,7 @@ var (
 var layered atomic.Bool
 
 // restrictProcess restricts every thread of this process.
-func restrictProcess(ruleset int, p plan) error {
+func restrictProcess(ruleset int, p *plan) error {
 	enforcing.Lock()
 	defer enforcing.Unlock()
 	if working.Load() > 0 {
@@ -58,7 +58,7 @@ func restrictProcess(ruleset int, p plan) error {
 // tryTwice fails where a thread that has one layer more than the others could
 // not be restricted. Found out half way that would be a PartialError, or, where
 // the Go runtime restricts the threads, the end of the program.
-func tryTwice(ruleset int, p plan) error {
+func tryTwice(ruleset int, p *plan) error {
 	result, thread := make(chan error, 1), 0
 	takeThread(func() (reusable bool) {
 		thread = threadID()

@@ -23,7 +23,7 @@ func (u testUser) become(cmd *exec.Cmd, dir string) {
 	if u.uid != 0 {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: u.uid, Gid: u.uid}}
 		cmd.Dir = dir
-		cmd.Env = append(cmd.Env, "TMPDIR="+dir, "HOME="+dir)
+		cmd.Env = append(cmd.Env, "HOME="+dir)
 	}
 }
 

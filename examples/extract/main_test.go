@@ -231,7 +231,7 @@ func TestSandboxed(t *testing.T) {
 		t.Run(archive, func(t *testing.T) {
 			box := pack(t, archive)
 			status, stdout, stderr := extract(t, box, archive, "dir")
-			if !strings.HasPrefix(stdout, "sandbox: ABI ") {
+			if !strings.HasPrefix(stdout, "sandbox: enforced on ABI ") {
 				t.Errorf("no report: %q", stdout)
 			}
 			if got := found(t, box, archive); !maps.Equal(got, outside) {

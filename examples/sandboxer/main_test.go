@@ -233,7 +233,7 @@ func TestStatus(t *testing.T) {
 	}
 	rights := make(map[string]bool)
 	for line := range strings.Lines(r.stdout) {
-		found := regexp.MustCompile(`^(\S+) +(ABI \d+ \(Linux \S+\)) +(yes|no)\n$`).FindStringSubmatch(line)
+		found := regexp.MustCompile(`^(\S+) +(ABI \d+, since Linux \S+) +(yes|no)\n$`).FindStringSubmatch(line)
 		if found == nil {
 			continue
 		}

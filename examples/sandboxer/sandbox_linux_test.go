@@ -450,7 +450,7 @@ func TestStrict(t *testing.T) {
 	scopes := []string{"--unrestricted-filesystem", "--unrestricted-network", "sh", "-c", "kill -0 $PPID"}
 	r = sandboxer(t, "", scopes...)
 	if kernel.ABI < landlock.V6 {
-		checkMistake(t, r, "ABI 6 (Linux 6.12) is needed for scope.")
+		checkMistake(t, r, "ABI 6, since Linux 6.12 is needed for scope.")
 		checkMistake(t, sandboxer(t, "", append([]string{"--best-effort"}, scopes...)...), "nothing at all would be restricted")
 	} else if r.state.Success() || r.log != "" {
 		t.Errorf("scopes: %v", r)
@@ -495,7 +495,7 @@ func TestLogLevels(t *testing.T) {
 		"error": {}, "warn": {}, "info": {info: true}, "debug": {true, true},
 	} {
 		r := sandboxer(t, "", shell([]string{"--log-level", level, "--bind-tcp", "8080"}, "exit 7")...)
-		info := regexp.MustCompile(`(?m)^level=INFO .* report\.enforced=fs\.execute,`).MatchString(r.log)
+		info := regexp.MustCompile(`(?m)^level=INFO .* report="enforced on ABI \d+: `).MatchString(r.log)
 		debug := regexp.MustCompile(`(?m)^level=DEBUG .* path=/bin access=execute,read_file,read_dir option=--rox$`).MatchString(r.log) &&
 			regexp.MustCompile(`(?m)^level=DEBUG .* port=8080 access=bind_tcp option=--bind-tcp$`).MatchString(r.log)
 		warned := strings.Contains(r.log, "level=WARN")
@@ -532,7 +532,7 @@ func TestDryRun(t *testing.T) {
 		t.Fatalf("%v\nwant 10 lines", r)
 	}
 	for i, want := range []string{
-		`^report: ABI \d+ .*; enforced: fs\.execute,`,
+		`^report: enforced on ABI \d+: all filesystem rights`,
 		`^program: "` + regexp.QuoteMeta(sh) + `"$`,
 		`^command: "sh" "-c" ">made"$`,
 		`^environment: \["A=1"\]$`,
@@ -587,7 +587,7 @@ func TestRefused(t *testing.T) {
 			args := append([]string{"--best-effort"}, strings.Fields(test.options)...)
 			r := sandboxer(t, dir, args...)
 			dry := sandboxer(t, dir, append([]string{"--dry-run"}, args...)...)
-			if !strings.HasPrefix(dry.stdout, "report: ABI ") {
+			if !strings.HasPrefix(dry.stdout, "report: enforced on ABI ") {
 				t.Errorf("--dry-run: %v", dry)
 			}
 			if test.denied == "" {

@@ -1,0 +1,256 @@
+package landlock
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"example.com/landlock/internal/allthreads"
+)
+
+// Every step that can fail, by the real refusal of the kernel: nothing may be
+// restricted then, and nothing may be left open.
+func TestFailureRestrictsNothing(t *testing.T) {
+	needABI(t, V1)
+	type setup func(t *testing.T) (*Ruleset, func())
+	everything := func() *Ruleset { return New(V1) }
+	tests := map[string]struct {
+		setup setup
+		want  error
+		root  bool // installs a seccomp filter without no_new_privs
+		below ABI  // 0: on every kernel
+	}{
+		"probe": {func(t *testing.T) (*Ruleset, func()) {
+			refuse(t, unix.SYS_LANDLOCK_CREATE_RULESET, unix.EPERM)
+			return everything(), nil
+		}, ErrBlocked, true, 0},
+		"probe, not built": {func(t *testing.T) (*Ruleset, func()) {
+			refuse(t, unix.SYS_LANDLOCK_CREATE_RULESET, unix.ENOSYS)
+			return everything(), nil
+		}, ErrNotBuilt, true, 0},
+		"probe, disabled": {func(t *testing.T) (*Ruleset, func()) {
+			refuse(t, unix.SYS_LANDLOCK_CREATE_RULESET, unix.EOPNOTSUPP)
+			return everything(), nil
+		}, ErrDisabled, true, 0},
+		"probe, an answer that nobody knows, whatever the floor": {func(t *testing.T) (*Ruleset, func()) {
+			refuse(t, unix.SYS_LANDLOCK_CREATE_RULESET, unix.ENOMEM)
+			return everything().BestEffort(0), nil
+		}, unix.ENOMEM, true, 0},
+		"fit": {func(t *testing.T) (*Ruleset, func()) {
+			return New(V11), nil
+		}, errors.ErrUnsupported, false, V11},
+		"create_ruleset": {func(t *testing.T) (*Ruleset, func()) {
+			Probe()
+			return everything(), limitFiles(t, 0)
+		}, unix.EMFILE, false, 0},
+		"open, no descriptor": {func(t *testing.T) (*Ruleset, func()) {
+			Probe()
+			return everything().AllowRead("/"), limitFiles(t, 1)
+		}, unix.EMFILE, false, 0},
+		"open": {func(t *testing.T) (*Ruleset, func()) {
+			return everything().AllowRead("/", "/nonexistent"), nil
+		}, fs.ErrNotExist, false, 0},
+		"add_rule": {func(t *testing.T) (*Ruleset, func()) {
+			r, w, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			return everything().AllowFile(FSRead, r), func() { r.Close(); w.Close() }
+		}, unix.EBADFD, false, 0},
+		"no_new_privs": {func(t *testing.T) (*Ruleset, func()) {
+			refuse(t, unix.SYS_PRCTL, unix.EINVAL)
+			return everything(), nil
+		}, unix.EINVAL, true, V11},
+		"restrict_self": {func(t *testing.T) (*Ruleset, func()) {
+			refuse(t, unix.SYS_LANDLOCK_RESTRICT_SELF, unix.EPERM)
+			return everything(), nil
+		}, ErrBlocked, true, 0},
+		"restrict_self, with privileges": {func(t *testing.T) (*Ruleset, func()) {
+			refuse(t, unix.SYS_LANDLOCK_RESTRICT_SELF, unix.EPERM)
+			return everything().AllowNewPrivs(), nil
+		}, ErrBlocked, true, 0},
+		"restrict_self, out of memory": {func(t *testing.T) (*Ruleset, func()) {
+			refuse(t, unix.SYS_LANDLOCK_RESTRICT_SELF, unix.ENOMEM)
+			return everything(), nil
+		}, unix.ENOMEM, true, 0},
+		"restrict_self without privileges": {func(t *testing.T) (*Ruleset, func()) {
+			if os.Getuid() == 0 {
+				dropCapabilities(t)
+			}
+			return everything().AllowNewPrivs(), nil
+		}, unix.EPERM, false, 0},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			if test.below > 0 {
+				needBelow(t, test.below)
+			}
+			inChild(t, nil, func(t *testing.T, _ string) {
+				if test.root && os.Getuid() != 0 {
+					return
+				}
+				r, undo := test.setup(t)
+				before := openFiles()
+				report, err := r.Apply()
+				after := openFiles()
+				if undo != nil {
+					undo()
+				}
+				if err == nil || !errors.Is(err, test.want) || !report.Enforced.isZero() {
+					t.Errorf("Apply: %v, %v, want %v", report, err, test.want)
+				}
+				t.Log(err)
+				// Below ABI 8 one descriptor of /proc is kept for the next time.
+				for fd := range after {
+					if !before[fd] && readLink(fd) != fmt.Sprintf("/proc/%d/task", os.Getpid()) {
+						t.Errorf("descriptor %d is left open", fd)
+					}
+				}
+				if _, err := os.ReadDir("/"); err != nil {
+					t.Errorf("the process is restricted: %v", err)
+				}
+			})
+		})
+	}
+}
+
+// The same kernel, with Landlock taken away by a filter.
+func TestLandlockTakenAway(t *testing.T) {
+	if os.Getuid() != 0 && os.Getenv(childTest) == "" {
+		t.Skip("needs root, to install the filter")
+	}
+	for errno, want := range map[syscall.Errno]error{unix.ENOSYS: ErrNotBuilt, unix.EOPNOTSUPP: ErrDisabled, unix.EPERM: ErrBlocked} {
+		t.Run(unix.ErrnoName(errno), func(t *testing.T) {
+			inChild(t, nil, func(t *testing.T, _ string) {
+				if os.Getuid() != 0 {
+					return
+				}
+				refuse(t, unix.SYS_LANDLOCK_CREATE_RULESET, errno)
+				if _, err := Probe(); err != want {
+					t.Errorf("Probe: %v, want %v", err, want)
+				}
+				checkWithoutLandlock(t)
+			})
+		})
+	}
+}
+
+// A failure leaves no_new_privs as it was, but for the one case that Apply's
+// documentation names.
+func TestFailureLeavesNoNewPrivs(t *testing.T) {
+	needABI(t, V1)
+	inChild(t, nil, func(t *testing.T, _ string) {
+		if kernel, _ := Probe(); kernel.ABI < V8 && !allthreads.Supported || os.Getuid() != 0 {
+			return // the exception, or a user who cannot install the filter
+		}
+		refuse(t, unix.SYS_LANDLOCK_RESTRICT_SELF, unix.ENOMEM)
+		for range 20 { // which threads it gets is up to the scheduler
+			if _, err := New(V1).Apply(); !errors.Is(err, unix.ENOMEM) {
+				t.Fatalf("Apply: %v, want ENOMEM", err)
+			}
+			threads, err := filepath.Glob("/proc/self/task/*/status")
+			if err != nil || len(threads) == 0 {
+				t.Fatalf("threads %v, %v", threads, err)
+			}
+			for _, thread := range threads {
+				// One that has ended meanwhile cannot be read.
+				if status, err := os.ReadFile(thread); err == nil && strings.Contains(string(status), "NoNewPrivs:\t1") {
+					if !ends(thread) { // the thread that has failed is on its way out
+						t.Errorf("%s has no_new_privs set", thread)
+					}
+				}
+			}
+		}
+	})
+}
+
+// From ABI 11 on the kernel sets no_new_privs together with the restriction, on
+// every thread: no prctl is needed, and a failure leaves it unset.
+func TestAtomicNoNewPrivs(t *testing.T) {
+	needABI(t, V11)
+	check := func(t *testing.T, want string) {
+		t.Helper()
+		threads, err := filepath.Glob("/proc/self/task/*/status")
+		if err != nil || len(threads) < 2 {
+			t.Fatalf("threads %v, %v", threads, err)
+		}
+		for _, thread := range threads {
+			status, err := os.ReadFile(thread) // which may have ended meanwhile
+			if err == nil && !strings.Contains(string(status), "NoNewPrivs:\t"+want) {
+				t.Errorf("%s: no_new_privs is not %s", thread, want)
+			}
+		}
+	}
+	t.Run("a failure", func(t *testing.T) {
+		inChild(t, nil, func(t *testing.T, _ string) {
+			if os.Getuid() != 0 {
+				return // could not restrict itself without no_new_privs
+			}
+			for err := error(nil); err == nil; { // until no layer is left
+				_, err = NewHandling(Rights{FS: FSMakeChar}).AllowNewPrivs().Apply()
+			}
+			if _, err := New(V11).Apply(); !errors.Is(err, ErrTooManyLayers) {
+				t.Errorf("Apply: %v, want too many layers", err)
+			}
+			check(t, "0")
+		})
+	})
+	t.Run("without prctl", func(t *testing.T) {
+		inChild(t, nil, func(t *testing.T, _ string) {
+			if os.Getuid() != 0 {
+				return // cannot install the filter
+			}
+			refuse(t, unix.SYS_PRCTL, unix.EINVAL)
+			mustApply(t, NewHandling(Rights{FS: FSMakeChar}))
+			check(t, "1")
+		})
+	})
+}
+
+// ends waits a good while for a thread to be gone.
+func ends(thread string) bool {
+	for range 100_000 {
+		if _, err := os.Stat(thread); err != nil {
+			return true
+		}
+		runtime.Gosched()
+	}
+	return false
+}
+
+// dropCapabilities takes root's powers from every thread.
+func dropCapabilities(t *testing.T) {
+	t.Helper()
+	if err := syscall.Setgid(65534); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Setuid(65534); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// refuse makes one system call fail with errno from now on, on every thread, as
+// the seccomp filter of a container does. It leaves no_new_privs unset.
+func refuse(t *testing.T, number int, errno syscall.Errno) {
+	t.Helper()
+	filter := []unix.SockFilter{
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0}, // seccomp_data.nr
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: uint32(number), Jf: 1},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(errno)},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
+	}
+	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+	_, _, failed := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&program)))
+	if failed != 0 {
+		t.Fatalf("seccomp: %v", failed)
+	}
+}

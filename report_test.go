@@ -1,0 +1,61 @@
+package landlock
+
+import (
+	"encoding/json"
+	"reflect"
+	"testing"
+)
+
+func TestReportString(t *testing.T) {
+	for _, test := range []struct {
+		report Report
+		want   string
+	}{
+		{Report{}, "NOT SANDBOXED: nothing is enforced"},
+		{Report{Missing: V9.Rights()}, "NOT SANDBOXED: nothing is enforced; this kernel has no Landlock to restrict all filesystem rights, TCP, scopes"},
+		{Report{Kernel: Kernel{ABI: V3}, Missing: Rights{Net: V4.Net()}}, "NOT SANDBOXED: nothing is enforced on ABI 3; not on this kernel: TCP (Linux 6.7)"},
+		{Report{Kernel: Kernel{ABI: V11}, Enforced: V11.Rights()}, "enforced on ABI 11: all filesystem rights, TCP, UDP, scopes"},
+		{Report{Kernel: Kernel{ABI: 12}, Enforced: Rights{FSRead, NetBindTCP, ScopeSignal}}, "enforced on ABI 12: read, bind_tcp, signal scope"},
+		{Report{Kernel: Kernel{V7, ErratumTCPSockets}, Enforced: Rights{V7.FS(), V7.Net(), 0}, Missing: Rights{FSResolveUnix, V10.Net() &^ V7.Net(), V6.Scopes()}, MissingQuiet: true},
+			"enforced on ABI 7: all filesystem rights but resolve_unix, TCP; " +
+				"not on this kernel: scopes for a whole process (Linux 7.0), resolve_unix (7.1), UDP (7.2), quiet rules (7.2)"},
+		{Report{Kernel: Kernel{ABI: V1}, Enforced: V2.Rights(), Missing: V6.Rights().minus(V2.Rights()), Denied: FSRefer, MissingLog: LogNewExecOn, Skipped: []string{"/a b"}},
+			"enforced on ABI 1: all filesystem rights but truncate,ioctl_dev,resolve_unix; " +
+				"not on this kernel: truncate (Linux 6.2), TCP (6.7), ioctl_dev (6.10), scopes (6.12, for a whole process 7.0), log_new_exec_on (6.15); " +
+				`denied in spite of a rule: refer (allowed from Linux 5.19 on); skipped, not there: ["/a b"]`},
+		{Report{Kernel: Kernel{ABI: V1}, Enforced: Rights{FS: FSExecute}, Missing: Rights{FS: 1 << 40}, Skipped: []string{"1", "2", "3", "4", "5"}},
+			`enforced on ABI 1: execute; not on this kernel: fs.0x10000000000; skipped, not there: ["1" "2" "3"] and 2 more`},
+	} {
+		if got := test.report.String(); got != test.want {
+			t.Errorf("String: %s\nwant    %s", got, test.want)
+		}
+		if got, want := test.report.Complete(), test.report.Missing.isZero() && test.report.Denied == 0; got != want {
+			t.Errorf("%v: Complete is %v", test.report, got)
+		}
+	}
+	if (Report{MissingLog: LogNewExecOn}).Complete() || (Report{MissingQuiet: true}).Complete() {
+		t.Error("a report with something missing is complete")
+	}
+}
+
+func TestReportJSON(t *testing.T) {
+	for _, test := range []struct {
+		report Report
+		want   string
+	}{
+		{Report{}, `{"kernel":{"abi":0,"errata":"none"},"enforced":{"fs":"none","net":"none","scope":"none"},` +
+			`"missing":{"fs":"none","net":"none","scope":"none"},"denied":"none","missing_log":"none","missing_quiet":false}`},
+		{Report{Kernel{V7, ErratumTCPSockets | ErratumScopedSignals | 1<<30}, Rights{FSRead, NetBindTCP, 0}, Rights{Scope: ScopeSignal}, FSRefer, []string{"/x"}, LogNewExecOn, true},
+			`{"kernel":{"abi":7,"errata":"tcp_sockets,scoped_signals,0x40000000"},"enforced":{"fs":"read_file,read_dir","net":"bind_tcp","scope":"none"},` +
+				`"missing":{"fs":"none","net":"none","scope":"signal"},"denied":"refer","skipped":["/x"],"missing_log":"log_new_exec_on","missing_quiet":true}`},
+	} {
+		text, err := json.Marshal(test.report)
+		if err != nil || string(text) != test.want {
+			t.Errorf("JSON %s, %v\nwant %s", text, err, test.want)
+		}
+		var back Report
+		if err := json.Unmarshal(text, &back); err != nil || !reflect.DeepEqual(back, test.report) {
+			t.Errorf("through JSON %s: %+v, %v, want %+v", text, back, err, test.report)
+		}
+	}
+}

@@ -1,0 +1,207 @@
+package landlock
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// Files, directories, links and open files, in one call each.
+func TestRules(t *testing.T) {
+	needABI(t, V1)
+	prepare := func(t *testing.T, dir string) {
+		for _, name := range []string{"file", "dir/file", "opened/file", "other", "target"} {
+			write(t, filepath.Join(dir, name), name)
+		}
+		if err := os.Symlink("target", filepath.Join(dir, "link")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	inChild(t, prepare, func(t *testing.T, dir string) {
+		if err := os.Chdir(dir); err != nil {
+			t.Fatal(err)
+		}
+		opened, err := os.Open("opened")
+		if err != nil {
+			t.Fatal(err)
+		}
+		already, err := os.Open("other")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename("opened", "renamed"); err != nil {
+			t.Fatal(err)
+		}
+		report := mustApply(t, New(V1).
+			AllowReadWrite("file", "dir", "link"). // what only directories can have is dropped for the file
+			AllowOptional(FSRead, "missing", "dir").
+			AllowFile(FSRead, opened))
+		opened.Close()
+		if fmt.Sprint(report.Skipped) != "[missing]" {
+			t.Errorf("skipped %q, want missing", report.Skipped)
+		}
+		for _, name := range []string{"file", "dir/file", "renamed/file", "target", "link"} {
+			if _, err := os.ReadFile(name); err != nil {
+				t.Errorf("read: %v", err)
+			}
+		}
+		if err := os.WriteFile("dir/new", nil, 0o600); err != nil {
+			t.Errorf("write: %v", err)
+		}
+		for _, name := range []string{"other", "/etc/passwd"} {
+			if _, err := os.ReadFile(name); !errors.Is(err, unix.EACCES) {
+				t.Errorf("read %s: %v, want EACCES", name, err)
+			}
+		}
+		if err := os.WriteFile("renamed/new", nil, 0o600); !errors.Is(err, unix.EACCES) {
+			t.Errorf("write beneath a directory that may only be read: %v, want EACCES", err)
+		}
+		if text, err := io.ReadAll(already); err != nil || string(text) != "other" {
+			t.Errorf("read a file that was open before: %q, %v", text, err)
+		}
+		if err := exec.Command("/bin/true").Run(); !errors.Is(err, unix.EACCES) {
+			t.Errorf("run a program: %v, want EACCES", err)
+		}
+	})
+}
+
+// Each call's rules stand alone: for one path some may be wrong.
+func TestRulesStandAlone(t *testing.T) {
+	needABI(t, V1)
+	dir := t.TempDir()
+	file, missing := write(t, filepath.Join(dir, "file"), ""), filepath.Join(dir, "missing")
+	for _, test := range []struct {
+		name    string
+		ruleset *Ruleset
+		want    string // the error, or else what is skipped
+	}{
+		{"optional and not there", New(V1).AllowOptional(FSRead, missing).AllowOptional(FSWrite, missing), missing},
+		{"quiet and not there", New(V10).BestEffort(V1).Quiet(FSRead, missing), missing},
+		{"needed as well", New(V1).AllowOptional(FSRead, missing).AllowRead(missing).AllowOptional(FSRead, missing),
+			fmt.Sprintf("landlock: rule read_file,read_dir on %q: open: no such file or directory", missing)},
+		{"rights of directories on a file", New(V1).AllowRead(file).Allow(FSMakeDir|FSReadDir, file),
+			fmt.Sprintf("landlock: rule read_dir,make_dir on %q: not a directory, and only directories can have these rights", file)},
+		{"rights of directories on a file, quiet", New(V10).BestEffort(V1).Quiet(FSMakeDir|FSReadDir, file), ""},
+		{"rights of files and directories on a file", New(V1).AllowRead(file).AllowReadWrite(file), ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			report, err := test.ruleset.DryRun()
+			got := strings.Join(report.Skipped, ", ")
+			if err != nil {
+				got = err.Error()
+			}
+			if got != test.want {
+				t.Errorf("skipped or wrong: %s, want %s", got, test.want)
+			}
+		})
+	}
+}
+
+// A rule that is wrong is wrong on every kernel, also on one that cannot
+// restrict what it is for.
+func TestWrongWhateverTheKernel(t *testing.T) {
+	needABI(t, V1)
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	defer writer.Close()
+	pipe := fmt.Sprint("/proc/self/fd/", reader.Fd())
+	dir := t.TempDir()
+	file := write(t, filepath.Join(dir, "file"), "")
+	kernel, _ := Probe()
+	for abi := V1; abi <= kernel.ABI; abi++ { // as if it were the kernel's
+		for _, access := range []AccessFS{FSReadFile, FSTruncate, FSIoctlDev, FSResolveUnix} {
+			for name, add := range map[string]func(*Ruleset){
+				"a pipe":             func(r *Ruleset) { r.AllowFile(access, reader) },
+				"the path of a pipe": func(r *Ruleset) { r.Allow(access, pipe) },
+				"optional":           func(r *Ruleset) { r.AllowOptional(access, pipe) },
+				"quiet":              func(r *Ruleset) { r.Quiet(access, pipe) },
+			} {
+				err := loadAs(abi, add)
+				rule, ok := err.(*RuleError)
+				if !ok || rule.Access != access || rule.Port != -1 || rule.Path == "" || !errors.Is(err, unix.EBADFD) {
+					t.Errorf("ABI %d, %v on %s: %v, want a RuleError with EBADFD", int(abi), access, name, err)
+				}
+			}
+			if err := loadAs(abi, func(r *Ruleset) { r.Allow(access, file, dir).Quiet(access, file, dir) }); err != nil {
+				t.Errorf("ABI %d, %v on a file and a directory: %v", int(abi), access, err)
+			}
+		}
+		if err := loadAs(abi, func(r *Ruleset) { r.Allow(FSRefer, dir) }); err != nil {
+			t.Errorf("ABI %d, refer on a directory: %v", int(abi), err)
+		}
+		if err := loadAs(abi, func(r *Ruleset) { r.Allow(FSRefer, file) }); !errors.Is(err, errNotDirectory) {
+			t.Errorf("ABI %d, refer on a file: %v, want ENOTDIR", int(abi), err)
+		}
+		if err := loadAs(abi, func(r *Ruleset) { r.Allow(FSTruncate, dir+"/missing") }); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("ABI %d, a path that is missing: %v", int(abi), err)
+		}
+	}
+}
+
+// loadAs loads a ruleset for everything as a kernel with this ABI would.
+func loadAs(abi ABI, add func(*Ruleset)) error {
+	r := New(V11).BestEffort(V1)
+	add(r)
+	if len(r.mistakes) > 0 {
+		return r.mistakes[0]
+	}
+	p, err := r.fit(Kernel{ABI: abi}, oneThread)
+	if err != nil {
+		return err
+	}
+	ruleset, errs := p.makeRuleset()
+	closeFd(ruleset)
+	if len(errs) > 0 {
+		return errs[0]
+	}
+	return nil
+}
+
+// "/proc/self" is a link, and followed when the ruleset is loaded: it is of no
+// use to a child.
+func TestProcSelfIsTheParents(t *testing.T) {
+	needABI(t, V1)
+	cat, err := exec.LookPath("cat")
+	if err != nil {
+		t.Skip("needs cat")
+	}
+	inBoth(t, func(t *testing.T, dir string) {
+		file, err := os.Open(filepath.Join(dir, "secret"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer file.Close()
+		opened := fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), file.Fd())
+		if text, err := os.ReadFile(opened); err != nil || len(text) == 0 {
+			t.Fatalf("this process, by its descriptor: %q, %v", text, err)
+		}
+		own, parents, environ := "/proc/self/status", fmt.Sprintf("/proc/%d/status", os.Getpid()), fmt.Sprintf("/proc/%d/environ", os.Getpid())
+		for _, test := range []struct {
+			allowed, path string
+			want          bool
+		}{
+			{"/proc/self", own, false}, {"/proc/self", parents, true},
+			{"/proc", own, true}, {"/proc", parents, true}, {"/proc", environ, false},
+			{"/proc", opened, false},
+		} {
+			s := mustPrepare(t, NewHandling(Rights{FS: FSReadFile}).AllowOptional(FSReadFile, "/bin", "/usr", "/lib", "/lib64", "/etc").AllowRead(test.allowed, dir))
+			if test.path == environ && os.Getuid() == 0 {
+				continue // Linux 6.12 refuses it, 6.18 does not
+			}
+			if out, err := s.Output(exec.Command(cat, test.path)); (err == nil && len(out) > 0) != test.want {
+				t.Errorf("read %s beneath %s: %q, %v, want it to work: %t", test.path, test.allowed, out, err, test.want)
+			}
+		}
+	})
+}
