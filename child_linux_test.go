@@ -515,9 +515,9 @@ func TestThreadsAreNotShared(t *testing.T) {
 				}
 			})
 		}
-		rounds := 50
-		if testing.Short() {
-			rounds = 10
+		rounds := 10
+		if longTests() {
+			rounds = 100
 		}
 		for range 8 {
 			busy.Go(func() {

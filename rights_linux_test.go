@@ -252,8 +252,8 @@ func TestEachRightNet(t *testing.T) {
 		needABI(t, V4)
 		inChild(t, nil, func(t *testing.T, _ string) {
 			first, allowed := listen(t)
+			second, denied := listen(t) // beside it, or it could be the same
 			first.Close()
-			second, denied := listen(t)
 			second.Close()
 			mustApply(t, NewHandling(Rights{Net: NetBindTCP}).AllowBindTCP(allowed, 0))
 			if l, err := listenTCP(address(allowed)); err != nil {

@@ -148,8 +148,12 @@ func TestLddSearch(t *testing.T) {
 	}
 	newDir := t.TempDir                  // that stays for all of them
 	libraries := make(map[string]string) // by how they are linked: where they are
+	long := os.Getenv("LANDLOCK_LONG_TESTS") != ""
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
+			if !long && strings.Contains(name, ",") {
+				t.Skip("builds binaries, which takes long: set LANDLOCK_LONG_TESTS")
+			}
 			if libraries[test.library] == "" {
 				libraries[test.library] = newDir()
 				makeLibraries(t, libraries[test.library], test.library)
