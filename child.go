@@ -35,7 +35,7 @@ func (s *Sandbox) Start(cmd *exec.Cmd) error {
 	if cmd == nil {
 		return errNoCommand
 	}
-	if s.free && !s.closed.Load() {
+	if s.unrestricted && !s.closed.Load() {
 		return cmd.Start()
 	}
 	if cmd.Process != nil || cmd.Err != nil || cmd.Path == "" || strings.ContainsRune(cmd.Path, 0) {
@@ -76,7 +76,7 @@ func (s *Sandbox) Run(cmd *exec.Cmd) error {
 // capabilities, seccomp filters or namespaces than the calling one: what a
 // locked thread has given up the program must not get back.
 func (s *Sandbox) Exec(argv0 string, argv, envv []string) error {
-	if s.free && !s.closed.Load() {
+	if s.unrestricted && !s.closed.Load() {
 		return execError(argv0, execve(argv0, argv, envv))
 	}
 	if insideDo() {
@@ -85,8 +85,8 @@ func (s *Sandbox) Exec(argv0 string, argv, envv []string) error {
 	caller := currentThread()
 	result := make(chan error, 1)
 	takeThread(func() (reusable bool) {
-		enforcing.RLock()
-		defer enforcing.RUnlock()
+		applyLock.RLock()
+		defer applyLock.RUnlock()
 		err := s.likeCaller(caller)
 		if err == nil {
 			err = s.restrict()
@@ -130,7 +130,7 @@ func (s *Sandbox) Do(f func() error) error {
 	if f == nil {
 		return errors.New("landlock: Do of a nil function")
 	}
-	if s.free && !s.closed.Load() {
+	if s.unrestricted && !s.closed.Load() {
 		return f()
 	}
 	if insideDo() {
@@ -141,47 +141,47 @@ func (s *Sandbox) Do(f func() error) error {
 	takeThread(func() (reusable bool) {
 		o := outcome{goexit: true} // unless it comes back
 		defer func() { result <- o }()
-		if err := s.beginWork(caller); err != nil {
+		if err := s.beginDo(caller); err != nil {
 			o = outcome{err: err}
 			return false
 		}
-		defer endWork()
+		defer endDo()
 		o.call(f)
 		return false
 	})
 	return (<-result).pass()
 }
 
-// beginWork restricts this thread for a Do.
-func (s *Sandbox) beginWork(caller threadState) error {
-	enforcing.RLock()
-	defer enforcing.RUnlock()
+// beginDo restricts this thread for a Do.
+func (s *Sandbox) beginDo(caller threadState) error {
+	applyLock.RLock()
+	defer applyLock.RUnlock()
 	if err := s.likeCaller(caller); err != nil {
 		return err
 	}
 	if err := s.restrict(); err != nil {
 		return err
 	}
-	working.Add(1)
-	workPlace.Store(threadID(), nil)
+	doCount.Add(1)
+	doThreads.Store(threadID(), nil)
 	return nil
 }
 
-func endWork() {
-	workPlace.Delete(threadID())
-	working.Add(-1)
+func endDo() {
+	doThreads.Delete(threadID())
+	doCount.Add(-1)
 }
 
 // insideDo reports whether the caller is the f of a Do: nothing else runs on
 // its thread. The caller keeps its thread meanwhile: one that it has just left
 // may be a Do's by the time it is looked up.
 func insideDo() bool {
-	if working.Load() == 0 {
+	if doCount.Load() == 0 {
 		return false
 	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	_, inside := workPlace.Load(threadID())
+	_, inside := doThreads.Load(threadID())
 	return inside
 }
 
@@ -221,7 +221,7 @@ func (o outcome) pass() error {
 
 // restrict restricts this thread, for good.
 func (s *Sandbox) restrict() error {
-	layered.Store(true)
+	hadMoreLayers.Store(true)
 	return s.withFd(func(fd int) error { return restrictThread(fd, s.flags, s.noNewPrivs) })
 }
 

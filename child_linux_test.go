@@ -658,7 +658,7 @@ func applyBeside(t *testing.T, secret string, work func(s *Sandbox, secret strin
 			switch _, err := loose.Apply(); {
 			case err == nil:
 				applied++
-			case errors.Is(err, errWorking), errors.Is(err, ErrTooManyLayers):
+			case errors.Is(err, errDoRunning), errors.Is(err, ErrTooManyLayers):
 				refused++
 			default:
 				t.Errorf("Apply: %v", err)
@@ -709,7 +709,7 @@ func TestDoRefusesApply(t *testing.T) {
 			})
 		}()
 		<-inside
-		if _, err := New(V1).Apply(); !errors.Is(err, errWorking) {
+		if _, err := New(V1).Apply(); !errors.Is(err, errDoRunning) {
 			t.Errorf("Apply while a Do is running: %v", err)
 		}
 		if _, err := os.ReadDir("/"); err != nil {

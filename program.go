@@ -22,8 +22,8 @@ func (s *Sandbox) explain(err error, program string) error {
 	var denied, unknown []string
 	result := make(chan error, 1)
 	takeThread(func() (reusable bool) {
-		enforcing.RLock()
-		defer enforcing.RUnlock()
+		applyLock.RLock()
+		defer applyLock.RUnlock()
 		restrictErr := s.restrict()
 		for _, file := range files {
 			switch err := mayExecute(file); {

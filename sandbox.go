@@ -21,12 +21,12 @@ var errOnlyDirectories error = &sentinel{"not a directory, and only directories 
 // own, which has the process's: what only the calling thread has set for
 // itself, such as an affinity or a priority, they do not see.
 type Sandbox struct {
-	file       *os.File // the ruleset; nil where free
-	free       bool     // there is nothing to enforce; the zero value is no way out
-	flags      uint32
-	noNewPrivs bool
-	report     Report
-	closed     atomic.Bool
+	file         *os.File // the ruleset; nil where unrestricted
+	unrestricted bool     // there is nothing to enforce; the zero value is no way out
+	flags        uint32
+	noNewPrivs   bool
+	report       Report
+	closed       atomic.Bool
 }
 
 // Prepare loads the ruleset for children and pieces of work, and restricts
@@ -41,8 +41,8 @@ func (r *Ruleset) Prepare() (*Sandbox, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Sandbox{free: ruleset == noRuleset, flags: p.flags, noNewPrivs: p.noNewPrivs, report: p.report}
-	if !s.free {
+	s := &Sandbox{unrestricted: ruleset == noRuleset, flags: p.flags, noNewPrivs: p.noNewPrivs, report: p.report}
+	if !s.unrestricted {
 		s.file = os.NewFile(uintptr(ruleset), "landlock-ruleset")
 	}
 	return s, nil

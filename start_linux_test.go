@@ -144,7 +144,7 @@ var startings = []struct {
 		s.program("./script", "argument")
 		s.cmd.Dir, s.cmd.Err = s.dir, nil
 	}},
-	{"a path by way of the working directory", func(s *starting) {
+	{"a path by way of the doCount directory", func(s *starting) {
 		s.file("script", 0o700, "#!/bin/sh\n"+stateScript)
 		s.program("/proc/self/cwd/script")
 		s.cmd.Dir = s.dir
@@ -654,7 +654,7 @@ func TestGivenUpStaysGivenUp(t *testing.T) {
 		}, false},
 		{"namespace", "namespaces", func() error { return unix.Unshare(unix.CLONE_NEWNET) }, true},
 		{"pid namespace of children", "namespaces", func() error { return unix.Unshare(unix.CLONE_NEWPID) }, true},
-		{"root", "root or working directory", func() error {
+		{"root", "root or doCount directory", func() error {
 			return errors.Join(unix.Unshare(unix.CLONE_FS), unix.Chroot("/usr"))
 		}, true},
 	}

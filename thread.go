@@ -9,43 +9,43 @@ import (
 	"sync/atomic"
 )
 
-// enforcing keeps Apply apart from the threads that Sandboxes restrict. Apply
+// applyLock keeps Apply apart from the threads that Sandboxes restrict. Apply
 // holds it alone, and each thread shares it from its restriction until what it
 // was restricted for is under way. (A child restricts itself, and needs no such
 // care.) From ABI 8 Apply gives every thread its own
 // domain, and would set one free that has a stricter one; below, it might find
 // one with a layer too many.
-var enforcing sync.RWMutex
+var applyLock sync.RWMutex
 
 // A Do is too long to wait for, so Apply fails while one is running.
 var (
-	working   atomic.Int64 // Do calls between their restriction and their end; raised under enforcing
-	workPlace sync.Map     // their thread ids
+	doCount   atomic.Int64 // Do calls between their restriction and their end; raised under applyLock
+	doThreads sync.Map     // their thread ids
 )
 
 var (
 	errClosed error = &sentinel{"landlock: use of a Sandbox that is closed, or was never prepared", os.ErrClosed}
 
-	errWorking = errors.New("landlock: Apply while a Do is running, or from inside it: " +
+	errDoRunning = errors.New("landlock: Apply while a Do is running, or from inside it: " +
 		"Apply restricts all threads, and would change that one's domain")
 	errInsideDo = errors.New("landlock: Exec or Do from inside a Do: " +
 		"it would start from the process's domain and not from this one; Start works there")
 	errNoCommand = errors.New("landlock: start: nil command")
 )
 
-// layered is set before a Sandbox restricts its first thread. Such a thread has
-// one layer more than the others, and may take a moment to end.
-var layered atomic.Bool
+// hadMoreLayers is set before a Sandbox restricts its first thread, which has
+// one layer more than the others and may take a moment to end.
+var hadMoreLayers atomic.Bool
 
 // restrictProcess restricts every thread of this process.
 func restrictProcess(ruleset int, p *plan) error {
-	enforcing.Lock()
-	defer enforcing.Unlock()
-	if working.Load() > 0 {
-		return errWorking
+	applyLock.Lock()
+	defer applyLock.Unlock()
+	if doCount.Load() > 0 {
+		return errDoRunning
 	}
 	if p.flags&restrictTSYNC == 0 {
-		if layered.Load() {
+		if hadMoreLayers.Load() {
 			if err := tryTwice(ruleset, p); err != nil {
 				return err
 			}
@@ -89,7 +89,7 @@ func (s *Sandbox) likeCaller(caller threadState) error {
 		here.noNewPrivs = caller.noNewPrivs // it is about to be set
 	}
 	for _, part := range []struct{ name, caller, here string }{
-		{"root or working directory", caller.directories, here.directories},
+		{"root or doCount directory", caller.directories, here.directories},
 		{"user or groups", caller.users, here.users},
 		{"capabilities", caller.capabilities, here.capabilities},
 		{"namespaces", caller.namespaces, here.namespaces},
