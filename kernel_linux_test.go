@@ -293,13 +293,37 @@ func TestScopesOfChildren(t *testing.T) {
 	})
 }
 
+// A process that has applied a ruleset goes on to start sandboxed children: the
+// paths of their rules need not be allowed to it, and give the child no more
+// than the process has.
+func TestSandboxAfterApply(t *testing.T) {
+	inBoth(t, func(t *testing.T, dir string) {
+		own, secret := filepath.Join(dir, "own"), filepath.Join(dir, "secret")
+		mustApply(t, runnable(New(V1)).AllowRead(own).AllowReadWrite("/dev/null"))
+		s := mustPrepare(t, runnable(New(V1)).AllowRead(secret).AllowReadWrite(own))
+		cmd, out := try("read="+filepath.Join(own, "file"), "write="+filepath.Join(own, "file"), "read="+secret)
+		if err := s.Run(cmd); err != nil || !strings.Contains(out.String(), "own/file: ok\nwrite") || strings.Count(out.String(), ": EACCES\n") != 2 {
+			t.Errorf("%v: %s", err, out)
+		}
+	})
+}
+
 // With one domain for all threads it does not matter which of them signals, and
 // which of them has started a child.
 func TestSignalsAfterApply(t *testing.T) {
 	needABI(t, V8)
 	inBoth(t, func(t *testing.T, _ string) {
 		before := waiting(t, (*exec.Cmd).Start)
+		outside, said := try("wait", fmt.Sprint("signal=", os.Getpid()))
+		stdin, err := outside.StdinPipe()
+		if err := errors.Join(err, outside.Start()); err != nil {
+			t.Fatal(err)
+		}
 		mustApply(t, NewHandling(Rights{Scope: ScopeSignal}))
+		stdin.Close()
+		if err := outside.Wait(); err != nil || strings.Count(said.String(), ": ok") != 2 {
+			t.Errorf("from a process outside: %v: %s", err, said)
+		}
 		after := onItsOwnThread(func() int { return waiting(t, (*exec.Cmd).Start) })
 		for range 10 {
 			onItsOwnThread(func() int {
