@@ -89,6 +89,7 @@ func (s *Sandbox) Exec(argv0 string, argv, envv []string) error {
 		defer applyLock.RUnlock()
 		err := s.likeCaller(caller)
 		if err == nil {
+			keepParentDeathSignal(caller.deathSignal)
 			err = s.restrict()
 		}
 		if err == nil {

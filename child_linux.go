@@ -7,11 +7,12 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -34,19 +35,31 @@ func (s *Sandbox) start(cmd *exec.Cmd) error {
 	if !stub.Supported {
 		return failStart(cmd, errNoStub)
 	}
+	if _, twice := beingStarted.LoadOrStore(cmd, nil); twice {
+		return errors.New("exec: already started") // as os/exec, which must not start it as it is
+	}
+	defer beingStarted.Delete(cmd)
+	if attr := cmd.SysProcAttr; attr != nil && attr.Setctty && attr.Ctty >= 3+len(cmd.ExtraFiles) {
+		return cmd.Start() // which says so
+	}
 	c, err := s.newChild(cmd)
 	if err != nil {
 		return failStart(cmd, err)
 	}
 	c.disguise()
 	err = cmd.Start()
-	c.undisguise(err == nil)
+	c.undisguise()
 	if err != nil {
-		c.release()
+		c.settle(false)
+		cmd.Cancel, cmd.Stdin = c.was.Cancel, c.was.Stdin
 		return c.explainStart(err)
 	}
 	failure, failed, err := stub.ReadFailure(c.status)
-	c.letGo(!failed)
+	c.settle(!failed)
+	if c.input != nil {
+		<-c.input.reached // by the goroutine that has looked at cmd.Stdin then
+		cmd.Stdin = c.was.Stdin
+	}
 	if !failed {
 		return nil
 	}
@@ -57,31 +70,46 @@ func (s *Sandbox) start(cmd *exec.Cmd) error {
 	return c.failure(failure)
 }
 
+// beingStarted holds each cmd that looks otherwise than its owner left it: to
+// start it meanwhile would be to start it without a sandbox.
+var beingStarted sync.Map
+
 // child is a child that is being started.
 type child struct {
 	sandbox *Sandbox
 	cmd     *exec.Cmd
-	was     exec.Cmd      // cmd as its owner left it
-	calls   []stub.Call   // what the stub does before it executes the program
-	files   []*os.File    // to follow cmd's ExtraFiles; the last is the stub
-	stub    string        // its path in the child
-	status  *os.File      // the end of the status pipe to read
-	started chan struct{} // closed when cmd is as before
-	input   *heldInput    // nil where nobody copies to the child
+	was     exec.Cmd // cmd as its owner left it
+	attr    *syscall.SysProcAttr
+	image   stub.Image // the stub
+	files   []*os.File // to follow cmd's ExtraFiles; the last is the stub
+	owned   []*os.File // those of them that are closed here
+	path    string     // the stub's, in the child
+	status  *os.File   // the end of the status pipe to read
+	restore []func()   // of what os/exec changes in files that others share
+
+	capabilities *[2]unix.CapUserData // to give up all others: nil where there is nothing to give up
+
+	restored chan struct{} // closed when cmd is as before
+	settled  chan struct{} // closed when it is clear whether the program runs
+	running  bool          // whether it does, then
+	input    *heldInput    // nil where nobody copies to the child
 }
 
 func (s *Sandbox) newChild(cmd *exec.Cmd) (c *child, err error) {
-	c = &child{sandbox: s, cmd: cmd, was: *cmd, started: make(chan struct{})}
+	c = &child{sandbox: s, cmd: cmd, was: *cmd, attr: cmd.SysProcAttr, restored: make(chan struct{}), settled: make(chan struct{})}
 	defer func() {
 		if err != nil {
-			c.release()
+			c.settle(false)
 		}
 	}()
+	if err := c.supported(); err != nil {
+		return c, err
+	}
 	// A copy: the Sandbox may be closed meanwhile.
 	copied := -1
 	err = s.withFd(func(fd int) (err error) {
-		copied, err = duplicate(fd)
-		return err
+		copied, err = unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
+		return os.NewSyscallError("fcntl", err)
 	})
 	if err != nil {
 		return c, err
@@ -93,27 +121,51 @@ func (s *Sandbox) newChild(cmd *exec.Cmd) (c *child, err error) {
 	}
 	c.status = os.NewFile(uintptr(pipe[0]), "landlock-status")
 	status := c.place(os.NewFile(uintptr(pipe[1]), "landlock-status"))
-	path := cmd.Path
-	if program, ok := c.parentsFile(); ok {
-		path = descriptorPath(c.place(program))
-	}
-	image := c.next()
-	c.stub = descriptorPath(image)
-	c.hide(image)
-	c.restrict(ruleset)
-	file, err := memoryFile(stub.Image(status, c.calls, path))
+	path, err := c.program()
 	if err != nil {
 		return c, err
 	}
-	c.files = append(c.files, file)
+	if err := c.changeRoot(); err != nil {
+		return c, err
+	}
+	image := c.next()
+	c.path = descriptorPath(image)
+	c.hide(image)
+	c.restrict(ruleset)
+	if c.capabilities != nil {
+		c.giveUp(c.capabilities)
+	}
+	file, err := memoryFile(c.image.Bytes(status, path))
+	if err != nil {
+		return c, err
+	}
+	c.files, c.owned = append(c.files, file), append(c.owned, file)
 	return c, nil
+}
+
+// supported returns an error for what cannot be done by way of a stub.
+func (c *child) supported() error {
+	if c.attr != nil && c.attr.Cloneflags&unix.CLONE_FILES != 0 {
+		return errors.New("landlock: start: SysProcAttr.Cloneflags has CLONE_FILES: the child's descriptors would be this process's")
+	}
+	// The stub is executed by its path there. It must be the kernel's own
+	// that is found, and not what somebody has put in its place.
+	var stat unix.Statfs_t
+	err := unix.Statfs("/proc/self/fd", &stat)
+	if err == nil && stat.Type != unix.PROC_SUPER_MAGIC {
+		err = unix.ENOENT
+	}
+	if err != nil {
+		return fmt.Errorf("landlock: start: a sandboxed child is started by way of /proc/self/fd, which is not there: mount proc: %w", err)
+	}
+	return nil
 }
 
 // place gives the stub a file that the program does not get, and returns its
 // descriptor in the child.
 func (c *child) place(file *os.File) int {
 	fd := c.next()
-	c.files = append(c.files, file)
+	c.files, c.owned = append(c.files, file), append(c.owned, file)
 	c.hide(fd)
 	return fd
 }
@@ -124,133 +176,285 @@ func (c *child) place(file *os.File) int {
 func (c *child) next() int {
 	for {
 		fd := 3 + len(c.was.ExtraFiles) + len(c.files)
-		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
-		if err != nil || flags&unix.FD_CLOEXEC != 0 {
+		file := c.inherited(fd)
+		if file == nil {
 			return fd
 		}
-		copied, err := duplicate(fd)
-		if err != nil {
-			return fd
-		}
-		c.files = append(c.files, os.NewFile(uintptr(copied), "inherited"))
+		c.files = append(c.files, file)
 	}
 }
 
-func duplicate(fd int) (int, error) {
-	copied, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
-	return copied, os.NewSyscallError("fcntl", err)
+// inherited returns the file that a child would inherit under this number, or
+// nil.
+func (c *child) inherited(fd int) *os.File {
+	// Whoever opens a file and then makes it close-on-exec holds this.
+	syscall.ForkLock.Lock()
+	defer syscall.ForkLock.Unlock()
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+	if err != nil || flags&unix.FD_CLOEXEC != 0 {
+		return nil
+	}
+	if status, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0); err == nil && status&unix.O_NONBLOCK != 0 {
+		// os/exec makes it block, for all who share it.
+		c.restore = append(c.restore, func() { unix.SetNonblock(fd, true) })
+	}
+	file, ok := inheritedFiles.Load(fd)
+	if !ok {
+		file, _ = inheritedFiles.LoadOrStore(fd, os.NewFile(uintptr(fd), "inherited"))
+	}
+	return file.(*os.File)
 }
+
+// inheritedFiles has a file for each number that was inherited: one that is
+// never closed, since the descriptor is somebody else's. (A copy would not do:
+// to close any descriptor of a file is to lose the process's locks on it.)
+var inheritedFiles sync.Map
 
 func descriptorPath(fd int) string { return fmt.Sprint("/proc/self/fd/", fd) }
 
 // hide has the stub close a descriptor when it executes the program.
-func (c *child) hide(fd int) { c.call(unix.SYS_FCNTL, uintptr(fd), unix.F_SETFD, unix.FD_CLOEXEC) }
+func (c *child) hide(fd int) { c.image.Add(unix.SYS_FCNTL, uintptr(fd), unix.F_SETFD, unix.FD_CLOEXEC) }
 
 // restrict has the stub restrict itself.
 func (c *child) restrict(ruleset int) {
-	if c.traced() {
+	if c.attr != nil && c.attr.Ptrace {
 		// Not by os/exec: the tracer would have to see the stub through.
-		c.call(unix.SYS_PTRACE, unix.PTRACE_TRACEME)
+		c.image.Add(unix.SYS_PTRACE, unix.PTRACE_TRACEME)
 	}
 	if c.sandbox.noNewPrivs {
-		c.call(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1)
+		c.image.Add(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1)
 	}
-	c.call(unix.SYS_LANDLOCK_RESTRICT_SELF, uintptr(ruleset), uintptr(c.sandbox.flags))
+	c.image.Add(unix.SYS_LANDLOCK_RESTRICT_SELF, uintptr(ruleset), uintptr(c.sandbox.flags))
 }
 
-func (c *child) call(number uintptr, args ...uintptr) {
-	call := stub.Call{Number: number}
-	copy(call.Args[:], args)
-	c.calls = append(c.calls, call)
+// changeRoot has the stub change its root, since there may be no /proc in the
+// new one, or what somebody else has put there. It needs CAP_SYS_CHROOT for
+// that, which root has, and other users are left by os/exec as an ambient
+// capability; the stub then gives it up.
+func (c *child) changeRoot() error {
+	if c.attr == nil || c.attr.Chroot == "" {
+		return nil
+	}
+	if strings.ContainsRune(c.attr.Chroot, 0) || strings.ContainsRune(c.cmd.Dir, 0) {
+		return &fs.PathError{Op: "fork/exec", Path: c.was.Path, Err: unix.EINVAL} // as os/exec
+	}
+	attr := *c.attr
+	namespaces := attr.Cloneflags | attr.Unshareflags
+	if namespaces&unix.CLONE_NEWNS != 0 { // where the path may lead elsewhere
+		c.image.Add(unix.SYS_CHDIR, c.image.Path(attr.Chroot))
+	} else { // which the child's user may have no way to
+		root, err := unix.Open(attr.Chroot, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return &fs.PathError{Op: "fork/exec", Path: c.was.Path, Err: err} // as os/exec
+		}
+		c.image.Add(unix.SYS_FCHDIR, uintptr(c.place(os.NewFile(uintptr(root), attr.Chroot))))
+	}
+	c.image.Add(unix.SYS_CHROOT, c.image.Path("."))
+	if c.was.Dir != "" {
+		c.image.Add(unix.SYS_CHDIR, c.image.Path(c.was.Dir))
+	}
+	attr.Chroot = ""
+	root := os.Geteuid() == 0 || namespaces&unix.CLONE_NEWUSER != 0
+	if attr.Credential != nil {
+		root = attr.Credential.Uid == 0
+	}
+	if !root && !slices.Contains(attr.AmbientCaps, unix.CAP_SYS_CHROOT) {
+		var sets [2]unix.CapUserData
+		header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+		if err := unix.Capget(&header, &sets[0]); err != nil {
+			return fmt.Errorf("landlock: start: %w", os.NewSyscallError("capget", err))
+		}
+		if namespaces&unix.CLONE_NEWUSER != 0 {
+			sets = [2]unix.CapUserData{} // what a new user namespace begins with
+		}
+		for i := range sets {
+			sets[i].Effective, sets[i].Permitted = 0, 0
+		}
+		for _, capability := range attr.AmbientCaps {
+			sets[capability/32].Permitted |= 1 << (capability % 32)
+			sets[capability/32].Inheritable |= 1 << (capability % 32)
+		}
+		attr.AmbientCaps = append(slices.Clip(attr.AmbientCaps), unix.CAP_SYS_CHROOT)
+		c.capabilities = &sets
+	}
+	c.attr = &attr
+	return nil
 }
 
-func (c *child) traced() bool { return c.was.SysProcAttr != nil && c.was.SysProcAttr.Ptrace }
+// giveUp has the stub give up CAP_SYS_CHROOT: what matters of a program's
+// capabilities before it is executed are the ambient and the inheritable ones.
+func (c *child) giveUp(sets *[2]unix.CapUserData) {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	c.image.Add(unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_LOWER, unix.CAP_SYS_CHROOT)
+	c.image.Add(unix.SYS_CAPSET,
+		c.image.Data(unsafe.Slice((*byte)(unsafe.Pointer(&header)), unsafe.Sizeof(header))),
+		c.image.Data(unsafe.Slice((*byte)(unsafe.Pointer(sets)), unsafe.Sizeof(*sets))))
+}
 
-// parentsFile returns the program where its path is by way of what this process
-// has open and the stub has not: its own executable, or a descriptor that the
-// child does not inherit.
-func (c *child) parentsFile() (*os.File, bool) {
-	for _, proc := range []string{"/proc/self/", "/proc/thread-self/", fmt.Sprintf("/proc/%d/", os.Getpid()), "/dev/"} {
-		name, ok := strings.CutPrefix(c.was.Path, proc)
-		number, isFd := strings.CutPrefix(name, "fd/")
-		number, _, _ = strings.Cut(number, "/")
+// program returns the path of the program for the stub. Where it is by way of
+// what this process has open and the stub has not (its own executable, or a
+// descriptor that the child does not inherit) the stub gets the file.
+func (c *child) program() (string, error) {
+	path := c.was.Path
+	if c.attr != nil && c.attr.Chroot != "" && path != "/proc/self/exe" {
+		return path, nil
+	}
+	for _, proc := range []string{"/proc/self/fd/", "/proc/thread-self/fd/", fmt.Sprintf("/proc/%d/fd/", os.Getpid()), "/dev/fd/"} {
+		name, ok := strings.CutPrefix(path, proc)
+		number, _, _ := strings.Cut(name, "/")
 		fd, err := strconv.Atoi(number)
-		executable := name == "exe" && proc != "/dev/"
-		if !ok || !executable && (!isFd || err != nil || fd < 3+len(c.was.ExtraFiles)) {
+		if !ok || err != nil || fd < 3+len(c.was.ExtraFiles) {
 			continue
 		}
-		file, err := unix.Open(c.was.Path, unix.O_PATH|unix.O_CLOEXEC, 0)
-		return os.NewFile(uintptr(file), c.was.Path), err == nil
+		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+		if err != nil {
+			return "", &fs.PathError{Op: "fork/exec", Path: path, Err: unix.ENOENT} // as os/exec
+		}
+		if flags&unix.FD_CLOEXEC == 0 {
+			return path, nil
+		}
+		return c.byDescriptor(), nil
 	}
-	return nil, false
+	if ownExecutable(programPath(c.cmd)) {
+		return c.byDescriptor(), nil
+	}
+	return path, nil
+}
+
+// byDescriptor opens the program for the stub, and returns its path there.
+// Where that fails the stub will say why.
+func (c *child) byDescriptor() string {
+	fd, err := unix.Open(programPath(c.cmd), unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return c.was.Path
+	}
+	return descriptorPath(c.place(os.NewFile(uintptr(fd), c.was.Path)))
+}
+
+// ownExecutable reports whether path leads to the executable of the process
+// that opens it, as /proc/self/exe does.
+func ownExecutable(path string) bool {
+	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_MAGICLINKS}
+	fd, err := unix.Openat2(unix.AT_FDCWD, path, &how)
+	if err == nil {
+		unix.Close(fd)
+		return false
+	}
+	found, err1 := os.Stat(path)
+	own, err2 := os.Stat("/proc/self/exe")
+	return err == unix.ELOOP && err1 == nil && err2 == nil && os.SameFile(found, own)
 }
 
 // disguise makes cmd start the stub.
 func (c *child) disguise() {
 	cmd := c.cmd
-	cmd.ExtraFiles = append(slices.Clip(cmd.ExtraFiles), c.files...)
 	if len(cmd.Args) == 0 {
 		cmd.Args = []string{cmd.Path}
 	}
-	cmd.Path = c.stub
-	if c.traced() {
-		attr := *cmd.SysProcAttr
+	cmd.Path = c.path
+	cmd.ExtraFiles = append(slices.Clip(cmd.ExtraFiles), c.files...)
+	if c.attr != nil {
+		if c.attr != c.was.SysProcAttr { // the stub changes the root, and then the directory
+			if !slices.ContainsFunc(cmd.Env, func(v string) bool { return strings.ContainsRune(v, 0) }) {
+				cmd.Env = cmd.Environ() // with the directory
+			}
+			cmd.Dir = ""
+		}
+		attr := *c.attr
 		attr.Ptrace = false
 		cmd.SysProcAttr = &attr
 	}
+	// Goroutines of os/exec run these. They may look at cmd, and must not
+	// take a stub for the program.
 	if cancel := cmd.Cancel; cancel != nil {
-		// It runs on a goroutine of os/exec, and may look at cmd.
 		cmd.Cancel = func() error {
-			<-c.started
+			if <-c.settled; !c.running {
+				return os.ErrProcessDone
+			}
 			return cancel()
 		}
 	}
-	if _, direct := cmd.Stdin.(*os.File); cmd.Stdin != nil && !direct {
-		c.input = &heldInput{cmd.Stdin, make(chan struct{}), make(chan bool, 1)}
+	if in := cmd.Stdin; in != nil && !isFile(in) {
+		c.input = &heldInput{in, c, make(chan struct{})}
 		cmd.Stdin = c.input
 	}
+	same := equal(cmd.Stdout, cmd.Stderr)
+	if out := cmd.Stdout; out != nil && !isFile(out) {
+		cmd.Stdout = &heldOutput{out, c}
+	}
+	if same {
+		cmd.Stderr = cmd.Stdout
+	} else if out := cmd.Stderr; out != nil && !isFile(out) {
+		cmd.Stderr = &heldOutput{out, c}
+	}
 }
 
-// undisguise makes cmd what it was, but for what os/exec's goroutines look at
-// once it has started.
-func (c *child) undisguise(started bool) {
-	cmd := c.cmd
-	cmd.Path, cmd.Args, cmd.ExtraFiles, cmd.SysProcAttr = c.was.Path, c.was.Args, c.was.ExtraFiles, c.was.SysProcAttr
-	if !started {
-		cmd.Cancel, cmd.Stdin = c.was.Cancel, c.was.Stdin
-	}
-	close(c.started)
-	for _, file := range c.files {
+// equal reports whether two streams are one, as far as they can be compared.
+func equal(a, b any) bool {
+	defer func() { recover() }()
+	return a == b
+}
+
+func isFile(stream any) bool {
+	_, ok := stream.(*os.File)
+	return ok
+}
+
+// undisguise makes cmd what it was, but for what os/exec's goroutines may still
+// look at, and closes what is the stub's.
+func (c *child) undisguise() {
+	cmd, was := c.cmd, &c.was
+	cmd.Path, cmd.Args, cmd.Env, cmd.Dir, cmd.ExtraFiles, cmd.SysProcAttr = was.Path, was.Args, was.Env, was.Dir, was.ExtraFiles, was.SysProcAttr
+	cmd.Stdout, cmd.Stderr = was.Stdout, was.Stderr
+	close(c.restored)
+	c.close()
+}
+
+func (c *child) close() {
+	for _, file := range c.owned {
 		file.Close()
 	}
-	c.files = nil
-}
-
-// letGo lets the goroutine that copies standard input go on, or end.
-func (c *child) letGo(running bool) {
-	c.status.Close()
-	if c.input == nil {
-		return
+	c.owned = nil
+	for _, restore := range c.restore {
+		restore()
 	}
-	c.input.running <- running
-	<-c.input.reached
-	c.cmd.Stdin = c.was.Stdin // which that goroutine has looked at by now
+	c.restore = nil
 }
 
-// heldInput keeps os/exec from reading what is meant for the child before it is
-// clear that there is one.
+// settle says whether the program runs, and lets go on who waits for that.
+func (c *child) settle(running bool) {
+	c.close()
+	c.status.Close()
+	c.running = running
+	close(c.settled)
+}
+
+// heldInput keeps os/exec from reading what is meant for the program before it
+// is clear that there is one.
 type heldInput struct {
 	io.Reader
+	child   *child
 	reached chan struct{}
-	running chan bool
 }
 
 func (h *heldInput) WriteTo(w io.Writer) (int64, error) {
 	close(h.reached)
-	if !<-h.running {
+	if <-h.child.settled; !h.child.running {
 		return 0, nil
 	}
 	return io.Copy(w, h.Reader)
+}
+
+// heldOutput keeps os/exec from writing to a writer that may look at cmd before
+// that is as it was.
+type heldOutput struct {
+	io.Writer
+	child *child
+}
+
+func (h *heldOutput) ReadFrom(r io.Reader) (int64, error) {
+	<-h.child.restored
+	return io.Copy(h.Writer, r)
 }
 
 // bury cleans up after a stub that failed, as os/exec does after its own child.
@@ -265,51 +469,29 @@ func (c *child) bury() {
 	cmd.Process, cmd.ProcessState, cmd.Cancel = nil, nil, c.was.Cancel
 }
 
-// release closes what is open.
-func (c *child) release() {
-	for _, file := range append(c.files, c.status) {
-		file.Close()
-	}
-}
-
 // failure returns the error for a call of the stub that failed.
 func (c *child) failure(f stub.Failure) error {
 	errno := syscall.Errno(f.Errno)
-	if f.Call < len(c.calls) {
-		switch c.calls[f.Call].Number {
-		case unix.SYS_LANDLOCK_RESTRICT_SELF:
+	calls := c.image.Calls()
+	if f.Call < len(calls) {
+		switch call := calls[f.Call]; {
+		case call.Number == unix.SYS_LANDLOCK_RESTRICT_SELF:
 			return restrictError(errno, c.sandbox.setsNoNewPrivs())
-		case unix.SYS_PRCTL:
+		case call.Number == unix.SYS_PRCTL && call.Args[0] == unix.PR_SET_NO_NEW_PRIVS:
 			return noNewPrivsError(errno)
 		}
 	}
 	err := &fs.PathError{Op: "fork/exec", Path: c.was.Path, Err: errno} // as os/exec
-	if c.chroot() != "" {
-		return err // the path means something else here
+	if f.Call < len(calls) || c.attr != c.was.SysProcAttr {
+		return err // not the program's, or in another root, where the path means something else
 	}
 	return c.sandbox.explain(err, programPath(c.cmd))
 }
 
-func (c *child) chroot() string {
-	if c.was.SysProcAttr == nil {
-		return ""
-	}
-	return c.was.SysProcAttr.Chroot
-}
-
-// explainStart returns os/exec's error for the stub as one for the program, and
-// says where there can be no stub.
+// explainStart returns os/exec's error for the stub as one for the program.
 func (c *child) explainStart(err error) error {
-	failure, ok := errors.AsType[*fs.PathError](err)
-	if !ok || failure.Op != "fork/exec" {
-		return err
-	}
-	failure.Path = c.was.Path
-	fds := filepath.Join("/", c.chroot(), "/proc/self/fd")
-	if _, statErr := os.Stat(filepath.Join("/", c.chroot())); statErr == nil {
-		if _, statErr := os.Stat(fds); statErr != nil {
-			return fmt.Errorf("%w: a sandboxed child is started by way of %s, which is not there: mount proc", err, fds)
-		}
+	if failure, ok := errors.AsType[*fs.PathError](err); ok && failure.Op == "fork/exec" {
+		failure.Path = c.was.Path
 	}
 	return err
 }

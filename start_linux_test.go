@@ -144,7 +144,7 @@ var startings = []struct {
 		s.program("./script", "argument")
 		s.cmd.Dir, s.cmd.Err = s.dir, nil
 	}},
-	{"a path by way of the doCount directory", func(s *starting) {
+	{"a path by way of the working directory", func(s *starting) {
 		s.file("script", 0o700, "#!/bin/sh\n"+stateScript)
 		s.program("/proc/self/cwd/script")
 		s.cmd.Dir = s.dir
@@ -300,6 +300,35 @@ var startings = []struct {
 		s.attr().AmbientCaps = []uintptr{unix.CAP_NET_BIND_SERVICE, unix.CAP_SYS_PTRACE}
 	}},
 	{"Chroot, root", func(s *starting) { s.sh(stateScript); s.attr().Chroot = "/"; s.cmd.Dir = "/" }},
+	{"Chroot without a /proc, root", func(s *starting) { // but with a shell, where /usr has it all
+		s.program("/bin/sh", "-c", `pwd; echo $PWD; read line; echo "$line"; read line </proc/self/status || echo no proc`)
+		s.attr().Chroot, s.cmd.Dir = "/usr", "/lib"
+		s.cmd.Stdin = strings.NewReader("input\n")
+	}},
+	{"Chroot that is no other, and all else, root", func(s *starting) {
+		s.sh(stateScript)
+		s.cmd.Dir = "/"
+		*s.attr() = syscall.SysProcAttr{Chroot: "/", Credential: &syscall.Credential{Uid: 1000, Gid: 1001, Groups: []uint32{1002}}, Pdeathsig: syscall.SIGUSR1,
+			AmbientCaps: []uintptr{unix.CAP_NET_BIND_SERVICE}}
+	}},
+	{"Chroot, and a user, root", func(s *starting) {
+		s.sh(stateScript)
+		s.cmd.Dir = "/"
+		*s.attr() = syscall.SysProcAttr{Chroot: "/", Credential: &syscall.Credential{Uid: 1000, Gid: 1001}}
+	}},
+	{"Chroot in a mount namespace, root", func(s *starting) {
+		s.sh(stateScript)
+		s.cmd.Dir = "/usr"
+		*s.attr() = syscall.SysProcAttr{Chroot: "/", Cloneflags: unix.CLONE_NEWNS}
+	}},
+	{"Chroot, and the executable, root", func(s *starting) {
+		s.self("copy")
+		s.cmd.Dir, s.attr().Chroot = "/", "/"
+	}},
+	{"Chroot to a file, root", func(s *starting) { s.sh(""); s.attr().Chroot = s.file("file", 0o600, "") }},
+	{"Chroot and a directory that is not there, root", func(s *starting) { s.sh(""); s.attr().Chroot, s.cmd.Dir = "/", "/nonexistent" }},
+	{"a NUL in Chroot, root", func(s *starting) { s.sh(""); s.attr().Chroot = "/\x00" }},
+	{"Ctty that is none", func(s *starting) { s.sh(""); *s.attr() = syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 3} }},
 	{"Chroot to what is not there", func(s *starting) { s.sh(stateScript); s.attr().Chroot = "/nonexistent" }},
 	{"Cloneflags, root", func(s *starting) {
 		s.sh("echo $$")
@@ -339,6 +368,24 @@ var startings = []struct {
 	}},
 	{"a cgroup that is none", func(s *starting) { s.sh(""); s.attr().UseCgroupFD, s.attr().CgroupFD = true, 9999 }},
 	{"a script", func(s *starting) { s.program(s.file("script", 0o700, "#!/bin/sh -u\n"+stateScript), "argument") }},
+	{"a link to the executable", func(s *starting) {
+		s.self("copy")
+		link := filepath.Join(s.dir, "link")
+		os.Symlink("/proc/self/exe", link)
+		s.cmd.Path = link
+	}},
+	{"the executable, in other words", func(s *starting) { s.self("copy"); s.cmd.Path = "//proc/self/../self/exe" }},
+	{"the executable, from its directory", func(s *starting) { s.self("copy"); s.cmd.Path, s.cmd.Dir = "./exe", "/proc/self" }},
+	{"a descriptor that is not open", func(s *starting) { s.program("/proc/self/fd/5") }},
+	{"a descriptor that is not open, of many", func(s *starting) { s.program("/dev/fd/500") }},
+	{"a script by an inherited descriptor", func(s *starting) {
+		file := s.open(s.file("script", 0o700, "#!/bin/sh\necho from a descriptor\n"))
+		if err := unix.Dup3(int(file.Fd()), 50, 0); err != nil {
+			s.t.Fatal(err)
+		}
+		s.t.Cleanup(func() { unix.Close(50) })
+		s.program("/dev/fd/50")
+	}},
 	{"a script without a first line", func(s *starting) { s.program(s.file("script", 0o700, "echo no\n")) }},
 	{"an empty file", func(s *starting) { s.program(s.file("script", 0o700, "")) }},
 	{"a script whose interpreter is not there", func(s *starting) { s.program(s.file("script", 0o700, "#!/nonexistent\n")) }},
@@ -468,7 +515,7 @@ func TestStartWithoutItsNeeds(t *testing.T) {
 				}
 				take(t, dir, cmd)
 				err = s.Start(cmd)
-				if !errors.Is(err, is) || !strings.Contains(err.Error(), want) || cmd.Process != nil {
+				if err == nil || is != nil && !errors.Is(err, is) || !strings.Contains(err.Error(), want) || cmd.Process != nil {
 					t.Errorf("%v, want %q; process %v", err, want, cmd.Process)
 				}
 				if _, err := pipe.Read(make([]byte, 1)); !errors.Is(err, os.ErrClosed) {
@@ -481,8 +528,19 @@ func TestStartWithoutItsNeeds(t *testing.T) {
 			})
 		})
 	}
-	cannot("proc in Chroot, root", "/proc/self/fd, which is not there: mount proc", unix.ENOENT, func(t *testing.T, dir string, cmd *exec.Cmd) {
-		cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: dir}
+	cannot("a /proc that is one, root", "/proc/self/fd, which is not there: mount proc", unix.ENOENT, func(t *testing.T, dir string, cmd *exec.Cmd) {
+		cmd.Path = "/bin/sh"
+		err := errors.Join(unix.Unshare(unix.CLONE_NEWNS), unix.Mount("none", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""),
+			unix.Mount("none", "/proc", "tmpfs", 0, ""), os.MkdirAll("/proc/self/fd", 0o755))
+		for fd := range 40 {
+			err = errors.Join(err, os.Symlink("/bin/sh", fmt.Sprint("/proc/self/fd/", fd)))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
+	cannot("descriptors of its own", "CLONE_FILES", nil, func(t *testing.T, dir string, cmd *exec.Cmd) {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_FILES}
 	})
 	cannot("proc, root", "/proc/self/fd, which is not there: mount proc", unix.ENOENT, func(t *testing.T, dir string, cmd *exec.Cmd) {
 		cmd.Path = "/bin/sh"
@@ -654,7 +712,7 @@ func TestGivenUpStaysGivenUp(t *testing.T) {
 		}, false},
 		{"namespace", "namespaces", func() error { return unix.Unshare(unix.CLONE_NEWNET) }, true},
 		{"pid namespace of children", "namespaces", func() error { return unix.Unshare(unix.CLONE_NEWPID) }, true},
-		{"root", "root or doCount directory", func() error {
+		{"root", "descriptors, umask, root or working directory", func() error {
 			return errors.Join(unix.Unshare(unix.CLONE_FS), unix.Chroot("/usr"))
 		}, true},
 	}

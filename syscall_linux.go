@@ -123,11 +123,13 @@ func currentThread() threadState {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	return threadState{
+		id:           unix.Gettid(),
 		users:        threadUsers(),
 		capabilities: threadCapabilities(),
 		filters:      threadFilters(),
 		namespaces:   threadNamespaces(),
 		directories:  fmt.Sprint(fileNumber("/"), fileNumber(".")),
+		deathSignal:  parentDeathSignal(),
 		noNewPrivs:   fmt.Sprint(unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)),
 	}
 }
@@ -137,7 +139,10 @@ func threadUsers() string {
 	user[0], user[1], user[2] = unix.Getresuid()
 	group[0], group[1], group[2] = unix.Getresgid()
 	groups, err := unix.Getgroups()
-	return fmt.Sprint(user, group, groups, err)
+	fsUser, _ := unix.SetfsuidRetUid(-1) // which sets nothing
+	fsGroup, _ := unix.SetfsgidRetGid(-1)
+	keyring, _ := unix.KeyctlGetKeyringID(unix.KEY_SPEC_SESSION_KEYRING, false)
+	return fmt.Sprint(user, group, groups, err, fsUser, fsGroup, keyring)
 }
 
 func threadCapabilities() string {
@@ -168,7 +173,11 @@ func threadFilters() string {
 	return fmt.Sprint(mode, err, filters)
 }
 
+// threadNamespaces returns "" where they cannot be told.
 func threadNamespaces() string {
+	if _, err := os.Readlink("/proc/thread-self/ns/mnt"); err != nil {
+		return ""
+	}
 	var all []string
 	for _, kind := range []string{"cgroup", "ipc", "mnt", "net", "pid_for_children", "time_for_children", "user", "uts"} {
 		link, _ := os.Readlink("/proc/thread-self/ns/" + kind)
@@ -177,11 +186,37 @@ func threadNamespaces() string {
 	return fmt.Sprint(all)
 }
 
-// fileNumber tells files apart.
-func fileNumber(path string) [2]uint64 {
-	var stat unix.Stat_t
-	unix.Stat(path, &stat)
-	return [2]uint64{uint64(stat.Dev), stat.Ino}
+// fileNumber tells files apart, and mounts of them.
+func fileNumber(path string) string {
+	var stat unix.Statx_t
+	err := unix.Statx(unix.AT_FDCWD, path, 0, unix.STATX_INO|unix.STATX_MNT_ID, &stat)
+	return fmt.Sprint(stat.Dev_major, stat.Dev_minor, stat.Ino, stat.Mnt_id, err)
+}
+
+// sharesWith reports whether the calling thread has the descriptors, umask,
+// root and working directory of another. Where that cannot be told, it does.
+func sharesWith(thread int) bool {
+	for _, kind := range []uintptr{2, 3} { // KCMP_FILES, KCMP_FS
+		order, _, errno := unix.Syscall6(unix.SYS_KCMP, uintptr(unix.Gettid()), uintptr(thread), kind, 0, 0, 0)
+		if errno == 0 && order != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// keepParentDeathSignal has this thread get the signal that another one would
+// get at the death of their parent.
+func keepParentDeathSignal(signal int) {
+	if signal != 0 {
+		unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(signal), 0, 0, 0)
+	}
+}
+
+func parentDeathSignal() int {
+	var signal int32
+	unix.Prctl(unix.PR_GET_PDEATHSIG, uintptr(unsafe.Pointer(&signal)), 0, 0, 0)
+	return int(signal)
 }
 
 // restrictThread makes one call of landlock_restrict_self, on this thread.

@@ -30,6 +30,8 @@ func restrictEachThread(ruleset int, flags uint32, noNewPrivs bool) error    { r
 func threadID() int                                                          { return 0 }
 func awaitThreadEnd(thread int) error                                        { return ErrNotBuilt }
 func mayExecute(path string) error                                           { return ErrNotBuilt }
+func sharesWith(thread int) bool                                             { return true }
+func keepParentDeathSignal(signal int)                                       {}
 func currentThread() threadState                                             { return threadState{} }
 
 func (s *Sandbox) start(cmd *exec.Cmd) error { return failStart(cmd, ErrNotBuilt) }

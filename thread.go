@@ -30,6 +30,8 @@ var (
 		"Apply restricts all threads, and would change that one's domain")
 	errInsideDo = errors.New("landlock: Exec or Do from inside a Do: " +
 		"it would start from the process's domain and not from this one; Start works there")
+	errCannotCompare = errors.New("landlock: Exec and Do use a thread of their own, and cannot see without /proc whether it has more than the calling one: " +
+		"mount proc, or use Start")
 	errNoCommand = errors.New("landlock: start: nil command")
 )
 
@@ -77,6 +79,7 @@ func tryTwice(ruleset int, p *plan) error {
 
 // threadState is what one thread may have and another may not, in words.
 type threadState struct {
+	id, deathSignal                                                   int
 	users, capabilities, filters, namespaces, directories, noNewPrivs string
 }
 
@@ -88,8 +91,11 @@ func (s *Sandbox) likeCaller(caller threadState) error {
 	if s.setsNoNewPrivs() {
 		here.noNewPrivs = caller.noNewPrivs // it is about to be set
 	}
+	if !sharesWith(caller.id) {
+		here.directories = ""
+	}
 	for _, part := range []struct{ name, caller, here string }{
-		{"root or doCount directory", caller.directories, here.directories},
+		{"descriptors, umask, root or working directory", caller.directories, here.directories},
 		{"user or groups", caller.users, here.users},
 		{"capabilities", caller.capabilities, here.capabilities},
 		{"namespaces", caller.namespaces, here.namespaces},
@@ -100,6 +106,9 @@ func (s *Sandbox) likeCaller(caller threadState) error {
 			return fmt.Errorf("landlock: the calling thread has other %s than the thread that would be restricted in its place: "+
 				"Start inherits them, or change them for all threads", part.name)
 		}
+	}
+	if here.namespaces == "" {
+		return errCannotCompare
 	}
 	return nil
 }

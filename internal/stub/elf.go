@@ -17,13 +17,17 @@ const (
 	base         = 0x400000
 	tableOffset  = 0x100
 	tableAddress = base + tableOffset
+	dataAddress  = tableAddress + 2*unsafe.Sizeof(uintptr(0)) // after the table's head
 )
 
-// call is Call, whose offsets the assembly takes from here.
-type call struct {
-	number uintptr
-	args   [5]uintptr
-}
+// The head of the table, and Call, whose offsets the assembly takes from here.
+type (
+	head struct{ status, first uintptr }
+	call struct {
+		number uintptr
+		args   [5]uintptr
+	}
+)
 
 // The two words that follow the code.
 const (

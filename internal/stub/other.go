@@ -5,5 +5,7 @@ package stub
 // Supported reports whether this architecture has a stub.
 const Supported = false
 
+const dataAddress = uintptr(0)
+
 func code() []byte                  { return nil }
 func elf(table, code []byte) []byte { return nil }

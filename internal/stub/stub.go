@@ -33,6 +33,12 @@ import (
 	"unsafe"
 )
 
+// Image is a stub to be: the system calls that it makes, and what they point to.
+type Image struct {
+	calls []Call
+	data  []byte
+}
+
 // Call is a system call that the stub makes: it goes on unless the answer is an
 // errno.
 type Call struct {
@@ -47,14 +53,39 @@ type Failure struct {
 	Errno int
 }
 
+// Add adds a call.
+func (i *Image) Add(number uintptr, args ...uintptr) {
+	call := Call{Number: number}
+	copy(call.Args[:], args)
+	i.calls = append(i.calls, call)
+}
+
+// Calls returns the calls added so far.
+func (i *Image) Calls() []Call { return i.calls }
+
+// Data adds what a call points to, and returns its address in the stub.
+func (i *Image) Data(data []byte) uintptr {
+	address := dataAddress + uintptr(len(i.data))
+	i.data = append(i.data, data...)
+	for len(i.data)%8 != 0 {
+		i.data = append(i.data, 0)
+	}
+	return address
+}
+
+// Path is Data for a path.
+func (i *Image) Path(path string) uintptr { return i.Data(append([]byte(path), 0)) }
+
 // end follows the last call, and the program's path follows it.
 const end = ^uintptr(0)
 
-// Image returns the ELF file of a stub that makes the calls and executes the
+// Bytes returns the ELF file of a stub that makes the calls and executes the
 // program at path. A Failure goes to the descriptor status.
-func Image(status int, calls []Call, path string) []byte {
+func (i *Image) Bytes(status int, path string) []byte {
 	table := word(nil, uintptr(status))
-	for _, call := range calls {
+	table = word(table, dataAddress+uintptr(len(i.data))) // of the first call
+	table = append(table, i.data...)
+	for _, call := range i.calls {
 		table = word(table, call.Number)
 		for _, arg := range call.Args {
 			table = word(table, arg)

@@ -11,7 +11,8 @@
 // the arguments, a zero, the environment. BP is the call under way. Its index
 // is found at the end: there is no register left for it.
 TEXT ·stub(SB), NOSPLIT|NOFRAME|TOPFRAME, $0-0
-	MOVL $(const_tableAddress+4), BP // past the status descriptor
+	MOVL $const_tableAddress, BP
+	MOVL head_first(BP), BP
 
 next:
 	MOVL call_number(BP), AX
@@ -37,17 +38,17 @@ execute:
 	INT  $0x80
 
 failed:
-	NEGL AX
-	MOVL AX, -4(SP)
+	NEGL AX // the arguments are of no more use: into their place
+	MOVL AX, 4(SP)
+	MOVL $const_tableAddress, BX
 	MOVL BP, AX
-	SUBL $(const_tableAddress+4), AX
+	SUBL head_first(BX), AX
 	XORL DX, DX
 	MOVL $call__size, CX
 	DIVL CX
-	MOVL AX, -8(SP)
-	MOVL $const_tableAddress, BP
-	MOVL (BP), BX // the status descriptor
-	LEAL -8(SP), CX
+	MOVL AX, 0(SP)
+	MOVL head_status(BX), BX
+	MOVL SP, CX
 	MOVL $8, DX
 	MOVL $SYS_write, AX
 	INT  $0x80

@@ -12,7 +12,7 @@
 // index. System calls change AX, CX and R11 alone.
 TEXT ·stub(SB), NOSPLIT|NOFRAME|TOPFRAME, $0-0
 	MOVL $const_tableAddress, BX
-	ADDQ $8, BX // past the status descriptor
+	MOVQ head_first(BX), BX
 	XORL R12, R12
 
 next:
@@ -40,12 +40,12 @@ execute:
 	SYSCALL
 
 failed:
-	NEGQ AX
-	MOVQ AX, -8(SP)
-	MOVQ R12, -16(SP)
+	NEGQ AX // the arguments are of no more use: into their place
+	MOVQ R12, 0(SP)
+	MOVQ AX, 8(SP)
 	MOVL $const_tableAddress, BX
-	MOVQ (BX), DI // the status descriptor
-	LEAQ -16(SP), SI
+	MOVQ head_status(BX), DI
+	MOVQ SP, SI
 	MOVL $16, DX
 	MOVL $SYS_write, AX
 	SYSCALL

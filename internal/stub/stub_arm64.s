@@ -12,7 +12,7 @@
 // index. System calls change R0 alone.
 TEXT ·stub(SB), NOSPLIT|NOFRAME|TOPFRAME, $0-0
 	MOVD $const_tableAddress, R19
-	ADD  $8, R19 // past the status descriptor
+	MOVD head_first(R19), R19
 	MOVD $0, R20
 
 next:
@@ -42,13 +42,12 @@ execute:
 	SVC
 
 failed:
-	NEG  R0, R0
+	NEG  R0, R0 // the arguments are of no more use: into their place
 	MOVD RSP, R1
-	SUB  $16, R1
 	MOVD R20, (R1)
 	MOVD R0, 8(R1)
 	MOVD $const_tableAddress, R19
-	MOVD (R19), R0 // the status descriptor
+	MOVD head_status(R19), R0
 	MOVD $16, R2
 	MOVD $SYS_write, R8
 	SVC

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// run runs an image as a program, with a status pipe.
-func run(t *testing.T, image func(status int) []byte, args ...string) (output string, f Failure, failed bool) {
+// run runs a stub as a program, with a status pipe.
+func run(t *testing.T, calls []Call, path string, args ...string) (output string, f Failure, failed bool) {
 	t.Helper()
 	read, write, err := os.Pipe()
 	if err != nil {
@@ -20,7 +20,7 @@ func run(t *testing.T, image func(status int) []byte, args ...string) (output st
 	}
 	defer read.Close()
 	program := filepath.Join(t.TempDir(), "stub")
-	if err := os.WriteFile(program, image(3), 0o755); err != nil {
+	if err := os.WriteFile(program, (&Image{calls: calls}).Bytes(3, path), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(program)
@@ -46,7 +46,7 @@ func TestImage(t *testing.T) {
 		t.Skip("needs sh")
 	}
 	script := `echo "$0 $1 $STUB"; if (: >&3) 2>/dev/null; then echo open; fi`
-	out, _, failed := run(t, func(status int) []byte { return Image(status, []Call{closeOnExec}, sh) }, "zero", "-c", script, "name", "argument")
+	out, _, failed := run(t, []Call{closeOnExec}, sh, "zero", "-c", script, "name", "argument")
 	if out != "name argument an environment\n" || failed {
 		t.Errorf("output %q, failed %v", out, failed)
 	}
@@ -64,10 +64,22 @@ func TestImage(t *testing.T) {
 		{"an empty path", nil, "", Failure{0, int(syscall.ENOENT)}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			out, f, failed := run(t, func(status int) []byte { return Image(status, test.calls, test.path) }, "x", "-c", "echo ran")
+			out, f, failed := run(t, test.calls, test.path, "x", "-c", "echo ran")
 			if f != test.want || !failed || out != "" {
 				t.Errorf("failed %v, %+v, want %+v; output %q", failed, f, test.want, out)
 			}
 		})
+	}
+	var image Image
+	image.Data([]byte("odd"))
+	image.Add(unix.SYS_CHDIR, image.Path("/usr"))
+	program := filepath.Join(t.TempDir(), "stub")
+	if err := os.WriteFile(program, image.Bytes(2, sh), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(program, "-c", "pwd -P")
+	cmd.Stderr = os.Stderr
+	if out, err := cmd.Output(); string(out) != "/usr\n" || err != nil {
+		t.Errorf("%v: %q", err, out)
 	}
 }
