@@ -4,17 +4,14 @@ package stub
 
 import (
 	"encoding/binary"
-	"runtime"
 	"unsafe"
 )
 
 // Supported reports whether this architecture has a stub.
 const Supported = true
 
-// Where the image is loaded, and where in it the table lies: above mmap_min_addr,
-// and at a multiple of every page size.
+// Where in the image the table lies.
 const (
-	base         = 0x400000
 	tableOffset  = 0x100
 	tableAddress = base + tableOffset
 	dataAddress  = tableAddress + 2*unsafe.Sizeof(uintptr(0)) // after the table's head
@@ -71,7 +68,7 @@ func elf(table, code []byte) []byte {
 	size := entry + uintptr(len(code))
 	h := header{
 		ident: [16]byte{0x7f, 'E', 'L', 'F', byte(unsafe.Sizeof(size) / 4), 1 + byte(binary.NativeEndian.Uint16([]byte{0, 1}))&1, 1},
-		kind:  2, machine: machines[runtime.GOARCH], version: 1, // ET_EXEC
+		kind:  2, machine: machine, version: 1, // ET_EXEC
 		entry: base + entry, segments: unsafe.Sizeof(header{}),
 		size: uint16(unsafe.Sizeof(header{})), segmentSize: uint16(len(segment(0, 0, 0))), segmentCount: 2,
 	}
@@ -104,5 +101,3 @@ func segment(kind, flags uint32, size uintptr) []byte {
 	}
 	return word(b, align)
 }
-
-var machines = map[string]uint16{"386": 3, "amd64": 62, "arm64": 183} // EM_386 and so on

@@ -11,7 +11,7 @@
 // the arguments, a zero, the environment. BX is the call under way, R12 its
 // index. System calls change AX, CX and R11 alone.
 TEXT ·stub(SB), NOSPLIT|NOFRAME|TOPFRAME, $0-0
-	MOVL $const_tableAddress, BX
+	MOVQ $const_tableAddress, BX
 	MOVQ head_first(BX), BX
 	XORL R12, R12
 
@@ -43,7 +43,7 @@ failed:
 	NEGQ AX // the arguments are of no more use: into their place
 	MOVQ R12, 0(SP)
 	MOVQ AX, 8(SP)
-	MOVL $const_tableAddress, BX
+	MOVQ $const_tableAddress, BX
 	MOVQ head_status(BX), DI
 	MOVQ SP, SI
 	MOVL $16, DX

@@ -1,0 +1,9 @@
+package stub
+
+const (
+	machine = 3 // EM_386
+
+	// Where the image is loaded: above mmap_min_addr, and at a multiple of
+	// every page size.
+	base = 0x400000
+)
