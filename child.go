@@ -27,10 +27,14 @@ import (
 //
 // What is started is a stub, which restricts itself and executes the program.
 // It is a memory file, executed by way of /proc. Start fails where that cannot
-// be: without /proc (in SysProcAttr.Chroot too), where memory files must not be
-// executed (vm.memfd_noexec=2), with an RLIMIT_FSIZE below a few kilobytes, and
-// on other architectures than 386, amd64 and arm64. While Start runs it changes
-// some fields of cmd; after it they are as before.
+// be: without /proc, where memory files must not be executed
+// (vm.memfd_noexec=2), with an RLIMIT_FSIZE below a few kilobytes, with
+// CLONE_FILES among the Cloneflags, and on other architectures than 386, amd64
+// and arm64. With SysProcAttr.Chroot and no Dir the program begins in the new
+// root, where os/exec leaves it outside.
+//
+// While Start runs it changes fields of cmd, which nobody else may look at
+// then; after it they are as before, Cancel in a wrapper that does the same.
 func (s *Sandbox) Start(cmd *exec.Cmd) error {
 	if cmd == nil {
 		return errNoCommand
@@ -88,6 +92,9 @@ func (s *Sandbox) Exec(argv0 string, argv, envv []string) error {
 		applyLock.RLock()
 		defer applyLock.RUnlock()
 		err := s.likeCaller(caller)
+		if err == nil && strings.HasSuffix(caller.filters, unknownFilters) {
+			err = errUnknownFilters
+		}
 		if err == nil {
 			keepParentDeathSignal(caller.deathSignal)
 			err = s.restrict()
@@ -116,7 +123,7 @@ func execError(path string, err error) error { return &fs.PathError{Op: "exec", 
 // Do runs f on a thread of its own that is restricted, and returns its error. A
 // panic and a [runtime.Goexit] in f are carried over to the caller. The thread
 // ends with f. Do fails where that thread has other credentials, capabilities,
-// seccomp filters or namespaces than the calling one.
+// seccomp filters (where /proc can be read) or namespaces than the calling one.
 //
 // Only what f itself does is restricted. Goroutines that it starts are not, nor
 // is what it passes to others, and packages start some unseen: an http.Client

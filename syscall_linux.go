@@ -167,7 +167,10 @@ func threadCapabilities() string {
 // /proc can be read.
 func threadFilters() string {
 	mode, err := unix.PrctlRetInt(unix.PR_GET_SECCOMP, 0, 0, 0, 0)
-	status, _ := os.ReadFile("/proc/thread-self/status")
+	status, statusErr := os.ReadFile("/proc/thread-self/status")
+	if statusErr != nil && mode != 0 {
+		return fmt.Sprint(mode, unknownFilters)
+	}
 	_, filters, _ := strings.Cut(string(status), "\nSeccomp_filters:")
 	filters, _, _ = strings.Cut(filters, "\n")
 	return fmt.Sprint(mode, err, filters)
