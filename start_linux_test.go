@@ -664,7 +664,7 @@ func TestChildrenHoldNoThread(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		const children = 50
+		const children = 20
 		before := threads()
 		var all []*exec.Cmd
 		for range children {
