@@ -22,8 +22,8 @@ import (
 // path to allow.
 //
 // All that SysProcAttr asks for is done before the restriction, unrestricted.
-// So where AllowNewPrivs was called, the child needs CAP_SYS_ADMIN as the user
-// that Credential makes it.
+// With AllowNewPrivs the child itself needs CAP_SYS_ADMIN, after Credential has
+// taken effect.
 //
 // What is started is a stub, which restricts itself and executes the program.
 // It is a memory file, executed by way of /proc. Start fails where that cannot
@@ -33,31 +33,39 @@ import (
 // and arm64. With SysProcAttr.Chroot and no Dir the program begins in the new
 // root, where os/exec leaves it outside.
 //
-// While Start runs it changes fields of cmd, which nobody else may look at
-// then; after it they are as before, Cancel in a wrapper that does the same.
+// Start changes fields of cmd while it runs, so nobody else may look at cmd
+// then. Afterwards they are as before, except that Cancel is wrapped. A program
+// that is killed before it runs has been started, as with os/exec.
 func (s *Sandbox) Start(cmd *exec.Cmd) error {
-	if cmd == nil {
+	switch {
+	case cmd == nil:
 		return errNoCommand
-	}
-	if s.unrestricted && !s.closed.Load() {
+	case s == nil:
+		return failStart(cmd, errClosed)
+	case s.unrestricted && !s.closed.Load():
 		return cmd.Start()
-	}
-	if cmd.Process != nil || cmd.Err != nil || cmd.Path == "" || strings.ContainsRune(cmd.Path, 0) {
-		return cmd.Start() // which says what is wrong
+	case cmd.Process != nil:
+		return errStarted
+	case cmd.Err != nil:
+		return failStart(cmd, cmd.Err)
+	case cmd.Path == "":
+		return failStart(cmd, errors.New("exec: no command")) // as os/exec
+	case strings.ContainsRune(cmd.Path, 0):
+		return failStart(cmd, &fs.PathError{Op: "fork/exec", Path: cmd.Path, Err: errInvalid}) // as os/exec
 	}
 	return s.start(cmd)
 }
 
 // failStart makes cmd.Start fail with err, so that it cleans up after itself.
+// os/exec starts nothing where Err is set.
 func failStart(cmd *exec.Cmd, err error) error {
-	switch {
-	case cmd == nil:
+	if cmd == nil {
 		return errNoCommand
-	case cmd.Err != nil:
-		return cmd.Start()
 	}
-	cmd.Err = err
-	defer func() { cmd.Err = nil }()
+	if cmd.Err == nil {
+		cmd.Err = err
+		defer func() { cmd.Err = nil }()
+	}
 	return cmd.Start()
 }
 
@@ -70,16 +78,73 @@ func (s *Sandbox) Run(cmd *exec.Cmd) error {
 	return cmd.Wait()
 }
 
+// Output runs cmd inside the sandbox and returns what it writes to its standard
+// output, as [exec.Cmd.Output] does. Where cmd.Stderr is nil, the error of a
+// program that fails is an [exec.ExitError] with the end of what it wrote there.
+func (s *Sandbox) Output(cmd *exec.Cmd) ([]byte, error) {
+	if cmd == nil {
+		return nil, errNoCommand
+	}
+	if cmd.Stdout != nil {
+		return nil, errors.New("landlock: Output: Stdout already set")
+	}
+	var stdout bytes.Buffer
+	var stderr tail
+	cmd.Stdout = &stdout
+	keep := cmd.Stderr == nil
+	if keep {
+		cmd.Stderr = &stderr
+	}
+	err := s.Run(cmd)
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok && keep {
+		exit.Stderr = stderr
+	}
+	return stdout.Bytes(), err
+}
+
+// tail keeps the end of what is written to it: a program that writes for ever
+// must not fill the memory of this one.
+type tail []byte
+
+func (t *tail) Write(text []byte) (int, error) {
+	*t = append(*t, text...)
+	if extra := len(*t) - 64<<10; extra > 0 {
+		*t = append((*t)[:0], (*t)[extra:]...)
+	}
+	return len(text), nil
+}
+
+// CombinedOutput runs cmd inside the sandbox and returns what it writes to its
+// standard output and standard error, as [exec.Cmd.CombinedOutput] does.
+func (s *Sandbox) CombinedOutput(cmd *exec.Cmd) ([]byte, error) {
+	if cmd == nil {
+		return nil, errNoCommand
+	}
+	if cmd.Stdout != nil || cmd.Stderr != nil {
+		return nil, errors.New("landlock: CombinedOutput: Stdout or Stderr already set")
+	}
+	var both bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &both, &both
+	err := s.Run(cmd)
+	return both.Bytes(), err
+}
+
 // Exec replaces this process with a program inside the sandbox, as
 // [syscall.Exec] does: on success it does not return. The program keeps the
 // process id and whatever descriptors are not close-on-exec. On an error this
 // process goes on as it was, unrestricted; where the ruleset is why, the error
 // says which path to allow.
 //
-// It restricts a thread of its own, and fails where that has other credentials,
-// capabilities, seccomp filters or namespaces than the calling one: what a
-// locked thread has given up the program must not get back.
+// It restricts a thread of its own. It needs /proc, and fails, where that thread
+// has other users, capabilities, namespaces, seccomp filters, descriptors or
+// directories than the calling one: what a locked thread has given up the
+// program must not get back. Two things it cannot see: a Landlock domain that
+// only the calling thread has, and, where the process may not read /proc, how
+// many seccomp filters each has. Start inherits everything.
 func (s *Sandbox) Exec(argv0 string, argv, envv []string) error {
+	if s == nil {
+		return errClosed
+	}
 	if s.unrestricted && !s.closed.Load() {
 		return execError(argv0, execve(argv0, argv, envv))
 	}
@@ -92,9 +157,6 @@ func (s *Sandbox) Exec(argv0 string, argv, envv []string) error {
 		applyLock.RLock()
 		defer applyLock.RUnlock()
 		err := s.likeCaller(caller)
-		if err == nil && strings.HasSuffix(caller.filters, unknownFilters) {
-			err = errUnknownFilters
-		}
 		if err == nil {
 			keepParentDeathSignal(caller.deathSignal)
 			err = s.restrict()
@@ -110,9 +172,10 @@ func (s *Sandbox) Exec(argv0 string, argv, envv []string) error {
 
 func execError(path string, err error) error { return &fs.PathError{Op: "exec", Path: path, Err: err} }
 
-// Do is not a boundary against code execution: f shares its memory with the
-// rest of the process, so an attacker who takes over f is free. It is a net
-// under bugs, such as a path that leads out of a directory.
+// Do runs f on a thread of its own that is restricted, and returns its error. It
+// is no boundary against code execution: f shares its memory with the rest of
+// the process, so an attacker who takes over f is free. It is a net under bugs,
+// such as a path that leads out of a directory.
 //
 // f must not start programs with os/exec, nor by other means: such a program
 // shares the domain of f's thread, and can trace it, and with it this process,
@@ -120,10 +183,9 @@ func execError(path string, err error) error { return &fs.PathError{Op: "exec", 
 // has one layer more than f. (Its streams that are nil are /dev/null, which f
 // has to be allowed to open.)
 //
-// Do runs f on a thread of its own that is restricted, and returns its error. A
-// panic and a [runtime.Goexit] in f are carried over to the caller. The thread
-// ends with f. Do fails where that thread has other credentials, capabilities,
-// seccomp filters (where /proc can be read) or namespaces than the calling one.
+// A panic and a [runtime.Goexit] in f are carried over to the caller. The thread
+// ends with f. Like Exec, Do fails where its thread has more than the calling
+// one, and needs /proc to see that.
 //
 // Only what f itself does is restricted. Goroutines that it starts are not, nor
 // is what it passes to others, and packages start some unseen: an http.Client
@@ -132,11 +194,14 @@ func execError(path string, err error) error { return &fs.PathError{Op: "exec", 
 // everybody: use it once before. f must not call [runtime.UnlockOSThread] more
 // often than it locks, nor resume an [iter.Pull] that was begun outside.
 //
-// From inside f Exec, another Do and Apply are errors, and Apply is one
-// everywhere while a Do is running.
+// From inside f Exec, another Do and Apply are errors, and Apply fails on every
+// goroutine while a Do is running.
 func (s *Sandbox) Do(f func() error) error {
 	if f == nil {
 		return errors.New("landlock: Do of a nil function")
+	}
+	if s == nil {
+		return errClosed
 	}
 	if s.unrestricted && !s.closed.Load() {
 		return f()
@@ -275,49 +340,4 @@ func (r *Ruleset) Exec(argv0 string, argv, envv []string) error {
 	}
 	defer s.Close()
 	return s.Exec(argv0, argv, envv)
-}
-
-// Output runs cmd inside the sandbox and returns what it writes to its standard
-// output, as [exec.Cmd.Output] does. Where cmd.Stderr is nil, the error of a
-// program that fails is an [exec.ExitError] with the end of what it wrote there.
-func (s *Sandbox) Output(cmd *exec.Cmd) ([]byte, error) {
-	if cmd.Stdout != nil {
-		return nil, errors.New("landlock: Output: Stdout already set")
-	}
-	var stdout bytes.Buffer
-	var stderr tail
-	cmd.Stdout = &stdout
-	keep := cmd.Stderr == nil
-	if keep {
-		cmd.Stderr = &stderr
-	}
-	err := s.Run(cmd)
-	if exit, ok := errors.AsType[*exec.ExitError](err); ok && keep {
-		exit.Stderr = stderr
-	}
-	return stdout.Bytes(), err
-}
-
-// tail keeps the end of what is written to it: a program that writes for ever
-// must not fill the memory of this one.
-type tail []byte
-
-func (t *tail) Write(text []byte) (int, error) {
-	*t = append(*t, text...)
-	if extra := len(*t) - 64<<10; extra > 0 {
-		*t = append((*t)[:0], (*t)[extra:]...)
-	}
-	return len(text), nil
-}
-
-// CombinedOutput runs cmd inside the sandbox and returns what it writes to its
-// standard output and standard error, as [exec.Cmd.CombinedOutput] does.
-func (s *Sandbox) CombinedOutput(cmd *exec.Cmd) ([]byte, error) {
-	if cmd.Stdout != nil || cmd.Stderr != nil {
-		return nil, errors.New("landlock: CombinedOutput: Stdout or Stderr already set")
-	}
-	var both bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &both, &both
-	err := s.Run(cmd)
-	return both.Bytes(), err
 }

@@ -36,12 +36,9 @@ func (s *Sandbox) start(cmd *exec.Cmd) error {
 		return failStart(cmd, errNoStub)
 	}
 	if _, twice := beingStarted.LoadOrStore(cmd, nil); twice {
-		return errors.New("exec: already started") // as os/exec, which must not start it as it is
+		return errStarted // and os/exec must not start it as it is
 	}
 	defer beingStarted.Delete(cmd)
-	if attr := cmd.SysProcAttr; attr != nil && attr.Setctty && attr.Ctty >= 3+len(cmd.ExtraFiles) {
-		return cmd.Start() // which says so
-	}
 	c, err := s.newChild(cmd)
 	if err != nil {
 		return failStart(cmd, err)
@@ -87,6 +84,7 @@ type child struct {
 	status  *os.File   // the end of the status pipe to read
 	restore []func()   // of what os/exec changes in files that others share
 
+	changesRoot  bool                 // the stub does, and then the directory
 	capabilities *[2]unix.CapUserData // to give up all others: nil where there is nothing to give up
 
 	restored chan struct{} // closed when cmd is as before
@@ -111,8 +109,11 @@ func (s *Sandbox) newChild(cmd *exec.Cmd) (c *child, err error) {
 		copied, err = unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
 		return os.NewSyscallError("fcntl", err)
 	})
-	if err != nil {
+	if err == errClosed {
 		return c, err
+	}
+	if err != nil {
+		return c, fmt.Errorf("landlock: start: %w", err)
 	}
 	ruleset := c.place(os.NewFile(uintptr(copied), "landlock-ruleset"))
 	var pipe [2]int // and not os.Pipe, to keep the Go runtime's poller out of a wait that is so short
@@ -147,6 +148,10 @@ func (s *Sandbox) newChild(cmd *exec.Cmd) (c *child, err error) {
 func (c *child) supported() error {
 	if c.attr != nil && c.attr.Cloneflags&unix.CLONE_FILES != 0 {
 		return errors.New("landlock: start: SysProcAttr.Cloneflags has CLONE_FILES: the child's descriptors would be this process's")
+	}
+	if c.attr != nil && c.attr.Setctty && c.attr.Ctty >= 3+len(c.was.ExtraFiles) {
+		//lint:ignore ST1005 as os/exec
+		return &fs.PathError{Op: "fork/exec", Path: c.was.Path, Err: errors.New("Setctty set but Ctty not valid in child")}
 	}
 	// The stub is executed by its path there. It must be the kernel's own
 	// that is found, and not what somebody has put in its place.
@@ -198,17 +203,19 @@ func (c *child) inherited(fd int) *os.File {
 		// os/exec makes it block, for all who share it.
 		c.restore = append(c.restore, func() { unix.SetNonblock(fd, true) })
 	}
-	file, ok := inheritedFiles.Load(fd)
+	file, ok := inheritedFiles[fd]
 	if !ok {
-		file, _ = inheritedFiles.LoadOrStore(fd, os.NewFile(uintptr(fd), "inherited"))
+		file = os.NewFile(uintptr(fd), "inherited")
+		inheritedFiles[fd] = file
 	}
-	return file.(*os.File)
+	return file
 }
 
 // inheritedFiles has a file for each number that was inherited: one that is
 // never closed, since the descriptor is somebody else's. (A copy would not do:
 // to close any descriptor of a file is to lose the process's locks on it.)
-var inheritedFiles sync.Map
+// syscall.ForkLock guards it.
+var inheritedFiles = map[int]*os.File{}
 
 func descriptorPath(fd int) string { return fmt.Sprint("/proc/self/fd/", fd) }
 
@@ -253,7 +260,7 @@ func (c *child) changeRoot() error {
 	if c.was.Dir != "" {
 		c.image.Add(unix.SYS_CHDIR, c.image.Path(c.was.Dir))
 	}
-	attr.Chroot = ""
+	attr.Chroot, c.changesRoot = "", true
 	root := os.Geteuid() == 0 || namespaces&unix.CLONE_NEWUSER != 0
 	if attr.Credential != nil {
 		root = attr.Credential.Uid == 0
@@ -271,6 +278,9 @@ func (c *child) changeRoot() error {
 			sets[i].Effective, sets[i].Permitted = 0, 0
 		}
 		for _, capability := range attr.AmbientCaps {
+			if capability >= 64 {
+				return &fs.PathError{Op: "fork/exec", Path: c.was.Path, Err: unix.EINVAL} // as os/exec
+			}
 			sets[capability/32].Permitted |= 1 << (capability % 32)
 			sets[capability/32].Inheritable |= 1 << (capability % 32)
 		}
@@ -299,7 +309,13 @@ func (c *child) program() (string, error) {
 	if c.attr != nil && c.attr.Chroot != "" && path != "/proc/self/exe" {
 		return path, nil
 	}
-	for _, proc := range []string{"/proc/self/fd/", "/proc/thread-self/fd/", fmt.Sprintf("/proc/%d/fd/", os.Getpid()), "/dev/fd/"} {
+	own := fmt.Sprintf("/proc/%d/fd/", os.Getpid())
+	if number, ok := strings.CutPrefix(path, own); ok { // which the stub may not look at
+		if _, err := strconv.Atoi(number); err == nil {
+			return c.byDescriptor(), nil
+		}
+	}
+	for _, proc := range []string{"/proc/self/fd/", "/proc/thread-self/fd/", "/dev/fd/"} {
 		name, ok := strings.CutPrefix(path, proc)
 		number, _, _ := strings.Cut(name, "/")
 		fd, err := strconv.Atoi(number)
@@ -354,7 +370,7 @@ func (c *child) disguise() {
 	cmd.Path = c.path
 	cmd.ExtraFiles = append(slices.Clip(cmd.ExtraFiles), c.files...)
 	if c.attr != nil {
-		if c.attr != c.was.SysProcAttr { // the stub changes the root, and then the directory
+		if c.changesRoot {
 			if !slices.ContainsFunc(cmd.Env, func(v string) bool { return strings.ContainsRune(v, 0) }) {
 				cmd.Env = cmd.Environ() // with the directory
 			}
@@ -482,7 +498,7 @@ func (c *child) failure(f stub.Failure) error {
 		}
 	}
 	err := &fs.PathError{Op: "fork/exec", Path: c.was.Path, Err: errno} // as os/exec
-	if f.Call < len(calls) || c.attr != c.was.SysProcAttr {
+	if f.Call < len(calls) || c.changesRoot {
 		return err // not the program's, or in another root, where the path means something else
 	}
 	return c.sandbox.explain(err, programPath(c.cmd))
@@ -490,8 +506,13 @@ func (c *child) failure(f stub.Failure) error {
 
 // explainStart returns os/exec's error for the stub as one for the program.
 func (c *child) explainStart(err error) error {
-	if failure, ok := errors.AsType[*fs.PathError](err); ok && failure.Op == "fork/exec" {
-		failure.Path = c.was.Path
+	failure, ok := errors.AsType[*fs.PathError](err)
+	if !ok || failure.Op != "fork/exec" {
+		return err
+	}
+	failure.Path = c.was.Path
+	if errors.Is(err, errDenied) && c.was.Dir == "" && c.was.SysProcAttr == nil { // so it was the stub that was to be executed
+		return fmt.Errorf("%w: a security module or seccomp filter forbids to execute a file in memory, by which a sandboxed child is started", err)
 	}
 	return err
 }

@@ -373,6 +373,39 @@ func TestLayersAfterDo(t *testing.T) {
 	}
 }
 
+// What is no command to start, and no Sandbox to start it in, runs nothing.
+func TestStartOfNothing(t *testing.T) {
+	inBoth(t, func(t *testing.T, dir string) {
+		s := mustPrepare(t, NewHandling(Rights{FS: FSMakeChar}))
+		this, err := os.FindProcess(os.Getpid())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, output := s.Output(nil)
+		_, combined := s.CombinedOutput(nil)
+		var none *Sandbox
+		for name, test := range map[string]struct {
+			err  error
+			want string
+		}{
+			"nil command":                 {s.Start(nil), "nil command"},
+			"Run of a nil command":        {s.Run(nil), "nil command"},
+			"Output":                      {output, "nil command"},
+			"CombinedOutput":              {combined, "nil command"},
+			"a command that has started":  {s.Start(&exec.Cmd{Path: "/bin/true", Process: this}), "already started"},
+			"Start of a nil Sandbox":      {none.Start(exec.Command("/bin/true")), "never prepared"},
+			"Exec of a nil Sandbox":       {none.Exec("/bin/true", nil, nil), "never prepared"},
+			"Do of a nil Sandbox":         {none.Do(func() error { t.Error("f runs"); return nil }), "never prepared"},
+			"a capability that is none":   {s.Start(&exec.Cmd{Path: "/bin/true", SysProcAttr: &syscall.SysProcAttr{Chroot: "/", AmbientCaps: []uintptr{99}, Credential: &syscall.Credential{Uid: 7}}}), "invalid argument"},
+			"a terminal that is not open": {s.Start(&exec.Cmd{Path: "/bin/true", SysProcAttr: &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 3}}), "Ctty not valid"},
+		} {
+			if test.err == nil || !strings.Contains(test.err.Error(), test.want) {
+				t.Errorf("%s: %v, want %q", name, test.err, test.want)
+			}
+		}
+	})
+}
+
 // The zero Sandbox, which nobody prepared, must not run anything.
 func TestZeroSandbox(t *testing.T) {
 	var s Sandbox

@@ -34,8 +34,10 @@
 //
 // Landlock leaves some things alone: files that are open already; metadata
 // (stat, chmod, chown, setxattr, utime); the working directory; Multipath TCP,
-// and sockets that are neither TCP, UDP nor Unix. A process that is root keeps
-// its capabilities, and some of them lead around any sandbox: drop them first.
+// MSG_FASTOPEN, and sockets that are neither TCP, UDP nor Unix; a terminal that
+// is shared; System V IPC; the limits and priorities of other processes. A
+// process that is root keeps its capabilities, and some of them lead around any
+// sandbox: drop them first. README has a table of it all.
 //
 // The kernel's own description is the man page landlock(7) and
 // Documentation/userspace-api/landlock.rst.

@@ -51,7 +51,7 @@ func (r Report) String() string {
 		text += fmt.Sprint(" on ABI ", abi)
 	}
 	if r.Kernel.ABI == 0 && !r.Missing.isZero() {
-		text += "; this kernel has no Landlock to restrict " + r.Missing.brief()
+		text += "; no Landlock here to restrict " + r.Missing.brief()
 	} else if lacks := r.lacks(); len(lacks) > 0 {
 		text += "; not on this kernel: " + strings.Join(lacks, ", ")
 	}

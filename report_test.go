@@ -12,7 +12,7 @@ func TestReportString(t *testing.T) {
 		want   string
 	}{
 		{Report{}, "NOT SANDBOXED: nothing is enforced"},
-		{Report{Missing: V9.Rights()}, "NOT SANDBOXED: nothing is enforced; this kernel has no Landlock to restrict all filesystem rights, TCP, scopes"},
+		{Report{Missing: V9.Rights()}, "NOT SANDBOXED: nothing is enforced; no Landlock here to restrict all filesystem rights, TCP, scopes"},
 		{Report{Kernel: Kernel{ABI: V3}, Missing: Rights{Net: V4.Net()}}, "NOT SANDBOXED: nothing is enforced on ABI 3; not on this kernel: TCP (Linux 6.7)"},
 		{Report{Kernel: Kernel{ABI: V11}, Enforced: V11.Rights()}, "enforced on ABI 11: all filesystem rights, TCP, UDP, scopes"},
 		{Report{Kernel: Kernel{ABI: 12}, Enforced: Rights{FSRead, NetBindTCP, ScopeSignal}}, "enforced on ABI 12: read, bind_tcp, signal scope"},

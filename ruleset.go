@@ -131,7 +131,7 @@ func (r *Ruleset) BestEffort(floor ABI) *Ruleset {
 // that loads the ruleset: a child would be given its parent's and not its own.
 // Give a child "/proc": the kernel keeps the memory and the descriptors of
 // processes outside its domain from it all the same, and their environment
-// unless it has CAP_PERFMON, as root has.
+// unless it has CAP_PERFMON or CAP_SYS_ADMIN, as root has.
 func (r *Ruleset) Allow(access AccessFS, paths ...string) *Ruleset {
 	return r.addPaths(pathRule{access: access}, paths)
 }

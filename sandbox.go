@@ -89,8 +89,8 @@ func (s *Sandbox) Close() error {
 // second Apply can only take away more. Open already is also an io_uring with a
 // thread of its own (IORING_SETUP_SQPOLL) or with registered credentials
 // (IORING_REGISTER_PERSONALITY): make such rings afterwards, or not at all. Up to
-// 16 layers stack, 15 below ABI 8 once a Do was used, or an Exec that failed:
-// their threads have one more.
+// 16 layers stack, 15 below ABI 8 once a Do was used, or an Exec or Start was
+// refused: that takes a thread with one more.
 //
 // On success the Report says what is enforced. On an error the Report is the
 // zero value and nothing is restricted. The errors are the ruleset's mistakes

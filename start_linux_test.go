@@ -378,6 +378,19 @@ var startings = []struct {
 	{"the executable, from its directory", func(s *starting) { s.self("copy"); s.cmd.Path, s.cmd.Dir = "./exe", "/proc/self" }},
 	{"a descriptor that is not open", func(s *starting) { s.program("/proc/self/fd/5") }},
 	{"a descriptor that is not open, of many", func(s *starting) { s.program("/dev/fd/500") }},
+	{"a descriptor of this process, by its id", func(s *starting) {
+		s.self("copy")
+		program, err := os.Open(self())
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		s.t.Cleanup(func() { program.Close() })
+		if err := unix.Dup3(int(program.Fd()), 51, 0); err != nil {
+			s.t.Fatal(err)
+		}
+		s.t.Cleanup(func() { unix.Close(51) })
+		s.cmd.Path = fmt.Sprintf("/proc/%d/fd/51", os.Getpid())
+	}},
 	{"a script by an inherited descriptor", func(s *starting) {
 		file := s.open(s.file("script", 0o700, "#!/bin/sh\necho from a descriptor\n"))
 		if err := unix.Dup3(int(file.Fd()), 50, 0); err != nil {

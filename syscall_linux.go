@@ -60,7 +60,11 @@ func createRuleset(handled, quiet Rights, size uintptr) (int, error) {
 	}
 	fd, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, uintptr(unsafe.Pointer(&attr)), size, 0)
 	if errno != 0 {
-		return -1, os.NewSyscallError("landlock_create_ruleset", errno)
+		err := os.NewSyscallError("landlock_create_ruleset", errno)
+		if errno == unix.EPERM { // which Landlock never answers
+			err = fmt.Errorf("%w: %w", ErrBlocked, err)
+		}
+		return -1, err
 	}
 	return int(fd), nil // the kernel made it close-on-exec
 }
@@ -93,7 +97,13 @@ func addRule(ruleset int, kind uintptr, attr unsafe.Pointer, flags uint32) sysca
 	return errno
 }
 
-func addRuleError(errno syscall.Errno) error { return os.NewSyscallError("landlock_add_rule", errno) }
+func addRuleError(errno syscall.Errno) error {
+	err := os.NewSyscallError("landlock_add_rule", errno)
+	if errno == unix.EPERM { // which Landlock never answers
+		return fmt.Errorf("%w: %w", ErrBlocked, err)
+	}
+	return err
+}
 
 // openPath opens a path without a NUL, to make a rule for it. It copies it into
 // the buffer, which is there to be used again.
@@ -167,10 +177,7 @@ func threadCapabilities() string {
 // /proc can be read.
 func threadFilters() string {
 	mode, err := unix.PrctlRetInt(unix.PR_GET_SECCOMP, 0, 0, 0, 0)
-	status, statusErr := os.ReadFile("/proc/thread-self/status")
-	if statusErr != nil && mode != 0 {
-		return fmt.Sprint(mode, unknownFilters)
-	}
+	status, _ := os.ReadFile("/proc/thread-self/status")
 	_, filters, _ := strings.Cut(string(status), "\nSeccomp_filters:")
 	filters, _, _ = strings.Cut(filters, "\n")
 	return fmt.Sprint(mode, err, filters)
@@ -197,15 +204,18 @@ func fileNumber(path string) string {
 }
 
 // sharesWith reports whether the calling thread has the descriptors, umask,
-// root and working directory of another. Where that cannot be told, it does.
-func sharesWith(thread int) bool {
+// root and working directory of another, where the kernel tells.
+func sharesWith(thread int) (shared, known bool) {
 	for _, kind := range []uintptr{2, 3} { // KCMP_FILES, KCMP_FS
 		order, _, errno := unix.Syscall6(unix.SYS_KCMP, uintptr(unix.Gettid()), uintptr(thread), kind, 0, 0, 0)
-		if errno == 0 && order != 0 {
-			return false
+		if errno != 0 {
+			return false, false
+		}
+		if order != 0 {
+			return false, true
 		}
 	}
-	return true
+	return true, true
 }
 
 // keepParentDeathSignal has this thread get the signal that another one would
@@ -230,7 +240,7 @@ func restrictThread(ruleset int, flags uint32, noNewPrivs bool) error {
 		}
 	}
 	_, _, errno := unix.Syscall(unix.SYS_LANDLOCK_RESTRICT_SELF, uintptr(ruleset), uintptr(flags), 0)
-	return restrictError(errno, noNewPrivs || flags&restrictNoNewPrivs != 0 || mayRestrict())
+	return restrictError(errno, noNewPrivs || flags&restrictNoNewPrivs != 0 || errno == unix.EPERM && mayRestrict())
 }
 
 // restrictEachThread restricts this process on a kernel that restricts one
@@ -252,7 +262,7 @@ func restrictEachThread(ruleset int, flags uint32, noNewPrivs bool) error {
 	if errno == unix.ENOTSUP {
 		return errNoThreads
 	}
-	return restrictError(errno, noNewPrivs || mayRestrict())
+	return restrictError(errno, noNewPrivs || errno == unix.EPERM && mayRestrict())
 }
 
 // signalEachThread is restrictEachThread by means of this module.
@@ -265,7 +275,7 @@ func signalEachThread(ruleset int, flags uint32, noNewPrivs bool) error {
 	case failure.Restricted > 0:
 		return &PartialError{failure.Restricted, failure.Failed, failure}
 	case failure.Op == "landlock_restrict_self":
-		return restrictError(failure.Errno, noNewPrivs || mayRestrict())
+		return restrictError(failure.Errno, noNewPrivs || failure.Errno == unix.EPERM && mayRestrict())
 	case failure.Op == "prctl":
 		return noNewPrivsError(failure.Errno)
 	}
@@ -307,7 +317,7 @@ func mayRestrict() bool {
 
 // awaitThreadEnd returns when a thread that is about to end has done so.
 func awaitThreadEnd(thread int) error {
-	for range 10_000 {
+	for range 100_000 {
 		if unix.Tgkill(unix.Getpid(), thread, 0) != nil {
 			return nil
 		}

@@ -30,7 +30,7 @@ func restrictEachThread(ruleset int, flags uint32, noNewPrivs bool) error    { r
 func threadID() int                                                          { return 0 }
 func awaitThreadEnd(thread int) error                                        { return ErrNotBuilt }
 func mayExecute(path string) error                                           { return ErrNotBuilt }
-func sharesWith(thread int) bool                                             { return true }
+func sharesWith(thread int) (shared, known bool)                             { return true, true }
 func keepParentDeathSignal(signal int)                                       {}
 func currentThread() threadState                                             { return threadState{} }
 

@@ -31,9 +31,8 @@ var (
 	errInsideDo = errors.New("landlock: Exec or Do from inside a Do: " +
 		"it would start from the process's domain and not from this one; Start works there")
 	errCannotCompare = errors.New("landlock: Exec and Do use a thread of their own, and cannot see without /proc whether it has more than the calling one: " +
-		"mount proc, or use Start")
-	errUnknownFilters = errors.New("landlock: exec: whether the calling thread has seccomp filters of its own cannot be read: " +
-		"let the process read /proc/self, or use Start")
+		"mount proc")
+	errStarted   = errors.New("exec: already started") // as os/exec
 	errNoCommand = errors.New("landlock: start: nil command")
 )
 
@@ -80,13 +79,10 @@ func tryTwice(ruleset int, p *plan) error {
 }
 
 // threadState is what one thread may have and another may not, in words.
-// filters ends with unknownFilters where there are some and nobody can say which.
 type threadState struct {
 	id, deathSignal                                                   int
 	users, capabilities, filters, namespaces, directories, noNewPrivs string
 }
-
-const unknownFilters = " unknown"
 
 // likeCaller returns an error where the calling thread would give what it runs
 // back what the thread of the caller has given up. (A domain that the caller
@@ -96,8 +92,11 @@ func (s *Sandbox) likeCaller(caller threadState) error {
 	if s.setsNoNewPrivs() {
 		here.noNewPrivs = caller.noNewPrivs // it is about to be set
 	}
-	if !sharesWith(caller.id) {
-		here.directories = ""
+	switch shared, known := sharesWith(caller.id); {
+	case known && shared:
+		here.directories = caller.directories // which another goroutine may have changed in between
+	case known:
+		here.directories = "others"
 	}
 	for _, part := range []struct{ name, caller, here string }{
 		{"descriptors, umask, root or working directory", caller.directories, here.directories},

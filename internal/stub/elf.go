@@ -14,17 +14,19 @@ const Supported = true
 const (
 	tableOffset  = 0x100
 	tableAddress = base + tableOffset
-	dataAddress  = tableAddress + 2*unsafe.Sizeof(uintptr(0)) // after the table's head
+	dataAddress  = tableAddress + unsafe.Sizeof(head{})
 )
 
-// The head of the table, and Call, whose offsets the assembly takes from here.
-type (
-	head struct{ status, first uintptr }
-	call struct {
-		number uintptr
-		args   [5]uintptr
-	}
-)
+// head is the head of the table. The assembly takes its offsets from here, and
+// those of Call.
+type head struct{ status, first uintptr }
+
+// newHead returns the head of a table: the descriptor to report to, and the
+// address of the first call.
+func newHead(status, first uintptr) []byte {
+	h := head{status, first}
+	return word(word(nil, h.status), h.first)
+}
 
 // The two words that follow the code.
 const (

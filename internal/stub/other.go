@@ -7,5 +7,6 @@ const Supported = false
 
 const dataAddress = uintptr(0)
 
-func code() []byte                  { return nil }
-func elf(table, code []byte) []byte { return nil }
+func newHead(status, first uintptr) []byte { return nil }
+func code() []byte                         { return nil }
+func elf(table, code []byte) []byte        { return nil }

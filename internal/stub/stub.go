@@ -12,7 +12,7 @@
 //
 // # What it is
 //
-// A static ELF file of one page, made anew for each child: some forty
+// A static ELF file of a page or a few, made anew for each child: some forty
 // instructions and a table of system calls. It makes the calls one after the
 // other and then executes the program, with the arguments and the environment
 // that it has itself. Where one of them fails it writes which and why to a pipe
@@ -82,9 +82,7 @@ const end = ^uintptr(0)
 // Bytes returns the ELF file of a stub that makes the calls and executes the
 // program at path. A Failure goes to the descriptor status.
 func (i *Image) Bytes(status int, path string) []byte {
-	table := word(nil, uintptr(status))
-	table = word(table, dataAddress+uintptr(len(i.data))) // of the first call
-	table = append(table, i.data...)
+	table := append(newHead(uintptr(status), dataAddress+uintptr(len(i.data))), i.data...)
 	for _, call := range i.calls {
 		table = word(table, call.Number)
 		for _, arg := range call.Args {

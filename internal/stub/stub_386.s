@@ -15,22 +15,22 @@ TEXT ·stub(SB), NOSPLIT|NOFRAME|TOPFRAME, $0-0
 	MOVL head_first(BP), BP
 
 next:
-	MOVL call_number(BP), AX
+	MOVL Call_Number(BP), AX
 	CMPL AX, $-1
 	JEQ  execute
-	MOVL (call_args+0)(BP), BX
-	MOVL (call_args+4)(BP), CX
-	MOVL (call_args+8)(BP), DX
-	MOVL (call_args+12)(BP), SI
-	MOVL (call_args+16)(BP), DI
+	MOVL (Call_Args+0)(BP), BX
+	MOVL (Call_Args+4)(BP), CX
+	MOVL (Call_Args+8)(BP), DX
+	MOVL (Call_Args+12)(BP), SI
+	MOVL (Call_Args+16)(BP), DI
 	INT  $0x80
 	CMPL AX, $-4096
 	JHI  failed // an errno
-	ADDL $call__size, BP
+	ADDL $Call__size, BP
 	JMP  next
 
 execute:
-	LEAL call_args(BP), BX // the path, which follows the end of the table
+	LEAL Call_Args(BP), BX // the path, which follows the end of the table
 	MOVL 0(SP), DX         // argc
 	LEAL 4(SP), CX         // argv
 	LEAL 8(SP)(DX*4), DX   // envp
@@ -44,7 +44,7 @@ failed:
 	MOVL BP, AX
 	SUBL head_first(BX), AX
 	XORL DX, DX
-	MOVL $call__size, CX
+	MOVL $Call__size, CX
 	DIVL CX
 	MOVL AX, 0(SP)
 	MOVL head_status(BX), BX

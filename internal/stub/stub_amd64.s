@@ -16,23 +16,23 @@ TEXT ·stub(SB), NOSPLIT|NOFRAME|TOPFRAME, $0-0
 	XORL R12, R12
 
 next:
-	MOVQ call_number(BX), AX
+	MOVQ Call_Number(BX), AX
 	CMPQ AX, $-1
 	JEQ  execute
-	MOVQ (call_args+0)(BX), DI
-	MOVQ (call_args+8)(BX), SI
-	MOVQ (call_args+16)(BX), DX
-	MOVQ (call_args+24)(BX), R10
-	MOVQ (call_args+32)(BX), R8
+	MOVQ (Call_Args+0)(BX), DI
+	MOVQ (Call_Args+8)(BX), SI
+	MOVQ (Call_Args+16)(BX), DX
+	MOVQ (Call_Args+24)(BX), R10
+	MOVQ (Call_Args+32)(BX), R8
 	SYSCALL
 	CMPQ AX, $-4096
 	JHI  failed // an errno
-	ADDQ $call__size, BX
+	ADDQ $Call__size, BX
 	INCL R12
 	JMP  next
 
 execute:
-	LEAQ call_args(BX), DI // the path, which follows the end of the table
+	LEAQ Call_Args(BX), DI // the path, which follows the end of the table
 	MOVQ 0(SP), DX         // argc
 	LEAQ 8(SP), SI         // argv
 	LEAQ 16(SP)(DX*8), DX  // envp

@@ -16,23 +16,23 @@ TEXT ·stub(SB), NOSPLIT|NOFRAME|TOPFRAME, $0-0
 	MOVD $0, R20
 
 next:
-	MOVD call_number(R19), R8
+	MOVD Call_Number(R19), R8
 	CMN  $1, R8
 	BEQ  execute
-	MOVD (call_args+0)(R19), R0
-	MOVD (call_args+8)(R19), R1
-	MOVD (call_args+16)(R19), R2
-	MOVD (call_args+24)(R19), R3
-	MOVD (call_args+32)(R19), R4
+	MOVD (Call_Args+0)(R19), R0
+	MOVD (Call_Args+8)(R19), R1
+	MOVD (Call_Args+16)(R19), R2
+	MOVD (Call_Args+24)(R19), R3
+	MOVD (Call_Args+32)(R19), R4
 	SVC
 	CMN  $4095, R0
 	BHS  failed // an errno
-	ADD  $call__size, R19
+	ADD  $Call__size, R19
 	ADD  $1, R20
 	B    next
 
 execute:
-	ADD  $call_args, R19, R0 // the path, which follows the end of the table
+	ADD  $Call_Args, R19, R0 // the path, which follows the end of the table
 	MOVD RSP, R3
 	MOVD (R3), R2 // argc
 	ADD  $8, R3, R1 // argv
