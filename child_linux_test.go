@@ -23,6 +23,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+func init() {
+	if os.Getenv(childTry) != "" {
+		runtime.LockOSThread() // to the main thread: what is asked of it is not asked of another
+	}
+}
+
 // tryAll is this test binary as a program in a sandbox. Each argument is a verb
 // and an object; it prints each with what came of it.
 func tryAll(args []string) {
