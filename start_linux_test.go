@@ -869,8 +869,8 @@ func TestStartIsLikeExec(t *testing.T) {
 			write.Close()
 		}
 		scratch := filepath.Join(dir, "scratch")
-		for _, s := range startings {
-			if strings.HasSuffix(s.name, "root") && os.Getuid() != 0 {
+		for i, s := range startings {
+			if os.Getuid() != 0 && (strings.HasSuffix(s.name, "root") || testing.Short() && i%3 > 0) {
 				continue
 			}
 			t.Run(s.name, func(t *testing.T) {
