@@ -102,9 +102,8 @@ func (s *Sandbox) Close() error {
 // comes after that, no_new_privs may stay set below ABI 8 on other architectures
 // than amd64 and arm64.
 //
-// It waits while an Exec is under way, and fails while a Do is running or from
-// inside one. A child that another goroutine is starting meanwhile is before it
-// or after it.
+// It waits while a Sandbox starts a child or an Exec is under way, and fails
+// while a Do is running or from inside one.
 //
 // From ABI 8 (Linux 7.0) the kernel restricts all threads at once, and gives
 // each the domain of this call, also a thread that the program restricted by

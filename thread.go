@@ -11,8 +11,7 @@ import (
 
 // applyLock keeps Apply apart from the threads that Sandboxes restrict. Apply
 // holds it alone, and each thread shares it from its restriction until what it
-// was restricted for is under way. (A child restricts itself, and needs no such
-// care.) From ABI 8 Apply gives every thread its own
+// was restricted for is under way, as does a thread that forks a child. From ABI 8 Apply gives every thread its own
 // domain, and would set one free that has a stricter one; below, it might find
 // one with a layer too many.
 var applyLock sync.RWMutex
