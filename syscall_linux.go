@@ -240,7 +240,7 @@ func restrictThread(ruleset int, flags uint32, noNewPrivs bool) error {
 		}
 	}
 	_, _, errno := unix.Syscall(unix.SYS_LANDLOCK_RESTRICT_SELF, uintptr(ruleset), uintptr(flags), 0)
-	return restrictError(errno, noNewPrivs || flags&restrictNoNewPrivs != 0 || errno == unix.EPERM && mayRestrict())
+	return ownRestrictError(errno, noNewPrivs || flags&restrictNoNewPrivs != 0)
 }
 
 // restrictEachThread restricts this process on a kernel that restricts one
@@ -262,7 +262,7 @@ func restrictEachThread(ruleset int, flags uint32, noNewPrivs bool) error {
 	if errno == unix.ENOTSUP {
 		return errNoThreads
 	}
-	return restrictError(errno, noNewPrivs || errno == unix.EPERM && mayRestrict())
+	return ownRestrictError(errno, noNewPrivs)
 }
 
 // signalEachThread is restrictEachThread by means of this module.
@@ -275,7 +275,7 @@ func signalEachThread(ruleset int, flags uint32, noNewPrivs bool) error {
 	case failure.Restricted > 0:
 		return &PartialError{failure.Restricted, failure.Failed, failure}
 	case failure.Op == "landlock_restrict_self":
-		return restrictError(failure.Errno, noNewPrivs || failure.Errno == unix.EPERM && mayRestrict())
+		return ownRestrictError(failure.Errno, noNewPrivs)
 	case failure.Op == "prctl":
 		return noNewPrivsError(failure.Errno)
 	}
@@ -302,6 +302,11 @@ func restrictError(errno syscall.Errno, entitled bool) error {
 		return fmt.Errorf("landlock: enforce the ruleset: %w: needs no_new_privs, which AllowNewPrivs leaves unset, or CAP_SYS_ADMIN", err)
 	}
 	return fmt.Errorf("landlock: enforce the ruleset: %w", err)
+}
+
+// ownRestrictError is restrictError for threads of this process.
+func ownRestrictError(errno syscall.Errno, noNewPrivs bool) error {
+	return restrictError(errno, noNewPrivs || errno == unix.EPERM && mayRestrict())
 }
 
 // mayRestrict reports whether this thread has what Landlock asks of one that

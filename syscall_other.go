@@ -32,6 +32,6 @@ func awaitThreadEnd(thread int) error                                        { r
 func mayExecute(path string) error                                           { return ErrNotBuilt }
 func sharesWith(thread int) (shared, known bool)                             { return true, true }
 func keepParentDeathSignal(signal int)                                       {}
-func currentThread() threadState                                             { return threadState{} }
+func currentThread() threadState                                             { return threadState{namespaces: "there are none"} }
 
 func (s *Sandbox) start(cmd *exec.Cmd) error { return failStart(cmd, ErrNotBuilt) }
