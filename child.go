@@ -22,6 +22,9 @@ import (
 // path to allow.
 //
 // All that SysProcAttr asks for is done before the restriction, unrestricted.
+// With Pdeathsig, lock the goroutine to its thread for as long as the child
+// runs, as with os/exec: the child dies with the thread that has started it, and
+// a Do ends a thread.
 // With AllowNewPrivs the child itself needs CAP_SYS_ADMIN, after Credential has
 // taken effect.
 //

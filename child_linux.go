@@ -44,11 +44,7 @@ func (s *Sandbox) start(cmd *exec.Cmd) error {
 		return failStart(cmd, err)
 	}
 	c.disguise()
-	// Not while Apply waits for all threads: one that waits for a fork cannot
-	// answer.
-	applyLock.RLock()
 	err = cmd.Start()
-	applyLock.RUnlock()
 	c.undisguise()
 	if err != nil {
 		c.settle(false)

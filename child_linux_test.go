@@ -314,10 +314,13 @@ func TestStartErrors(t *testing.T) {
 	})
 }
 
-// To the kernel the thread that made a child is its parent, and it must not be
-// one that ends before the child.
+// To the kernel the thread that made a child is its parent: the caller's, which
+// must outlive the child where it has locked its goroutine to it, and no thread
+// of this package's.
 func TestPdeathsig(t *testing.T) {
 	inBoth(t, func(t *testing.T, dir string) {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
 		s := mustPrepare(t, runnable(bestForChildren()))
 		for _, attr := range []*syscall.SysProcAttr{nil, {Pdeathsig: syscall.SIGKILL}} {
 			cmd, out := try("pdeathsig=", "wait=", "exit=3")
@@ -326,7 +329,7 @@ func TestPdeathsig(t *testing.T) {
 			if err := errors.Join(err, s.Start(cmd)); err != nil {
 				t.Fatal(err)
 			}
-			for range 100 { // threads come and go, its own must not
+			for range 100 { // threads come and go
 				if err := s.Do(func() error { return nil }); err != nil {
 					t.Fatal(err)
 				}
@@ -712,6 +715,28 @@ func applyBeside(t *testing.T, secret string, work func(s *Sandbox, secret strin
 	if t.Logf("%d Applies, %d refused", applied, refused); applied == 0 {
 		t.Error("no Apply has worked: this shows nothing")
 	}
+}
+
+// From Linux 7.1 a thread that follows such a link while the kernel restricts
+// all threads holds everything up: see interruptWaits.
+func TestApplyBesideLinksInProc(t *testing.T) {
+	needABI(t, V1)
+	inBoth(t, func(t *testing.T, dir string) {
+		var followed atomic.Int64
+		go func() {
+			for {
+				if _, err := unix.Readlink("/proc/self/exe", make([]byte, 1)); err == nil {
+					followed.Add(1)
+				}
+			}
+		}()
+		for range 10 {
+			mustApply(t, NewHandling(Rights{FS: FSMakeChar}))
+		}
+		if followed.Load() == 0 {
+			t.Error("no link was followed: this shows nothing")
+		}
+	})
 }
 
 // The danger that TestApplyBesideSandboxes is about, without the library's care:

@@ -1,6 +1,7 @@
 package landlock
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // A restriction cannot be undone, so each test that makes one does it in a
@@ -48,10 +50,14 @@ func inChild(t *testing.T, prepare, f func(t *testing.T, dir string)) (outputs [
 			prepare(t, dir)
 		}
 		pattern := regexp.QuoteMeta(t.Name())
-		cmd := exec.Command(self(), "-test.v", fmt.Sprint("-test.short=", testing.Short()), "-test.run=^"+strings.ReplaceAll(pattern, "/", "$/^")+"$")
+		// One that hangs is killed before this process is.
+		limit, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+		defer cancel()
+		cmd := exec.CommandContext(limit, self(), "-test.v", fmt.Sprint("-test.short=", testing.Short()), "-test.run=^"+strings.ReplaceAll(pattern, "/", "$/^")+"$")
 		// A child may be unable to remove what it makes: the parent does.
 		cmd.Env = append(os.Environ(), childTest+"="+t.Name(), childDir+"="+dir, "TMPDIR="+dir,
 			"GORACE=atexit_sleep_ms=0") // the race detector sleeps a second else
+		cmd.WaitDelay = 5 * time.Second // on what it has started
 		user.become(cmd, dir)
 		out, err := cmd.CombinedOutput()
 		if err != nil || !strings.Contains(string(out), "child done: "+t.Name()+"\n") {

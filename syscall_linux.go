@@ -239,8 +239,50 @@ func restrictThread(ruleset int, flags uint32, noNewPrivs bool) error {
 			return noNewPrivsError(err)
 		}
 	}
+	if flags&restrictTSYNC != 0 {
+		defer interruptWaits()()
+	}
 	_, _, errno := unix.Syscall(unix.SYS_LANDLOCK_RESTRICT_SELF, uintptr(ruleset), uintptr(flags), 0)
 	return ownRestrictError(errno, noNewPrivs || flags&restrictNoNewPrivs != 0)
+}
+
+// interruptWaits has the kernel signal this thread after 10 ms, 20 ms and so on,
+// until the function that it returns is called.
+//
+// With TSYNC the kernel waits for every other thread, and from Linux 7.1 it does
+// so with the process's exec_update_lock in its hands. A thread that follows
+// /proc/self/exe or /proc/self/fd/N just then waits for that lock, where nothing
+// but its end can reach it, and the two would wait for ever, with all others:
+// so no goroutine can come to the rescue. A signal makes the kernel let go of
+// the lock, and then start again by itself, so the signals must become rarer: a
+// wait that is only long has to come to its end as well. They have the Go runtime
+// do nothing: SIGURG is what it preempts its own threads with.
+func interruptWaits() (stop func()) {
+	event := struct {
+		value                  uintptr
+		signal, notify, thread int32
+		_                      [12]int32
+	}{signal: int32(unix.SIGURG), notify: 4 /* SIGEV_THREAD_ID */, thread: int32(unix.Gettid())}
+	const first, last = 10 * time.Millisecond, 5120 * time.Millisecond
+	var timers []int32
+	for wait := first; wait <= last; wait *= 2 {
+		var timer int32
+		_, _, errno := unix.RawSyscall(unix.SYS_TIMER_CREATE, unix.CLOCK_MONOTONIC, uintptr(unsafe.Pointer(&event)), uintptr(unsafe.Pointer(&timer)))
+		if errno != 0 {
+			break // such as with RLIMIT_SIGPENDING used up: it is only for a rare case
+		}
+		timers = append(timers, timer)
+		when := struct{ interval, value unix.Timespec }{value: unix.NsecToTimespec(int64(wait))}
+		if wait == last {
+			when.interval = when.value
+		}
+		unix.RawSyscall6(unix.SYS_TIMER_SETTIME, uintptr(timer), 0, uintptr(unsafe.Pointer(&when)), 0, 0, 0)
+	}
+	return func() {
+		for _, timer := range timers {
+			unix.RawSyscall(unix.SYS_TIMER_DELETE, uintptr(timer), 0, 0)
+		}
+	}
 }
 
 // restrictEachThread restricts this process on a kernel that restricts one

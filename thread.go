@@ -9,11 +9,10 @@ import (
 	"sync/atomic"
 )
 
-// applyLock keeps Apply apart from the threads that Sandboxes restrict, and from
-// those that fork a child. Apply holds it alone, and each thread shares it from
-// its restriction until what it was restricted for is under way. From ABI 8
-// Apply gives every thread its own domain, and would set one free that has a
-// stricter one, and waits in the kernel for all of them; below, it might find
+// applyLock keeps Apply apart from the threads that Sandboxes restrict. Apply
+// holds it alone, and each thread shares it from its restriction until what it
+// was restricted for is under way. From ABI 8 Apply gives every thread its own
+// domain, and would set one free that has a stricter one; below, it might find
 // one with a layer too many.
 var applyLock sync.RWMutex
 
