@@ -185,3 +185,31 @@ func BenchmarkChild(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkCheck measures an answer by how deep the path is, and by how many
+// rules there are: all of them are opened for each.
+func BenchmarkCheck(b *testing.B) {
+	for _, depth := range []int{1, 4, 16} {
+		needABI(b, V1)
+		dir := b.TempDir()
+		path := dir + strings.Repeat("/d", depth)
+		if err := os.MkdirAll(path, 0o700); err != nil {
+			b.Fatal(err)
+		}
+		r := NewHandling(Rights{FS: FSReadFile}).Allow(FSReadFile, dir)
+		b.Run(fmt.Sprintf("depth=%d", depth), func(b *testing.B) { benchCheck(b, r, path) })
+	}
+	for _, n := range ruleCounts[:4] {
+		paths := benchPaths(b, n)
+		r := NewHandling(Rights{FS: FSReadFile}).Allow(FSReadFile, paths...)
+		b.Run(fmt.Sprintf("rules=%d", n), func(b *testing.B) { benchCheck(b, r, paths[0]) })
+	}
+}
+
+func benchCheck(b *testing.B, r *Ruleset, path string) {
+	for b.Loop() {
+		if err := r.Check(FSReadFile, path); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

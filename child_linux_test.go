@@ -261,9 +261,9 @@ func TestStartErrors(t *testing.T) {
 			{"no command", s, &exec.Cmd{}, nil, "exec: no command"},
 			{"canceled", s, exec.CommandContext(canceled, self()), context.Canceled, "context canceled"},
 			{"no directory", s, &exec.Cmd{Path: self(), Dir: filepath.Join(dir, "missing")}, os.ErrNotExist, "chdir"},
-			{"not allowed", s, exec.Command(program), unix.EACCES, fmt.Sprintf("the ruleset does not allow executing [%q]", program)},
-			{"relative", s, &exec.Cmd{Path: "./program", Dir: dir}, unix.EACCES, fmt.Sprintf("the ruleset does not allow executing [%q]", program)},
-			{"script", s, exec.Command(script), unix.EACCES, fmt.Sprintf("the ruleset does not allow executing [%q %q]", script, program)},
+			{"not allowed", s, exec.Command(program), unix.EACCES, fmt.Sprintf("AllowExecute(%q) would allow it", program)},
+			{"relative", s, &exec.Cmd{Path: "./program", Dir: dir}, unix.EACCES, fmt.Sprintf("AllowExecute(%q) would allow it", program)},
+			{"script", s, exec.Command(script), unix.EACCES, fmt.Sprintf("AllowExecute(%q) would allow it", script)},
 			{"not by the sandbox", s, exec.Command(nobody), unix.EACCES, "permission denied"},
 			{"closed", closed, exec.Command(self()), os.ErrClosed, "use of a Sandbox that is closed"},
 		}
@@ -443,7 +443,7 @@ func TestExec(t *testing.T) {
 		if err := os.WriteFile(denied, []byte("#!"+denied), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.Exec(denied, []string{"x"}, env); !errors.Is(err, unix.EACCES) || !strings.Contains(err.Error(), "does not allow executing") {
+		if err := s.Exec(denied, []string{"x"}, env); !errors.Is(err, unix.EACCES) || !strings.Contains(err.Error(), fmt.Sprintf("AllowExecute(%q) would allow it", denied)) {
 			t.Errorf("Exec of what is not allowed: %v", err)
 		}
 		if _, err := os.ReadFile(secret); err != nil {

@@ -34,6 +34,8 @@ type plan struct {
 
 	report  Report
 	skipped map[string]bool // what report.Skipped names
+
+	added func(rule *pathRule, fd int, allowed AccessFS) error // see load
 }
 
 // forPath returns the arguments of landlock_add_rule for a path rule. Neither

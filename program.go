@@ -12,38 +12,18 @@ import (
 	"strings"
 )
 
-// explain adds to the error of an execve which file the ruleset has to allow:
+// explain adds to the error of an execve which files the ruleset has to allow:
 // the kernel says EACCES and not whether it means the program or its loader.
 func (s *Sandbox) explain(err error, program string) error {
 	if !errors.Is(err, errDenied) {
 		return err
 	}
-	files := programFiles(program)
-	var denied, unknown []string
-	result := make(chan error, 1)
-	takeThread(func() (reusable bool) {
-		applyLock.RLock()
-		defer applyLock.RUnlock()
-		restrictErr := s.restrict()
-		for _, file := range files {
-			switch err := mayExecute(file); {
-			case restrictErr != nil, err == nil:
-			case errors.Is(err, errDenied):
-				denied = append(denied, file)
-			default:
-				unknown = append(unknown, file)
-			}
-		}
-		result <- restrictErr
-		return false
-	})
-	switch restrictErr := <-result; {
-	case restrictErr == nil && len(denied) > 0:
-		return fmt.Errorf("%w: the ruleset does not allow executing %q: AllowExecute what is to be run, and its loader and libraries", err, denied)
-	case restrictErr == nil && len(unknown) > 0:
-		return fmt.Errorf("%w: perhaps the ruleset does not allow executing one of %q: AllowExecute them", err, unknown)
+	c, checkErr := s.rules.newChecker()
+	if checkErr != nil {
+		return fmt.Errorf("%w (whether the ruleset denies it cannot be told any more: %w)", err, checkErr)
 	}
-	return err // the sandbox is not why
+	defer c.close()
+	return explain(err, c.executing(program))
 }
 
 // programPath returns the path of what cmd runs, as this process sees it.
@@ -61,8 +41,8 @@ func programFiles(path string) []string {
 	var files []string
 	for len(files) < 6 && path != "" { // the kernel follows five interpreters
 		info, err := os.Stat(path)
-		if err != nil || !info.Mode().IsRegular() || info.Mode()&0o111 == 0 || errors.Is(mayExecute(path), errDenied) {
-			break // cannot be run, or not be looked at, without the sandbox either
+		if err != nil || !info.Mode().IsRegular() || !modesAllow(path, modeExecute) || onNoexecMount(path) {
+			break // cannot be run without the sandbox either
 		}
 		files = append(files, path)
 		path = interpreter(path)

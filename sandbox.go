@@ -22,6 +22,7 @@ var errOnlyDirectories error = &sentinel{"not a directory, and only directories 
 // itself, such as an affinity or a priority, they do not see.
 type Sandbox struct {
 	file         *os.File // the ruleset; nil where unrestricted
+	rules        *Ruleset // what was loaded, to explain a refusal
 	unrestricted bool     // there is nothing to enforce; the zero value is no way out
 	flags        uint32
 	noNewPrivs   bool
@@ -37,11 +38,11 @@ type Sandbox struct {
 // releases the kernel's copy; a Sandbox that is forgotten is closed by the
 // garbage collector.
 func (r *Ruleset) Prepare() (*Sandbox, error) {
-	ruleset, p, err := r.load(oneThread)
+	ruleset, p, err := r.load(oneThread, nil)
 	if err != nil {
 		return nil, err
 	}
-	s := &Sandbox{unrestricted: ruleset == noRuleset, flags: p.flags, noNewPrivs: p.noNewPrivs, report: p.report}
+	s := &Sandbox{rules: r.Clone(), unrestricted: ruleset == noRuleset, flags: p.flags, noNewPrivs: p.noNewPrivs, report: p.report}
 	if !s.unrestricted {
 		s.file = os.NewFile(uintptr(ruleset), "landlock-ruleset")
 	}
@@ -89,8 +90,8 @@ func (s *Sandbox) Close() error {
 // second Apply can only take away more. Open already is also an io_uring with a
 // thread of its own (IORING_SETUP_SQPOLL) or with registered credentials
 // (IORING_REGISTER_PERSONALITY): make such rings afterwards, or not at all. Up to
-// 16 layers stack, 15 below ABI 8 once a Do was used, or an Exec or Start was
-// refused: that takes a thread with one more.
+// 16 layers stack, 15 below ABI 8 once a Do was used, or an Exec failed: those
+// take a thread with one more.
 //
 // On success the Report says what is enforced. On an error the Report is the
 // zero value and nothing is restricted. The errors are the ruleset's mistakes
@@ -102,8 +103,8 @@ func (s *Sandbox) Close() error {
 // comes after that, no_new_privs may stay set below ABI 8 on other architectures
 // than amd64 and arm64.
 //
-// It waits while a Sandbox starts a child or an Exec is under way, and fails
-// while a Do is running or from inside one.
+// It waits while an Exec is under way, and fails while a Do is running or from
+// inside one.
 //
 // From ABI 8 (Linux 7.0) the kernel restricts all threads at once, and gives
 // each the domain of this call, also a thread that the program restricted by
@@ -112,7 +113,7 @@ func (s *Sandbox) Close() error {
 // where an io_uring has a thread of its own. Below ABI 8 the scopes count as
 // missing: threads would have domains of their own.
 func (r *Ruleset) Apply() (Report, error) {
-	ruleset, p, err := r.load(wholeProcess)
+	ruleset, p, err := r.load(wholeProcess, nil)
 	if err != nil {
 		return Report{}, err
 	}
@@ -131,7 +132,7 @@ func (r *Ruleset) Apply() (Report, error) {
 // itself remains to be seen: whether there is room for another layer, say. A
 // child gets what [Sandbox.Report] says, which can be more.
 func (r *Ruleset) DryRun() (Report, error) {
-	ruleset, p, err := r.load(wholeProcess)
+	ruleset, p, err := r.load(wholeProcess, nil)
 	if err != nil {
 		return Report{}, err
 	}
@@ -146,8 +147,9 @@ func (r *Ruleset) DryRun() (Report, error) {
 const noRuleset = -1
 
 // load makes the kernel's ruleset of r, and returns its descriptor with the plan
-// that it follows.
-func (r *Ruleset) load(who reach) (int, *plan, error) {
+// that it follows. It calls added, if there is one, for each rule of a path that
+// the kernel has taken.
+func (r *Ruleset) load(who reach, added func(rule *pathRule, fd int, allowed AccessFS) error) (int, *plan, error) {
 	r = r.orEmpty()
 	errs := r.allMistakes()
 	kernel, probeErr := Probe()
@@ -161,6 +163,7 @@ func (r *Ruleset) load(who reach) (int, *plan, error) {
 	ruleset := noRuleset
 	if err == nil && !p.handled.isZero() {
 		var more []error
+		p.added = added
 		ruleset, more = p.makeRuleset()
 		errs = append(errs, more...)
 	}
@@ -254,7 +257,7 @@ func (p *plan) addOpenRule(ruleset int, rule *pathRule, fd int) error {
 	if allowed == 0 && flags == 0 {
 		return tryRule(fd, rule)
 	}
-	err := addPath(ruleset, fd, allowed, flags)
+	err := p.addRule(ruleset, rule, fd, allowed, flags)
 	if err != errInvalid || allowed&^fsFile == 0 {
 		return err
 	}
@@ -264,7 +267,15 @@ func (p *plan) addOpenRule(ruleset int, rule *pathRule, fd int) error {
 	if allowed &= fsFile; allowed == 0 {
 		return nil
 	}
-	return addPath(ruleset, fd, allowed, flags)
+	return p.addRule(ruleset, rule, fd, allowed, flags)
+}
+
+func (p *plan) addRule(ruleset int, rule *pathRule, fd int, allowed AccessFS, flags uint32) error {
+	err := addPath(ruleset, fd, allowed, flags)
+	if err == nil && p.added != nil {
+		err = p.added(rule, fd, allowed)
+	}
+	return err
 }
 
 // tryRule returns why a rule is wrong of which this kernel knows no right: one

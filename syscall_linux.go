@@ -19,6 +19,8 @@ const (
 	errTooBig       = unix.E2BIG
 	errInvalid      = unix.EINVAL
 	errDenied       = unix.EACCES
+	errNotPermitted = unix.EPERM
+	errCrossDevice  = unix.EXDEV
 	errNotDirectory = unix.ENOTDIR
 
 	ruleNetPort = 2 // LANDLOCK_RULE_NET_PORT, which x/sys/unix lacks
@@ -371,24 +373,4 @@ func awaitThreadEnd(thread int) error {
 		time.Sleep(time.Millisecond / 10)
 	}
 	return fmt.Errorf("landlock: thread %d does not end: %w", thread, unix.ETIMEDOUT)
-}
-
-// mayExecute asks the kernel whether this thread may run a file, without doing
-// so. It returns no error where it may, EACCES where not, and EINVAL where the
-// kernel cannot tell (before Linux 6.14, for a file that may be read).
-func mayExecute(path string) error {
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	const atExecveCheck = 0x10000 // AT_EXECVE_CHECK
-	empty, argv, envv := [1]byte{}, [2]*byte{}, [1]*byte{}
-	argv[0] = &empty[0]
-	_, _, errno := unix.RawSyscall6(unix.SYS_EXECVEAT, uintptr(fd), uintptr(unsafe.Pointer(&empty)),
-		uintptr(unsafe.Pointer(&argv)), uintptr(unsafe.Pointer(&envv)), unix.AT_EMPTY_PATH|atExecveCheck, 0)
-	if errno != 0 {
-		return errno
-	}
-	return nil
 }

@@ -11,6 +11,8 @@ import (
 var (
 	errTooBig       = errors.New("argument list too long")
 	errDenied       = errors.New("permission denied")
+	errNotPermitted = errors.New("operation not permitted")
+	errCrossDevice  = errors.New("invalid cross-device link")
 	errInvalid      = errors.New("invalid argument")
 	errNotDirectory = errors.New("not a directory")
 )
@@ -29,7 +31,6 @@ func restrictThread(ruleset int, flags uint32, noNewPrivs bool) error        { r
 func restrictEachThread(ruleset int, flags uint32, noNewPrivs bool) error    { return ErrNotBuilt }
 func threadID() int                                                          { return 0 }
 func awaitThreadEnd(thread int) error                                        { return ErrNotBuilt }
-func mayExecute(path string) error                                           { return ErrNotBuilt }
 func sharesWith(thread int) (shared, known bool)                             { return true, true }
 func keepParentDeathSignal(signal int)                                       {}
 func currentThread() threadState                                             { return threadState{namespaces: "there are none"} }

@@ -56,14 +56,14 @@ func demo(dir string) error {
 
 	// All that V11 knows is denied unless a rule allows it. BestEffort makes do
 	// with what older kernels can restrict; without it they return an error.
-	report, err := landlock.New(landlock.V11).BestEffort(landlock.V1).
+	rules := landlock.New(landlock.V11).BestEffort(landlock.V1).
 		AllowRead(dir).
 		AllowReadWrite(out).
 		// For the cleanup. To remove an entry is a right on the directory that
 		// holds it: here, on no more than empty ones in the directory for temporary files.
 		Allow(landlock.FSRemoveFile, dir).
-		Allow(landlock.FSRemoveDir, os.TempDir()).
-		Apply()
+		Allow(landlock.FSRemoveDir, os.TempDir())
+	report, err := rules.Apply()
 	if err != nil {
 		return err
 	}
@@ -79,6 +79,7 @@ func demo(dir string) error {
 	try("open the same file for writing", err)
 	_, err = os.ReadFile("/etc/passwd")
 	try("read /etc/passwd", err)
+	fmt.Println("why:    ", rules.Explain(err))
 	_, err = os.ReadFile(link)
 	try("read /etc/passwd by a link in the directory", err)
 	_, err = net.Dial("tcp", "127.0.0.1:443")

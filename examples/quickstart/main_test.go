@@ -44,9 +44,9 @@ func TestQuickstart(t *testing.T) {
 		t.Fatalf("%v, output:\n%s", err, out)
 	}
 
-	passwd := "refused: "
+	passwd, why := "refused: ", "permission denied: landlock: "
 	if _, err := os.Stat("/etc/passwd"); err != nil {
-		passwd = "failed: "
+		passwd, why = "failed: ", ""
 	}
 	want := []string{
 		"kernel: " + kernel.String(),
@@ -56,6 +56,7 @@ func TestQuickstart(t *testing.T) {
 		"works: write to a file that was open before",
 		"refused: open the same file for writing: ",
 		passwd + "read /etc/passwd",
+		"why: open /etc/passwd: " + why,
 		passwd + "read /etc/passwd by a link in the directory",
 		"refused: connect to TCP port 443: ",
 	}

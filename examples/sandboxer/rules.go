@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -138,9 +136,10 @@ func (o *options) refusal(program string) error {
 	if o.unrestrictedFilesystem {
 		return nil
 	}
+	rules := o.ruleset()
 	var denied []string
 	for _, file := range programFiles(program) {
-		if above, err := above(file); err == nil && o.allowed(above)&readExecute != readExecute {
+		if _, refused := errors.AsType[*landlock.DeniedError](rules.Check(readExecute, file)); refused {
 			denied = append(denied, file)
 		}
 	}
@@ -148,41 +147,6 @@ func (o *options) refusal(program string) error {
 		return nil
 	}
 	return fmt.Errorf("exec %s: %w: no option allows to run %q (see --add-exec, --ldd and --rox)", program, fs.ErrPermission, denied)
-}
-
-// above returns a file and the directories that it is in, up to the root.
-func above(file string) ([]os.FileInfo, error) {
-	path, err := filepath.Abs(file)
-	if err != nil {
-		return nil, err
-	}
-	if path, err = filepath.EvalSymlinks(path); err != nil {
-		return nil, err
-	}
-	var all []os.FileInfo
-	for {
-		info, err := os.Stat(path)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, info)
-		if path == filepath.Dir(path) {
-			return all, nil
-		}
-		path = filepath.Dir(path)
-	}
-}
-
-// allowed returns what rules on any of the files allow together.
-func (o *options) allowed(files []os.FileInfo) landlock.AccessFS {
-	var access landlock.AccessFS
-	for _, rule := range o.paths {
-		on, err := os.Stat(rule.path)
-		if err == nil && slices.ContainsFunc(files, func(file os.FileInfo) bool { return os.SameFile(on, file) }) {
-			access |= rule.access
-		}
-	}
-	return access
 }
 
 // print writes what --dry-run prints.

@@ -1,0 +1,420 @@
+package landlock
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Check reports whether the ruleset would allow access on a path, on this
+// kernel: nil where it would, and a [DeniedError] where not. It can be asked
+// before Apply and after, restricts nothing, and opens nothing for reading or
+// writing.
+//
+// It decides as the kernel does, by files and not by names: the path is looked
+// up, symbolic links and all, and what counts are the rules of the file found
+// and of the directories above it, across mount points, to the root. Rights that
+// this kernel cannot restrict, or that the ruleset does not handle, are allowed.
+// So is FSIoctlDev on what is no device, and FSResolveUnix on what is no socket.
+//
+// The rights to make and remove files, and FSRefer, are asked of the directory
+// that the file is in, or will be. Of a path that is a directory Check tells
+// what may be done in it; to remove or move the directory itself takes rights on
+// the one above.
+//
+// A path that does not exist is judged as what would be made there; that its
+// directory does not exist either is an error, as is anything else that keeps
+// Check from finding out (a path that is too long, links that lead in a circle, a
+// directory that this user may not search): an [io/fs.PathError], and never a
+// wrong yes. Rules are for the files that their paths lead to now, so the errors
+// of loading the ruleset are Check's too. What is enforced already belongs to the
+// files of that time: see [Ruleset.Explain].
+//
+// Only this ruleset is looked at, and no other layer, file mode or security
+// module. An unknown bit and an access of 0 are errors that Are
+// [io/fs.ErrInvalid].
+func (r *Ruleset) Check(access AccessFS, path string) error {
+	if unknown := access &^ knownRights.FS; access == 0 || unknown != 0 {
+		return invalid(fmt.Sprintf("landlock: check access %v on %q: no right, or an unknown one", access, path))
+	}
+	if err := wrongPath(path); err != nil {
+		return checkError(&fs.PathError{Op: "look up", Path: path, Err: err})
+	}
+	c, err := r.newChecker()
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	return c.check(access, path)
+}
+
+// CheckNet reports whether the ruleset would allow access on a port, on this
+// kernel: nil where it would, and a [DeniedError] where not. As with
+// [Ruleset.Check], rights that are not handled, or that this kernel cannot
+// restrict, are allowed.
+func (r *Ruleset) CheckNet(access AccessNet, port uint16) error {
+	if unknown := access &^ knownRights.Net; access == 0 || unknown != 0 {
+		return invalid(fmt.Sprintf("landlock: check access %v on port %d: no right, or an unknown one", access, port))
+	}
+	c, err := r.newChecker()
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	if denied := c.port(access, port); denied != nil {
+		return denied
+	}
+	return nil
+}
+
+// DeniedError says which rights a ruleset does not allow on a path or a port,
+// and what would. It Is [io/fs.ErrPermission].
+type DeniedError struct {
+	Path    string   // as resolved; empty for a port and for a scope
+	Port    int      // -1 for a path and for a scope
+	Missing Rights   // those that were asked for and are denied
+	Nearest string   // the path of the nearest rule above, as the ruleset has it; empty where there is none
+	Allowed AccessFS // what is allowed there
+	// Uncertain says what else may be the reason; empty where nothing can be.
+	Uncertain string
+
+	remedy string // what would allow it; empty where nothing does
+	on     string // the path to allow it on
+}
+
+// Error says what is missing, what there is, and what to add, such as
+//
+//	landlock: write_file on /srv/data/x: the ruleset allows read_file,read_dir beneath /srv: AllowReadWrite("/srv/data") would allow it
+func (e *DeniedError) Error() string {
+	text := "landlock: " + e.subject()
+	if e.remedy != "" {
+		text += ": " + e.remedy
+	}
+	if e.Uncertain != "" {
+		text += " (" + e.Uncertain + ")"
+	}
+	return text
+}
+
+// suggest notes a call that would allow what is missing, and its path.
+func (e *DeniedError) suggest(call, on string) {
+	e.on = on
+	if call != "" {
+		e.remedy = call + " would allow it"
+	}
+}
+
+func (e *DeniedError) subject() string {
+	switch {
+	case e.Missing.Scope != 0:
+		return fmt.Sprintf("%v outside the sandbox: the ruleset's scope denies it, and no rule can allow it", e.Missing.Scope)
+	case e.Port >= 0:
+		return fmt.Sprintf("%v on port %d: no rule allows it", e.Missing.Net, e.Port)
+	case e.Nearest == "":
+		return fmt.Sprintf("%v on %s: no rule allows anything there", e.Missing.FS, printable(e.Path))
+	case e.Nearest == e.Path:
+		return fmt.Sprintf("%v on %s: the ruleset allows only %v there", e.Missing.FS, printable(e.Path), e.Allowed)
+	}
+	return fmt.Sprintf("%v on %s: the ruleset allows %v beneath %s", e.Missing.FS, printable(e.Path), e.Allowed, printable(e.Nearest))
+}
+
+// Is reports whether target is [io/fs.ErrPermission].
+func (e *DeniedError) Is(target error) bool { return target == fs.ErrPermission }
+
+// printable returns a path as it is, unless it has what does not belong into a
+// line of a log.
+func printable(path string) string {
+	if quoted := strconv.Quote(path); quoted != `"`+path+`"` {
+		return quoted
+	}
+	return path
+}
+
+// checker knows what a ruleset allows on this kernel.
+type checker struct {
+	kernel  Kernel
+	denied  Rights // denied, except where a rule allows it
+	files   map[fileID]grant
+	ports   map[uint16]AccessNet
+	ruleset int // kept open, so that the files of the rules stay what they are
+}
+
+// grant is what the rules of one file allow.
+type grant struct {
+	path    string // of the first of them
+	allowed AccessFS
+}
+
+func (r *Ruleset) newChecker() (*checker, error) {
+	c := &checker{files: map[fileID]grant{}, ports: map[uint16]AccessNet{}}
+	ruleset, p, err := r.load(oneThread, c.add)
+	if err != nil {
+		return nil, err
+	}
+	c.ruleset, c.kernel, c.denied = ruleset, p.report.Kernel, p.report.Enforced
+	if p.handled.FS != 0 {
+		c.denied.FS |= FSRefer // handled or not
+	}
+	for i := range p.ports {
+		allowed, _ := p.forPort(&p.ports[i])
+		c.ports[p.ports[i].port] |= allowed
+	}
+	return c, nil
+}
+
+// add notes a rule that the kernel has taken.
+func (c *checker) add(rule *pathRule, fd int, allowed AccessFS) error {
+	if allowed == 0 {
+		return nil // a quiet one
+	}
+	id, _, err := identify(fd)
+	if err != nil {
+		return fmt.Errorf("statx: %w", err)
+	}
+	id = id.onAnyMount()
+	g, known := c.files[id]
+	if !known {
+		g.path = rule.path
+	}
+	g.allowed |= allowed
+	c.files[id] = g
+	return nil
+}
+
+func (c *checker) close() {
+	if c.ruleset != noRuleset {
+		closeFd(c.ruleset)
+	}
+}
+
+// check is Check.
+func (c *checker) check(access AccessFS, path string) error {
+	if access&c.denied.FS == 0 {
+		return nil
+	}
+	p, err := findPlace(path, true)
+	if err != nil {
+		return checkError(err)
+	}
+	defer p.close()
+	denied, err := c.at(access, p)
+	if err != nil {
+		return checkError(err)
+	}
+	if denied != nil {
+		return denied
+	}
+	return nil
+}
+
+// checkError is the error for what could not be found out.
+func checkError(err error) error { return fmt.Errorf("landlock: check: %w", err) }
+
+// at returns the error for rights that are denied at a place, or nil.
+func (c *checker) at(access AccessFS, p *place) (*DeniedError, error) {
+	if p.exists() && !p.isDirectory() { // on a directory it is about the files in it
+		if !p.isDevice() {
+			access &^= FSIoctlDev
+		}
+		if !p.isSocket() {
+			access &^= FSResolveUnix
+		}
+	}
+	access &= c.denied.FS
+	if access == 0 || p.inside {
+		return nil, nil
+	}
+	allowed, nearest, err := c.allowed(p)
+	if err != nil {
+		return nil, &fs.PathError{Op: "look above", Path: p.path, Err: err}
+	}
+	if missing := access &^ allowed; missing != 0 {
+		e := &DeniedError{Path: p.path, Port: -1, Missing: Rights{FS: missing}, Nearest: nearest.path, Allowed: nearest.allowed}
+		e.suggest(c.remedy(missing, p))
+		return e, nil
+	}
+	return nil, nil
+}
+
+// allowed returns what rules allow at a place, and what those nearest to it do.
+func (c *checker) allowed(p *place) (all AccessFS, nearest grant, err error) {
+	err = p.upwards(func(id fileID) {
+		g := c.files[id]
+		if nearest.allowed == 0 {
+			nearest = g
+		}
+		all |= g.allowed
+	})
+	return all, nearest, err
+}
+
+// remedy returns the call that would allow what is missing, and its path: the
+// file, or its directory where files are made, removed or written, since who
+// writes a file often makes a new one and puts that in its place.
+func (c *checker) remedy(missing AccessFS, p *place) (call, on string) {
+	if c.kernel.ABI == V1 && missing&FSRefer != 0 {
+		return "", ""
+	}
+	on = p.path
+	inDirectory := missing&^fsFile != 0 || missing&(FSWriteFile|FSTruncate) != 0 && p.isRegular() || !p.exists()
+	if inDirectory && !p.isDirectory() {
+		on = filepath.Dir(p.path)
+	}
+	for _, helper := range []struct {
+		name   string
+		access AccessFS
+	}{{"AllowRead", FSRead}, {"AllowExecute", FSReadExecute}, {"AllowReadWrite", FSReadWrite}} {
+		if missing&^helper.access == 0 {
+			return fmt.Sprintf("%s(%q)", helper.name, on), on
+		}
+	}
+	return fmt.Sprintf("Allow(%s, %q)", goNames(missing), on), on
+}
+
+// goNames returns rights as they are written in Go.
+func goNames(access AccessFS) string {
+	var names []string
+	for _, word := range fsWords.appendNames(nil, "", uint64(access)) {
+		name := "landlock.FS"
+		for part := range strings.SplitSeq(word, "_") {
+			name += strings.ToUpper(part[:1]) + part[1:]
+		}
+		names = append(names, name)
+	}
+	return strings.Join(names, "|")
+}
+
+// port is CheckNet.
+func (c *checker) port(access AccessNet, port uint16) *DeniedError {
+	missing := access & c.denied.Net &^ c.ports[port]
+	if missing == 0 {
+		return nil
+	}
+	e := &DeniedError{Port: int(port), Missing: Rights{Net: missing}}
+	switch missing {
+	case NetBindTCP:
+		e.suggest(fmt.Sprintf("AllowBindTCP(%d)", port), "")
+	case NetConnectTCP:
+		e.suggest(fmt.Sprintf("AllowConnectTCP(%d)", port), "")
+	default:
+		e.suggest(fmt.Sprintf("AllowNet(%s, %d)", netNames(missing), port), "")
+	}
+	return e
+}
+
+func netNames(access AccessNet) string {
+	var names []string
+	for right, name := range map[AccessNet]string{NetBindTCP: "NetBindTCP", NetConnectTCP: "NetConnectTCP",
+		NetBindUDP: "NetBindUDP", NetConnectSendUDP: "NetConnectSendUDP"} {
+		if access&right != 0 {
+			names = append(names, "landlock."+name)
+		}
+	}
+	slices.Sort(names)
+	return strings.Join(names, "|")
+}
+
+// move is what a rename, or a link, needs.
+type move struct {
+	from, to *place // neither follows a link at its end
+	link     bool   // from stays
+	exchange bool   // to takes the place of from
+}
+
+// errNotMoved is the error where the move fails for other reasons than a ruleset.
+var errNotMoved = errors.New("cannot be moved there in any case")
+
+// move returns an error for each directory on which rights are missing, and
+// whether the kernel answers EXDEV: where it is only about one directory and
+// another, that is.
+func (c *checker) move(m move) (denied []*DeniedError, crossing bool, err error) {
+	if !m.from.exists() || m.exchange && !m.to.exists() {
+		return nil, false, errNotMoved
+	}
+	source, err := m.from.above()
+	if err != nil {
+		return nil, false, err
+	}
+	defer source.close()
+	target, err := m.to.above()
+	if err != nil {
+		return nil, false, err
+	}
+	defer target.close()
+	if source.id.mount != target.id.mount {
+		return nil, false, errNotMoved
+	}
+	var atSource AccessFS
+	atTarget := m.from.makeRight()
+	if !m.link {
+		atSource |= removeRight(m.from)
+		atTarget |= removeRight(m.to)
+	}
+	if m.exchange {
+		atSource |= m.to.makeRight()
+	}
+	if source.id == target.id {
+		e, err := c.at(atSource|atTarget, target)
+		return appendDenied(nil, e), false, err
+	}
+	e, err := c.at(atSource|FSRefer, source)
+	if err != nil {
+		return nil, false, err
+	}
+	denied = appendDenied(denied, e)
+	if e, err = c.at(atTarget|FSRefer, target); err != nil {
+		return nil, false, err
+	}
+	denied = appendDenied(denied, e)
+	crossing = !slices.ContainsFunc(denied, func(e *DeniedError) bool { return e.Missing.FS&^FSRefer != 0 })
+	// What the file would be allowed there, and is not here.
+	gains, err := c.gains(m.from, source, target)
+	if err == nil && m.exchange {
+		var more []*DeniedError
+		more, err = c.gains(m.to, target, source)
+		gains = append(gains, more...)
+	}
+	return append(denied, gains...), crossing, err
+}
+
+// gains returns the error for what a file would gain by a move, or none.
+func (c *checker) gains(file, from, to *place) ([]*DeniedError, error) {
+	here, nearest, err := c.allowed(from)
+	if err != nil {
+		return nil, err
+	}
+	here |= c.files[file.id.onAnyMount()].allowed
+	there, _, err := c.allowed(to)
+	gained := there &^ here & c.denied.FS
+	if !file.isDirectory() {
+		gained &= fsFile
+	}
+	if err != nil || gained == 0 {
+		return nil, err
+	}
+	e := &DeniedError{Path: from.path, Port: -1, Missing: Rights{FS: gained}, Nearest: nearest.path, Allowed: nearest.allowed,
+		Uncertain: fmt.Sprintf("a file may not gain rights by a move, and %s allows these", printable(to.path))}
+	e.suggest(c.remedy(gained, from))
+	return []*DeniedError{e}, nil
+}
+
+func removeRight(p *place) AccessFS {
+	switch {
+	case !p.exists():
+		return 0
+	case p.isDirectory():
+		return FSRemoveDir
+	}
+	return FSRemoveFile
+}
+
+func appendDenied(all []*DeniedError, e *DeniedError) []*DeniedError {
+	if e == nil {
+		return all
+	}
+	return append(all, e)
+}

@@ -1,0 +1,455 @@
+package landlock
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// checkTree makes the files that the tests of Check ask about.
+func checkTree(t testing.TB) string {
+	t.Helper()
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, err := range []error{
+		os.MkdirAll(filepath.Join(dir, "data", "deep", "er"), 0o755),
+		os.Mkdir(filepath.Join(dir, "other"), 0o755),
+		os.WriteFile(filepath.Join(dir, "data", "file"), nil, 0o644),
+		os.WriteFile(filepath.Join(dir, "other", "file"), nil, 0o644),
+		os.Link(filepath.Join(dir, "data", "file"), filepath.Join(dir, "other", "hard")),
+		os.Symlink("../data/file", filepath.Join(dir, "other", "in")),
+		os.Symlink("../other/file", filepath.Join(dir, "data", "out")),
+		os.Symlink("nothing", filepath.Join(dir, "data", "dangling")),
+		os.Symlink("../other/nothing", filepath.Join(dir, "data", "dangling out")),
+		os.Symlink("loop", filepath.Join(dir, "data", "loop")),
+		os.Symlink(".", filepath.Join(dir, "data", "here")),
+		unix.Mkfifo(filepath.Join(dir, "data", "fifo"), 0o644),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func TestCheck(t *testing.T) {
+	needABI(t, V1)
+	dir := checkTree(t)
+	t.Chdir(filepath.Join(dir, "other"))
+	r := NewHandling(Rights{FS: V1.FS()}).AllowRead(dir+"/data").Allow(FSWriteFile, dir+"/other/file")
+	file := NewHandling(Rights{FS: V1.FS()}).Allow(FSReadFile, dir+"/data/file")
+	for _, test := range []struct {
+		rules  *Ruleset
+		access AccessFS
+		path   string
+		denied AccessFS
+	}{
+		{r, FSReadFile, dir + "/data/file", 0},
+		{r, FSReadFile | FSWriteFile, dir + "/data/file", FSWriteFile},
+		{r, FSReadFile, dir + "/data/deep/../deep/er/./nothing", 0},
+		{r, FSReadFile, dir + "/data/../other/file", FSReadFile},
+		{r, FSReadFile, dir + "/data/out", FSReadFile},
+		{r, FSWriteFile, dir + "/data/out", 0},
+		{r, FSReadFile, "in", 0},
+		{r, FSReadFile, "file", FSReadFile},
+		{r, FSReadFile, "../data/here/here/file", 0},
+		{r, FSReadFile, "hard", FSReadFile}, // by this name it is not beneath data
+		{file, FSReadFile, "hard", 0},       // but the same file
+		{file, FSReadFile, "../data/file", 0},
+		{file, FSReadDir, "../data", FSReadDir},
+		{r, FSReadDir, dir + "/data/", 0},
+		{r, FSReadDir, dir + "/data/.", 0},
+		{r, FSReadDir, dir + "/data/deep/..", 0},
+		{r, FSReadDir, dir, FSReadDir},
+		{r, FSReadDir, "/", FSReadDir},
+		{r, FSReadDir, "..", FSReadDir},
+		{r, FSMakeReg, dir + "/data/new", FSMakeReg},
+		{r, FSMakeDir, dir + "/data/new/", FSMakeDir},
+		{r, FSReadFile, dir + "/data/dangling", 0},
+		{r, FSReadFile, dir + "/data/dangling out", FSReadFile},
+		{r, FSRefer, dir + "/data", FSRefer}, // though it is not handled
+		{r, FSReadFile, "/proc/self/cwd/in", 0},
+		{r, FSReadFile, "/proc/self/cwd", FSReadFile},
+		{r, FSReadFile, dir + "/data/fifo", 0},
+		{r, FSTruncate, "/", 0}, // not handled
+		{NewHandling(Rights{FS: FSReadFile}), FSWriteFile, "/", 0},
+	} {
+		err := test.rules.Check(test.access, test.path)
+		denied, ok := errors.AsType[*DeniedError](err)
+		switch {
+		case test.denied == 0 && err != nil, test.denied != 0 && !ok:
+			t.Errorf("Check(%v, %q) = %v, want denied %v", test.access, test.path, err, test.denied)
+		case ok && (denied.Missing != Rights{FS: test.denied} || denied.Port != -1 || !errors.Is(err, fs.ErrPermission)):
+			t.Errorf("Check(%v, %q) = %+v, want denied %v", test.access, test.path, denied, test.denied)
+		}
+	}
+}
+
+// What cannot be found out is an error, and never a yes.
+func TestCheckErrors(t *testing.T) {
+	needABI(t, V1)
+	dir := checkTree(t)
+	r := NewHandling(Rights{FS: V1.FS()}).AllowRead(dir)
+	for _, test := range []struct {
+		rules  *Ruleset
+		access AccessFS
+		path   string
+		want   error
+	}{
+		{r, 0, dir, fs.ErrInvalid},
+		{r, 1 << 40, dir, fs.ErrInvalid},
+		{r, FSReadFile, "", fs.ErrInvalid},
+		{r, FSReadFile, dir + "\x00", fs.ErrInvalid},
+		{r, FSReadFile, dir + "/" + strings.Repeat("x", 300), unix.ENAMETOOLONG},
+		{r, FSReadFile, strings.Repeat("/x", 5000), unix.ENAMETOOLONG},
+		{r, FSReadFile, dir + "/data/loop", unix.ELOOP},
+		{r, FSReadFile, dir + "/nothing/at/all", fs.ErrNotExist},
+		{r, FSReadFile, dir + "/data/file/x", unix.ENOTDIR},
+		{r, FSReadFile, dir + "/data/file/", unix.ENOTDIR},
+		{nil, FSReadFile, dir, fs.ErrInvalid},
+		{new(Ruleset), FSReadFile, dir, fs.ErrInvalid},
+		{NewHandling(Rights{FS: FSReadFile}).AllowRead("/nothing/at/all"), FSReadFile, dir, fs.ErrNotExist},
+	} {
+		err := test.rules.Check(test.access, test.path)
+		if _, denied := errors.AsType[*DeniedError](err); denied || !errors.Is(err, test.want) {
+			t.Errorf("Check(%v, %.80q) = %v, want %v", test.access, test.path, err, test.want)
+		}
+	}
+	if _, ok := errors.AsType[*RuleError](NewHandling(Rights{FS: FSReadFile}).AllowRead("/nothing").Check(FSReadFile, dir)); !ok {
+		t.Error("a rule whose path is gone is no RuleError")
+	}
+	if kernel, _ := Probe(); kernel.ABI < newest {
+		if _, ok := errors.AsType[*UnsupportedError](New(newest).Check(FSReadFile, dir)); !ok {
+			t.Error("a kernel that is too old is no UnsupportedError")
+		}
+	}
+}
+
+// Rights that this kernel cannot restrict are allowed.
+func TestCheckFits(t *testing.T) {
+	needABI(t, V1)
+	kernel, _ := Probe()
+	r := New(newest).BestEffort(V1)
+	for _, right := range []AccessFS{FSReadFile, FSTruncate, FSIoctlDev} {
+		if err := r.Check(right, "/dev/null"); (err != nil) != (kernel.ABI.FS()&right != 0) {
+			t.Errorf("%v on ABI %d: %v", right, int(kernel.ABI), err)
+		}
+	}
+	for _, right := range []AccessNet{NetConnectTCP, NetBindUDP} {
+		if err := r.CheckNet(right, 80); (err != nil) != (kernel.ABI.Net()&right != 0) {
+			t.Errorf("%v on ABI %d: %v", right, int(kernel.ABI), err)
+		}
+	}
+	if err := r.CheckNet(0, 80); !errors.Is(err, fs.ErrInvalid) {
+		t.Errorf("CheckNet of nothing: %v", err)
+	}
+}
+
+// A file is told by what it is: it may be moved, and another take its place.
+func TestCheckFollowsFiles(t *testing.T) {
+	needABI(t, V1)
+	dir := checkTree(t)
+	path := dir + "/data/file"
+	file, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	r := NewHandling(Rights{FS: FSReadFile}).AllowFile(FSReadFile, file)
+	if err := errors.Join(os.Rename(path, dir+"/moved"), os.WriteFile(path, nil, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Check(FSReadFile, dir+"/moved"); err != nil {
+		t.Errorf("the file that was moved: %v", err)
+	}
+	if _, denied := errors.AsType[*DeniedError](r.Check(FSReadFile, path)); !denied {
+		t.Error("the file that took its place is allowed")
+	}
+}
+
+func TestDeniedErrorText(t *testing.T) {
+	needABI(t, V1)
+	dir := checkTree(t)
+	os.WriteFile(dir+"/data/new\nline", nil, 0o644)
+	r := NewHandling(Rights{FS: V1.FS()}).AllowRead(dir + "/data")
+	for _, test := range []struct {
+		err  error
+		want string
+	}{
+		{r.Check(FSWriteFile, dir+"/data/file"),
+			fmt.Sprintf("landlock: write_file on %s/data/file: the ruleset allows read_file,read_dir beneath %s/data: AllowReadWrite(%q) would allow it", dir, dir, dir+"/data")},
+		{r.Check(FSReadFile, dir+"/other/file"),
+			fmt.Sprintf("landlock: read_file on %s/other/file: no rule allows anything there: AllowRead(%q) would allow it", dir, dir+"/other/file")},
+		{r.Check(FSMakeDir, dir+"/data/new"),
+			fmt.Sprintf("landlock: make_dir on %s/data/new: the ruleset allows read_file,read_dir beneath %s/data: AllowReadWrite(%q) would allow it", dir, dir, dir+"/data")},
+		{r.Check(FSExecute, dir+"/data"),
+			fmt.Sprintf("landlock: execute on %s/data: the ruleset allows only read_file,read_dir there: AllowExecute(%q) would allow it", dir, dir+"/data")},
+		{r.Check(FSMakeChar|FSExecute, dir+"/data"),
+			fmt.Sprintf("landlock: execute,make_char on %s/data: the ruleset allows only read_file,read_dir there: Allow(landlock.FSExecute|landlock.FSMakeChar, %q) would allow it", dir, dir+"/data")},
+		{r.Check(FSWriteFile, dir+"/data/new\nline"),
+			fmt.Sprintf("landlock: write_file on %q: the ruleset allows read_file,read_dir beneath %s/data: AllowReadWrite(%q) would allow it", dir+"/data/new\nline", dir, dir+"/data")},
+	} {
+		if test.err == nil || test.err.Error() != test.want {
+			t.Errorf("%v\nwant %s", test.err, test.want)
+		}
+	}
+}
+
+// whyDenied returns what an explained error says is missing.
+func whyDenied(err error) string {
+	var all []string
+	walk(err, func(err error) bool {
+		if denied, ok := err.(*DeniedError); ok {
+			object := filepath.Base(denied.Path)
+			if denied.Port >= 0 {
+				object = fmt.Sprint(denied.Port)
+			}
+			all = append(all, fmt.Sprint(denied.Missing, " on ", object))
+		}
+		return false
+	})
+	return strings.Join(all, "; ")
+}
+
+// What the standard library returns for what a sandbox refuses is explained, in
+// the sandbox and outside.
+func TestExplain(t *testing.T) {
+	inChild(t, func(t *testing.T, dir string) {
+		write(t, dir+"/secret", "secret")
+		write(t, dir+"/own/file", "file")
+		write(t, dir+"/own/sub/file", "file")
+		os.Symlink("../secret", dir+"/own/link")
+	}, func(t *testing.T, dir string) {
+		kernel, _ := Probe()
+		own := dir + "/own/"
+		r := NewHandling(Rights{FS: V1.FS() &^ FSMakeChar, Net: kernel.ABI.Net() & NetConnectTCP, Scope: kernel.ABI.Scopes()}).
+			AllowRead(own).Allow(FSRead|FSRemoveFile|FSMakeReg, own+"sub")
+		s := mustPrepare(t, r)
+		tests := []struct {
+			name    string
+			needs   ABI
+			do      func() error
+			missing string
+		}{
+			{"open", V1, func() error { _, err := os.Open(dir + "/secret"); return err }, "fs.write_file,fs.read_file on secret"},
+			{"open for writing", V1, func() error { return os.WriteFile(own+"file", nil, 0o600) }, "fs.write_file on file"},
+			{"open through a link", V1, func() error { _, err := os.ReadFile(own + "link"); return err }, "fs.write_file,fs.read_file on secret"},
+			{"create", V1, func() error { return os.WriteFile(own+"new", nil, 0o600) }, "fs.make_reg on new"},
+			{"create temp", V1, func() error { _, err := os.CreateTemp(own+"sub", "x*"); return err }, "fs.write_file"},
+			{"list", V1, func() error { _, err := os.ReadDir(dir); return err }, "fs.read_dir on " + filepath.Base(dir)},
+			{"mkdir", V1, func() error { return os.Mkdir(own+"new", 0o700) }, "fs.make_dir on own"},
+			{"symlink", V1, func() error { return os.Symlink("x", own+"new") }, "fs.make_sym on own"},
+			{"remove", V1, func() error { return os.Remove(own + "file") }, "fs.remove_file on own"},
+			{"rename", V1, func() error { return os.Rename(own+"sub/file", own+"sub/new") }, ""},
+			{"rename elsewhere", V2, func() error { return os.Rename(own+"sub/new", own+"new") }, "fs.refer on sub; fs.make_reg,fs.refer on own"},
+			{"link", V2, func() error { return os.Link(own+"file", own+"sub/linked") }, "fs.refer on own; fs.refer on sub"},
+			{"remove a directory", V1, func() error { return os.RemoveAll(own + "sub") }, "fs.remove_dir on own"},
+			{"exec", V1, func() error { _, err := os.StartProcess("/bin/sh", nil, new(os.ProcAttr)); return err }, "fs.execute,fs.read_file on "},
+			{"connect", V4, func() error { _, err := net.Dial("tcp", "127.0.0.1:1"); return err }, "net.connect_tcp on 1"},
+			{"unix bind", V1, func() error { _, err := net.Listen("unix", own+"socket"); return err }, "fs.make_sock on own"},
+			{"abstract", V6, func() error {
+				_, err := net.Dial("unix", "@"+filepath.Base(dir)+fmt.Sprint(os.Getpid()))
+				return err
+			}, "scope.abstract_unix_socket on ."},
+			{"signal", V6, func() error { return os.NewSyscallError("kill", unix.Kill(os.Getppid(), 0)) }, "scope.signal on ."},
+		}
+		listener, err := net.Listen("unix", "@"+filepath.Base(dir)+fmt.Sprint(os.Getpid()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer listener.Close()
+		for _, test := range tests {
+			if kernel.ABI < test.needs {
+				continue
+			}
+			var failed, inside error
+			if err := s.Do(func() error {
+				failed = test.do()
+				inside = r.Explain(failed)
+				return nil
+			}); err != nil {
+				t.Fatal(err)
+			}
+			outside := r.Explain(fmt.Errorf("wrapped: %w", failed))
+			for _, explained := range []error{inside, outside} {
+				why := whyDenied(explained)
+				if test.missing == "" {
+					if failed != nil {
+						t.Errorf("%s: %v", test.name, explained)
+					}
+				} else if test.missing = strings.TrimPrefix(test.missing, leaveOutWrite(failed, dir)); !strings.Contains(why, test.missing) {
+					t.Errorf("%s: %v: denied %q, want %q", test.name, explained, why, test.missing)
+				}
+				if failed != nil && !errors.Is(explained, errors.Unwrap(failed)) {
+					t.Errorf("%s: %v is not %v any more", test.name, explained, failed)
+				}
+			}
+		}
+	})
+}
+
+// leaveOutWrite returns the right that an ordinary user cannot have asked for of
+// a file that its mode keeps from it.
+func leaveOutWrite(err error, dir string) string {
+	if path := find[*fs.PathError](err); path != nil && path.Op == "open" && !modesAllow(path.Path, modeWrite) {
+		return "fs.write_file,"
+	}
+	return ""
+}
+
+// What Landlock did not deny stays as it is.
+func TestExplainLeavesOthersAlone(t *testing.T) {
+	inBoth(t, func(t *testing.T, dir string) {
+		r := NewHandling(Rights{FS: V1.FS(), Net: V4.Net()}).BestEffort(V1).AllowRead(dir+"/own").Allow(FSReadFile|FSExecute, dir+"/secret")
+		closed := write(t, filepath.Join(dir, "closed"), "x")
+		if err := os.Chmod(closed, 0); err != nil {
+			t.Fatal(err)
+		}
+		deny := func(op, path string, err error) error { return &fs.PathError{Op: op, Path: path, Err: err} }
+		errs := []error{
+			nil,
+			errors.New("some error"),
+			fs.ErrPermission,
+			unix.EACCES,
+			unix.EPERM,
+			deny("open", dir+"/own/none", unix.ENOENT),
+			deny("open", dir+"/secret", unix.EROFS),
+			deny("open", dir+"/own/file\x00", unix.EACCES),
+			deny("open", dir+"/nothing/at/all", unix.EACCES),
+			deny("stat", dir+"/other", unix.EACCES),
+			deny("chmod", dir+"/other", unix.EPERM),
+			deny("chdir", dir+"/other", unix.EACCES),
+			deny("open", "", unix.EACCES),
+			deny("open", dir+"/own", unix.EACCES), // it may be listed
+			deny("", "", nil),
+			(*fs.PathError)(nil),
+			&os.LinkError{Op: "rename", Old: dir + "/none", New: dir + "/x", Err: unix.EXDEV},
+			&os.LinkError{Op: "rename", Old: dir + "/own/file", New: "/proc/x", Err: unix.EXDEV}, // another file system
+			(*os.LinkError)(nil),
+			&net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", unix.ECONNREFUSED), Addr: &net.TCPAddr{Port: 1}},
+			&net.OpError{Op: "dial", Net: "tcp"},
+			&net.OpError{Op: "dial", Net: "tcp", Addr: (*net.TCPAddr)(nil), Err: os.NewSyscallError("connect", unix.EACCES)},
+			&exec.Error{Name: "x", Err: exec.ErrNotFound},
+			&exec.Error{Name: "x", Err: fs.ErrPermission},
+			os.NewSyscallError("kill", unix.EPERM), // without a scope
+			os.NewSyscallError("mount", unix.EPERM),
+		}
+		if os.Geteuid() != 0 {
+			errs = append(errs, deny("open", closed, unix.EACCES), deny("truncate", closed, unix.EACCES), deny("fork/exec", closed, unix.EACCES))
+		}
+		for _, err := range errs {
+			if got := r.Explain(err); got != err {
+				t.Errorf("%#v: %v", err, got)
+			}
+		}
+		if got := r.Explain(r.Explain(deny("open", dir, unix.EACCES))); strings.Count(got.Error(), "would allow") != 1 {
+			t.Errorf("explained twice: %v", got)
+		}
+	})
+}
+
+// A rule stays with the file that was replaced.
+func TestExplainReplacedFile(t *testing.T) {
+	inBoth(t, func(t *testing.T, dir string) {
+		path := filepath.Join(dir, "own", "file")
+		r := NewHandling(Rights{FS: FSReadFile}).Allow(FSReadFile, path)
+		s := mustPrepare(t, r)
+		if err := errors.Join(os.WriteFile(path+".new", nil, 0o644), os.Rename(path+".new", path)); err != nil {
+			t.Fatal(err)
+		}
+		var failed error
+		if err := s.Do(func() error { _, failed = os.ReadFile(path); return nil }); err != nil {
+			t.Fatal(err)
+		}
+		err := r.Explain(failed)
+		if _, denied := errors.AsType[*DeniedError](err); denied || !errors.Is(err, syscall.EACCES) || !strings.Contains(err.Error(), "if the file was replaced since") {
+			t.Errorf("%v", err)
+		}
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+		err = r.Explain(failed)
+		if _, rule := errors.AsType[*RuleError](err); !rule || !errors.Is(err, syscall.EACCES) {
+			t.Errorf("a rule whose path is gone: %v", err)
+		}
+	})
+}
+
+// All of it works in a process that is restricted already.
+func TestCheckAfterApply(t *testing.T) {
+	inBoth(t, func(t *testing.T, dir string) {
+		r := NewHandling(Rights{FS: FSReadFile | FSReadDir}).AllowRead(dir + "/own")
+		mustApply(t, r)
+		if err := r.Check(FSReadFile, dir+"/own/file"); err != nil {
+			t.Errorf("what is allowed: %v", err)
+		}
+		_, err := os.ReadFile(dir + "/secret")
+		if why := whyDenied(r.Explain(err)); why != "fs.read_file on secret" {
+			t.Errorf("%v: %q", r.Explain(err), why)
+		}
+	})
+}
+
+func FuzzCheck(f *testing.F) {
+	dir := checkTree(f)
+	r := NewHandling(Rights{FS: V1.FS()}).BestEffort(0).AllowRead(dir + "/data")
+	for _, path := range []string{"data/file", "other/in", "data/here/../out", "data/loop/x", "/", "//", "\x00", "data/file/", ".", "...", "data//fifo"} {
+		f.Add(path, uint64(FSReadFile))
+	}
+	_, noLandlock := Probe()
+	f.Fuzz(func(t *testing.T, path string, access uint64) {
+		err := r.Check(AccessFS(access), dir+"/"+path)
+		if err != nil || noLandlock != nil || AccessFS(access)&V1.FS() == 0 {
+			return
+		}
+		// A yes: so it is one of those that may be read, and no more was asked for.
+		real, err := filepath.EvalSymlinks(filepath.Dir(dir + "/" + strings.TrimRight(path, "/")))
+		if AccessFS(access)&V1.FS()&^FSRead != 0 || err == nil && !strings.HasPrefix(real+"/", dir) {
+			t.Errorf("Check(%v, %q) = nil", AccessFS(access), path)
+		}
+	})
+}
+
+func FuzzExplain(f *testing.F) {
+	dir := checkTree(f)
+	r := New(V6).BestEffort(0).AllowRead(dir + "/data")
+	for _, op := range []string{"open", "rename", "dial", "fork/exec", "unlinkat", "mkdir", "kill", "truncate", "symlink", "at", ""} {
+		f.Add(op, "data/file", "other/new", "tcp", "connect", 13, uint8(1))
+		f.Add(op, "other/file", "data/loop", "unix", "bind", 18, uint8(2))
+	}
+	f.Fuzz(func(t *testing.T, op, path, other, network, call string, errno int, shape uint8) {
+		path, other = dir+"/"+path, dir+"/"+other
+		var err error = syscall.Errno(errno)
+		if shape&16 != 0 {
+			err = os.NewSyscallError(call, err)
+		}
+		switch shape % 5 {
+		case 1:
+			err = &fs.PathError{Op: op, Path: path, Err: err}
+		case 2:
+			err = &os.LinkError{Op: op, Old: path, New: other, Err: err}
+		case 3:
+			err = &net.OpError{Op: op, Net: network, Addr: &net.UnixAddr{Name: path}, Err: os.NewSyscallError(call, err)}
+		case 4:
+			err = &exec.Error{Name: path, Err: err}
+		}
+		if shape&32 != 0 {
+			err = errors.Join(nil, err, fmt.Errorf("also: %w", err))
+		}
+		explained := r.Explain(err)
+		if text := explained.Error(); text == "" && err.Error() != "" || !errors.Is(explained, err) {
+			t.Errorf("Explain(%v) = %v", err, explained)
+		}
+	})
+}

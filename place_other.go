@@ -1,0 +1,33 @@
+//go:build !linux
+
+package landlock
+
+import "io/fs"
+
+// Without Landlock there is nothing to check, and none of this is ever called.
+
+type place struct {
+	path   string
+	id     fileID
+	inside bool
+}
+
+type fileID struct{ device, inode, mount uint64 }
+
+func (id fileID) onAnyMount() fileID { return id }
+
+func identify(fd int) (fileID, uint32, error) { return fileID{}, 0, ErrNotBuilt }
+
+func findPlace(path string, follow bool) (*place, error) { return nil, fs.ErrNotExist }
+
+func (p *place) close()                           {}
+func (p *place) exists() bool                     { return false }
+func (p *place) isDirectory() bool                { return false }
+func (p *place) isRegular() bool                  { return false }
+func (p *place) isSocket() bool                   { return false }
+func (p *place) isDevice() bool                   { return false }
+func (p *place) makeRight() AccessFS              { return 0 }
+func (p *place) upwards(visit func(fileID)) error { return ErrNotBuilt }
+func (p *place) above() (*place, error)           { return nil, ErrNotBuilt }
+func modesAllow(path string, mode uint32) bool    { return true }
+func onNoexecMount(path string) bool              { return false }
