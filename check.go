@@ -345,7 +345,11 @@ func (c *checker) move(m move) (denied []*DeniedError, crossing bool, err error)
 		return nil, false, err
 	}
 	defer target.close()
-	if source.id.mount != target.id.mount {
+	mount := source.id.mount
+	if m.link { // of what is found there, which may be a mount
+		mount = m.from.id.mount
+	}
+	if mount != target.id.mount {
 		return nil, false, errNotMoved
 	}
 	var atSource AccessFS

@@ -402,7 +402,11 @@ func (w *checkWorld) otherReason(op *checkOp, err error) bool {
 			op.kind == "exec" && len(programFiles(op.path)) == 0 ||
 			os.Geteuid() != 0 && op.kind == "truncate" && !modesAllow(op.path, modeWrite) || w.otherOwner(op)
 	}
-	return mountOf(op.path) != mountOf(op.other)
+	from := filepath.Dir(op.path) + "/."
+	if op.kind == "link" {
+		from = op.path
+	}
+	return mountOf(from) != mountOf(filepath.Dir(op.other)+"/.")
 }
 
 // otherOwner reports whether the directory in which something is to be made or
@@ -424,7 +428,7 @@ func (w *checkWorld) otherOwner(op *checkOp) bool {
 
 func mountOf(path string) uint64 {
 	var stat unix.Statx_t
-	unix.Statx(unix.AT_FDCWD, filepath.Dir(path), 0, unix.STATX_MNT_ID, &stat)
+	unix.Statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_MNT_ID, &stat)
 	return stat.Mnt_id
 }
 
