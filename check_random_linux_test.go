@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -34,7 +35,7 @@ func TestCheckIsTheKernels(t *testing.T) {
 			checkInNamespace(t)
 			return
 		}
-		ops, limit := 1<<62, time.Now().Add(time.Second)
+		ops, limit := math.MaxInt, time.Now().Add(time.Second)
 		if longTests() {
 			limit = limit.Add(10 * time.Second)
 		}
