@@ -225,6 +225,7 @@ func whyDenied(err error) string {
 // What the standard library returns for what a sandbox refuses is explained, in
 // the sandbox and outside.
 func TestExplain(t *testing.T) {
+	needABI(t, V1)
 	inChild(t, func(t *testing.T, dir string) {
 		write(t, dir+"/secret", "secret")
 		write(t, dir+"/own/file", "file")

@@ -48,7 +48,7 @@ func TestCheckIsTheKernels(t *testing.T) {
 		}
 		counts := &checkCounts{kinds: map[string]int{}}
 		for counts.done < ops && time.Now().Before(limit) && !t.Failed() {
-			newCheckWorld(t, seed, dir, counts).run()
+			newCheckWorld(t, seed, dir, counts).run(func() bool { return counts.done < ops && time.Now().Before(limit) })
 			seed++
 		}
 		t.Logf("%d operations compared, %d denied, %d of them let through by what Explain said to add; %v",
@@ -91,7 +91,6 @@ type checkWorld struct {
 	mounts []string
 	fs     AccessFS // what this kernel can restrict
 	rules  *Ruleset
-	spec   []string // the rules again, for people
 }
 
 var checkNames = []string{"a", "b", "c", "with space", "new\nline", "..x", "ü", strings.Repeat("long", 50)}
@@ -123,7 +122,7 @@ func (w *checkWorld) plant(dir string, depth int) {
 	for _, name := range checkNames {
 		path := filepath.Join(dir, name)
 		switch n := w.IntN(20); {
-		case n < 6 && depth < 4:
+		case n < 6 && depth < 3:
 			w.must(os.Mkdir(path, 0o777))
 			w.plant(path, depth+1)
 		case n < 10:
@@ -204,8 +203,8 @@ func (w *checkWorld) anyPath() string {
 	return w.entry()
 }
 
-func (w *checkWorld) run() {
-	for range 10 {
+func (w *checkWorld) run(more func() bool) {
+	for rulesets := 10; rulesets > 0 && more() && !w.Failed(); rulesets-- {
 		w.newRules()
 		s, err := w.rules.Prepare()
 		if err != nil {
@@ -213,19 +212,22 @@ func (w *checkWorld) run() {
 		}
 		loaded, err := w.rules.newChecker()
 		w.must(err)
-		for left := 200; left > 0 && !w.Failed() && w.sameRules(loaded); {
+		for left := 200; left > 0 && more() && !w.Failed() && w.sameRules(loaded); {
 			var refused *checkOp
+			var wrong string
 			w.must(s.Do(func() error {
-				for ; left > 0 && refused == nil && !w.Failed(); left-- {
-					if !w.sameRules(loaded) {
+				for ; left > 0 && more() && refused == nil && w.sameRules(loaded); left-- {
+					if refused, wrong = w.one(); wrong != "" {
 						return nil
 					}
-					refused = w.one()
 				}
 				return nil
 			}))
-			if refused != nil {
-				w.mend(refused)
+			if refused != nil && wrong == "" {
+				wrong = w.mend(refused)
+			}
+			if wrong != "" {
+				w.disagree(refused, wrong)
 			}
 		}
 		s.Close()
@@ -275,10 +277,7 @@ func (w *checkWorld) newRules() {
 	if handled.isZero() {
 		handled.FS = w.fs
 	}
-	w.rules, w.spec = NewHandling(handled), []string{fmt.Sprintf("NewHandling(%v)", handled)}
-	if handled.FS&FSRefer == 0 && kernel.ABI < V2 {
-		handled.FS &^= FSRefer
-	}
+	w.rules = NewHandling(handled)
 	for range w.IntN(7) {
 		access := w.someRights(handled.FS)
 		if handled.FS != 0 && w.IntN(2) == 0 {
@@ -297,7 +296,6 @@ func (w *checkWorld) newRules() {
 		if err != nil || access == 0 || !info.IsDir() && access&fsFile == 0 {
 			continue
 		}
-		w.spec = append(w.spec, fmt.Sprintf("Allow(%v, %q)", access, path))
 		if w.IntN(2) == 0 {
 			if fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0); err == nil {
 				w.rules.AllowFile(access, os.NewFile(uintptr(fd), path))
@@ -345,62 +343,66 @@ func (w *checkWorld) inside(path string) bool {
 }
 
 // one tries something, and returns it where it was refused and it is time to see
-// what Explain's advice is worth.
-func (w *checkWorld) one() *checkOp {
+// what Explain's advice is worth, or where the kernel does not agree.
+func (w *checkWorld) one() (refused *checkOp, wrong string) {
 	op := w.newOp()
 	if !w.inside(op.path) || !w.inside(op.other) {
-		return nil
+		return nil, ""
 	}
-	said := w.predict(op)
-	err := op.do()
+	explanation, wrong := w.try(w.rules, op)
 	w.done++
 	w.kinds[op.kind]++
-	switch {
-	case err == nil && said != nil:
-		w.disagree(op, "the kernel allows it, Check says %v", said)
-	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EXDEV):
-		return w.refused(op, err, said)
+	if wrong != "" {
+		return op, wrong
 	}
-	return nil
+	if explanation == nil {
+		return nil, ""
+	}
+	w.denied++
+	if w.IntN(8) > 0 {
+		return nil, ""
+	}
+	op.reasons = explanation.(*explained).reasons
+	return op, ""
 }
 
-// refused compares what is said of something that the kernel refuses.
-func (w *checkWorld) refused(op *checkOp, err, said error) *checkOp {
+// try compares what is said of something with what the kernel does, on a thread
+// that r restricts. It returns what Explain says of a denial, and how they
+// disagree.
+func (w *checkWorld) try(r *Ruleset, op *checkOp) (explanation error, wrong string) {
+	said := predict(r, op)
+	err := op.do()
+	if err == nil && said != nil {
+		return nil, fmt.Sprintf("the kernel allows it, Check says %v", said)
+	}
 	_, foreseen := errors.AsType[*DeniedError](said)
-	if said != nil && !foreseen {
-		return nil // it cannot be told
+	if !errors.Is(err, unix.EACCES) && !errors.Is(err, unix.EXDEV) || said != nil && !foreseen {
+		return nil, "" // it cannot be told
 	}
 	failure := op.asError(err)
-	explanation := w.rules.Explain(failure)
+	explanation = r.Explain(failure)
 	_, denied := errors.AsType[*DeniedError](explanation)
 	switch {
 	case !foreseen && w.otherReason(op, err):
 		if denied {
-			w.disagree(op, "%v is no denial of Landlock's, Explain says %v", err, explanation)
+			return nil, fmt.Sprintf("%v is no denial of Landlock's, Explain says %v", err, explanation)
 		}
-		return nil
+		return nil, ""
 	case !foreseen:
-		w.disagree(op, "the kernel says %v, Check allows it", err)
-		return nil
+		return nil, fmt.Sprintf("the kernel says %v, Check allows it", err)
 	case !denied:
-		w.disagree(op, "Check says %v, Explain leaves %v as it is", said, failure)
-		return nil
+		return nil, fmt.Sprintf("Check says %v, Explain leaves %v as it is", said, failure)
 	case !errors.Is(explanation, err):
-		w.disagree(op, "Explain loses the error: %v", explanation)
+		return nil, fmt.Sprintf("Explain loses the error: %v", explanation)
 	}
-	w.denied++
-	if w.IntN(8) > 0 {
-		return nil
-	}
-	op.reasons = explanation.(*explained).reasons
-	return op
+	return explanation, ""
 }
 
 // otherReason reports whether an error may come of something else than Landlock.
 func (w *checkWorld) otherReason(op *checkOp, err error) bool {
 	if !errors.Is(err, unix.EXDEV) {
 		return os.Geteuid() != 0 && op.kind == "open" && strings.HasPrefix(op.path, "/") && !modesAllow(op.path, modeWrite) ||
-			op.kind == "exec" && len(programFiles(op.path)) == 0 ||
+			op.kind == "exec" && !runs(op.path) ||
 			os.Geteuid() != 0 && op.kind == "truncate" && !modesAllow(op.path, modeWrite) || w.otherOwner(op)
 	}
 	from := filepath.Dir(op.path) + "/."
@@ -408,6 +410,13 @@ func (w *checkWorld) otherReason(op *checkOp, err error) bool {
 		from = op.path
 	}
 	return mountOf(from) != mountOf(filepath.Dir(op.other)+"/.")
+}
+
+// runs reports whether a program has all that it takes: a script that was cut off
+// may name a directory as its interpreter.
+func runs(path string) bool {
+	files := programFiles(path)
+	return len(files) > 0 && interpreter(files[len(files)-1]) == ""
 }
 
 // otherOwner reports whether the directory in which something is to be made or
@@ -434,7 +443,7 @@ func mountOf(path string) uint64 {
 }
 
 // mend tries once more what was refused, with what Explain said to add.
-func (w *checkWorld) mend(op *checkOp) {
+func (w *checkWorld) mend(op *checkOp) (wrong string) {
 	if op.kind == "exec" { // of which the sandbox may have hidden half
 		op.reasons = w.rules.Explain(op.asError(unix.EACCES)).(*explained).reasons
 	}
@@ -446,7 +455,7 @@ func (w *checkWorld) mend(op *checkOp) {
 		case denied.Port >= 0:
 			more.AllowNet(denied.Missing.Net, uint16(denied.Port))
 		case denied.on == "":
-			return // nothing helps, on ABI 1
+			return "" // nothing helps, on ABI 1
 		case strings.Contains(denied.remedy, "AllowReadWrite"):
 			more.AllowReadWrite(denied.on)
 		case strings.Contains(denied.remedy, "AllowExecute"):
@@ -457,15 +466,14 @@ func (w *checkWorld) mend(op *checkOp) {
 	}
 	s, err := more.Prepare()
 	if err != nil {
-		w.disagree(op, "Explain's advice %v cannot be loaded: %v", op.reasons, err)
-		return
+		return fmt.Sprintf("Explain's advice %v cannot be loaded: %v", op.reasons, err)
 	}
 	defer s.Close()
 	var second error
 	w.must(s.Do(func() error {
 		if err := op.do(); errors.Is(err, unix.EACCES) || errors.Is(err, unix.EXDEV) {
 			second = more.Explain(op.asError(err))
-			if said := w.predictWith(more, op); said == nil && w.otherReason(op, err) {
+			if said := predict(more, op); said == nil && w.otherReason(op, err) {
 				second = nil
 			}
 		}
@@ -476,23 +484,45 @@ func (w *checkWorld) mend(op *checkOp) {
 		second = nil
 	}
 	if second != nil {
-		w.disagree(op, "with Explain's advice %v it is still refused: %v", op.reasons, second)
-		return
+		return fmt.Sprintf("with Explain's advice %v it is still refused: %v", op.reasons, second)
 	}
 	w.mended++
+	return ""
 }
 
-func (w *checkWorld) disagree(op *checkOp, format string, args ...any) {
+// disagree reports a disagreement, with no more rules than it takes to see it.
+func (w *checkWorld) disagree(op *checkOp, wrong string) {
 	w.Helper()
-	w.Errorf("%s=%d: %s\n%s %q %q flags %#x port %d\n%s\nmounts %q", checkSeed, w.seed, fmt.Sprintf(format, args...),
-		op.kind, op.path, op.other, op.flags, op.port, strings.Join(w.spec, "\n"), w.mounts)
+	rules := w.rules
+	for i := 0; i < len(rules.paths); {
+		fewer := rules.Clone()
+		fewer.paths = slices.Delete(slices.Clone(rules.paths), i, i+1)
+		if text := w.tryAlone(fewer, op); text != "" {
+			rules, wrong = fewer, text
+		} else {
+			i++
+		}
+	}
+	w.Errorf("%s=%d: %s\n%s %q %q flags %#x port %d\n%v\nmounts %q", checkSeed, w.seed, wrong,
+		op.kind, op.path, op.other, op.flags, op.port, rules, w.mounts)
+}
+
+func (w *checkWorld) tryAlone(r *Ruleset, op *checkOp) (wrong string) {
+	s, err := r.Prepare()
+	if err != nil {
+		return ""
+	}
+	defer s.Close()
+	s.Do(func() error {
+		_, wrong = w.try(r, op)
+		return nil
+	})
+	return wrong
 }
 
 // predict returns what Check says: nil, a DeniedError or what keeps it from
 // finding out.
-func (w *checkWorld) predict(op *checkOp) error { return w.predictWith(w.rules, op) }
-
-func (w *checkWorld) predictWith(r *Ruleset, op *checkOp) error {
+func predict(r *Ruleset, op *checkOp) error {
 	above := filepath.Dir(op.path)
 	switch op.kind {
 	case "open":
