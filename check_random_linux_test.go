@@ -89,6 +89,7 @@ type checkWorld struct {
 	top    string // nothing outside is touched
 	root   string
 	mounts []string
+	near   []string // where rules and mounts are: what is there is the most telling
 	fs     AccessFS // what this kernel can restrict
 	rules  *Ruleset
 }
@@ -163,6 +164,7 @@ func (w *checkWorld) mount(from, to string) {
 	}
 	if unix.Mount(from, to, "", unix.MS_BIND, "") == nil {
 		w.mounts = append(w.mounts, to)
+		w.near = append(w.near, from, to)
 	}
 }
 
@@ -178,6 +180,9 @@ func (w *checkWorld) path() string {
 // entry returns a path of which there is something, mostly.
 func (w *checkWorld) entry() string {
 	dir := w.root
+	if n := len(w.near); n > 0 && w.IntN(3) == 0 {
+		dir = w.near[w.IntN(n)]
+	}
 	for {
 		info, err := os.Lstat(dir) // links are not followed here: they may lead out
 		if err != nil || !info.IsDir() {
@@ -278,6 +283,7 @@ func (w *checkWorld) newRules() {
 		handled.FS = w.fs
 	}
 	w.rules = NewHandling(handled)
+	w.near = w.near[:2*len(w.mounts)]
 	for range w.IntN(7) {
 		access := w.someRights(handled.FS)
 		if handled.FS != 0 && w.IntN(2) == 0 {
@@ -295,6 +301,9 @@ func (w *checkWorld) newRules() {
 		info, err := os.Stat(path)
 		if err != nil || access == 0 || !info.IsDir() && access&fsFile == 0 {
 			continue
+		}
+		if strings.HasPrefix(path, w.root) {
+			w.near = append(w.near, path)
 		}
 		if w.IntN(2) == 0 {
 			if fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0); err == nil {
@@ -349,7 +358,7 @@ func (w *checkWorld) one() (refused *checkOp, wrong string) {
 	if !w.inside(op.path) || !w.inside(op.other) {
 		return nil, ""
 	}
-	explanation, wrong := w.try(w.rules, op)
+	wrong, explanation := w.try(w.rules, op)
 	w.done++
 	w.kinds[op.kind]++
 	if wrong != "" {
@@ -369,15 +378,15 @@ func (w *checkWorld) one() (refused *checkOp, wrong string) {
 // try compares what is said of something with what the kernel does, on a thread
 // that r restricts. It returns what Explain says of a denial, and how they
 // disagree.
-func (w *checkWorld) try(r *Ruleset, op *checkOp) (explanation error, wrong string) {
+func (w *checkWorld) try(r *Ruleset, op *checkOp) (wrong string, explanation error) {
 	said := predict(r, op)
 	err := op.do()
 	if err == nil && said != nil {
-		return nil, fmt.Sprintf("the kernel allows it, Check says %v", said)
+		return fmt.Sprintf("the kernel allows it, Check says %v", said), nil
 	}
 	_, foreseen := errors.AsType[*DeniedError](said)
 	if !errors.Is(err, unix.EACCES) && !errors.Is(err, unix.EXDEV) || said != nil && !foreseen {
-		return nil, "" // it cannot be told
+		return "", nil // it cannot be told
 	}
 	failure := op.asError(err)
 	explanation = r.Explain(failure)
@@ -385,17 +394,17 @@ func (w *checkWorld) try(r *Ruleset, op *checkOp) (explanation error, wrong stri
 	switch {
 	case !foreseen && w.otherReason(op, err):
 		if denied {
-			return nil, fmt.Sprintf("%v is no denial of Landlock's, Explain says %v", err, explanation)
+			return fmt.Sprintf("%v is no denial of Landlock's, Explain says %v", err, explanation), nil
 		}
-		return nil, ""
+		return "", nil
 	case !foreseen:
-		return nil, fmt.Sprintf("the kernel says %v, Check allows it", err)
+		return fmt.Sprintf("the kernel says %v, Check allows it", err), nil
 	case !denied:
-		return nil, fmt.Sprintf("Check says %v, Explain leaves %v as it is", said, failure)
+		return fmt.Sprintf("Check says %v, Explain leaves %v as it is", said, failure), nil
 	case !errors.Is(explanation, err):
-		return nil, fmt.Sprintf("Explain loses the error: %v", explanation)
+		return fmt.Sprintf("Explain loses the error: %v", explanation), nil
 	}
-	return explanation, ""
+	return "", explanation
 }
 
 // otherReason reports whether an error may come of something else than Landlock.
@@ -514,7 +523,7 @@ func (w *checkWorld) tryAlone(r *Ruleset, op *checkOp) (wrong string) {
 	}
 	defer s.Close()
 	s.Do(func() error {
-		_, wrong = w.try(r, op)
+		wrong, _ = w.try(r, op)
 		return nil
 	})
 	return wrong
