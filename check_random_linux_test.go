@@ -104,7 +104,7 @@ func newCheckWorld(t *testing.T, seed uint64, dir string, counts *checkCounts) *
 	w.must(os.MkdirAll(w.root, 0o777))
 	w.plant(w.root, 0)
 	if os.Getenv(checkHere) == "1" {
-		for range w.IntN(4) {
+		for range w.IntN(8) {
 			w.mount(w.entry(), w.entry())
 		}
 	}
@@ -181,7 +181,9 @@ func (w *checkWorld) path() string {
 func (w *checkWorld) entry() string {
 	dir := w.root
 	if n := len(w.near); n > 0 && w.IntN(3) == 0 {
-		dir = w.near[w.IntN(n)]
+		if dir = w.near[w.IntN(n)]; w.IntN(2) == 0 {
+			return dir
+		}
 	}
 	for {
 		info, err := os.Lstat(dir) // links are not followed here: they may lead out
