@@ -104,7 +104,7 @@ func newCheckWorld(t *testing.T, seed uint64, dir string, counts *checkCounts) *
 	w.must(os.MkdirAll(w.root, 0o777))
 	w.plant(w.root, 0)
 	if os.Getenv(checkHere) == "1" {
-		for range w.IntN(8) {
+		for tries, want := 0, w.IntN(4); tries < 50 && len(w.mounts) < want; tries++ {
 			w.mount(w.entry(), w.entry())
 		}
 	}
@@ -211,7 +211,7 @@ func (w *checkWorld) anyPath() string {
 }
 
 func (w *checkWorld) run(more func() bool) {
-	for rulesets := 10; rulesets > 0 && more() && !w.Failed(); rulesets-- {
+	for rulesets := 5; rulesets > 0 && more() && !w.Failed(); rulesets-- {
 		w.newRules()
 		s, err := w.rules.Prepare()
 		if err != nil {
