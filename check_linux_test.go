@@ -454,3 +454,29 @@ func FuzzExplain(f *testing.F) {
 		}
 	})
 }
+
+// What a file would gain by a move counts only where no rule of its own has it.
+func TestMoveOfFileWithRule(t *testing.T) {
+	needABI(t, V2)
+	inBoth(t, func(t *testing.T, dir string) {
+		const moves = FSRefer | FSMakeReg | FSRemoveFile
+		file, to := filepath.Join(dir, "own", "file"), filepath.Join(dir, "secret dir")
+		if err := os.Mkdir(to, 0o777); err != nil {
+			t.Fatal(err)
+		}
+		bare := NewHandling(Rights{FS: V2.FS()}).Allow(moves, filepath.Dir(file)).Allow(moves|FSReadFile, to)
+		for _, test := range []struct {
+			rules *Ruleset
+			want  error
+			why   string
+		}{{bare, unix.EXDEV, "fs.read_file on own"}, {bare.Clone().Allow(FSReadFile, file), nil, ""}} {
+			var failed error
+			if err := mustPrepare(t, test.rules).Do(func() error { failed = os.Rename(file, to+"/file"); return nil }); err != nil {
+				t.Fatal(err)
+			}
+			if why := whyDenied(test.rules.Explain(failed)); !errors.Is(failed, test.want) || why != test.why {
+				t.Errorf("%v: %q, want %v, %q", failed, why, test.want, test.why)
+			}
+		}
+	})
+}
