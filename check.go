@@ -35,7 +35,9 @@ import (
 // files of that time: see [Ruleset.Explain].
 //
 // Only this ruleset is looked at, and no other layer, file mode or security
-// module. An unknown bit and an access of 0 are errors that Are
+// module. Files are told apart by device and inode number: where a file system
+// gives two of them one number, as overlayfs does for hard links in a lower layer
+// and some network file systems do, Check takes them for one. An unknown bit and an access of 0 are errors that Are
 // [io/fs.ErrInvalid].
 func (r *Ruleset) Check(access AccessFS, path string) error {
 	if unknown := access &^ knownRights.FS; access == 0 || unknown != 0 {
@@ -55,7 +57,8 @@ func (r *Ruleset) Check(access AccessFS, path string) error {
 // CheckNet reports whether the ruleset would allow access on a port, on this
 // kernel: nil where it would, and a [DeniedError] where not. As with
 // [Ruleset.Check], rights that are not handled, or that this kernel cannot
-// restrict, are allowed.
+// restrict, are allowed. What the TCP rights do not cover, such as Multipath TCP,
+// is no concern of it: see [AccessNet].
 func (r *Ruleset) CheckNet(access AccessNet, port uint16) error {
 	if unknown := access &^ knownRights.Net; access == 0 || unknown != 0 {
 		return invalid(fmt.Sprintf("landlock: check access %v on port %d: no right, or an unknown one", access, port))
@@ -263,6 +266,9 @@ func (c *checker) remedy(missing AccessFS, p *place) (call, on string) {
 	inDirectory := missing&^fsFile != 0 || missing&(FSWriteFile|FSTruncate) != 0 && p.isRegular() || !p.exists()
 	if inDirectory && !p.isDirectory() {
 		on = filepath.Dir(p.path)
+		if on == "/" && p.exists() && missing&^fsFile == 0 {
+			on = p.path // that much is nobody's advice
+		}
 	}
 	for _, helper := range []struct {
 		name   string

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -117,6 +118,7 @@ func TestCheckErrors(t *testing.T) {
 		{r, FSReadFile, dir + "/nothing/at/all", fs.ErrNotExist},
 		{r, FSReadFile, dir + "/data/file/x", unix.ENOTDIR},
 		{r, FSReadFile, dir + "/data/file/", unix.ENOTDIR},
+		{r, FSReadFile, "/proc/self/exe/", unix.ENOTDIR},
 		{nil, FSReadFile, dir, fs.ErrInvalid},
 		{new(Ruleset), FSReadFile, dir, fs.ErrInvalid},
 		{NewHandling(Rights{FS: FSReadFile}).AllowRead("/nothing/at/all"), FSReadFile, dir, fs.ErrNotExist},
@@ -338,6 +340,10 @@ func TestExplainLeavesOthersAlone(t *testing.T) {
 			&os.LinkError{Op: "rename", Old: dir + "/none", New: dir + "/x", Err: unix.EXDEV},
 			&os.LinkError{Op: "rename", Old: dir + "/own/file", New: "/proc/x", Err: unix.EXDEV}, // another file system
 			(*os.LinkError)(nil),
+			&fs.PathError{Op: "open", Path: dir, Err: (*fs.PathError)(nil)},
+			&os.LinkError{Op: "rename", Old: dir, New: dir, Err: (*os.SyscallError)(nil)},
+			&net.OpError{Op: "dial", Net: "tcp", Err: (*os.SyscallError)(nil)},
+			&os.SyscallError{Syscall: "kill", Err: (*fs.PathError)(nil)},
 			&net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", unix.ECONNREFUSED), Addr: &net.TCPAddr{Port: 1}},
 			&net.OpError{Op: "dial", Net: "tcp"},
 			&net.OpError{Op: "dial", Net: "tcp", Addr: (*net.TCPAddr)(nil), Err: os.NewSyscallError("connect", unix.EACCES)},
@@ -477,6 +483,53 @@ func TestMoveOfFileWithRule(t *testing.T) {
 			if why := whyDenied(test.rules.Explain(failed)); !errors.Is(failed, test.want) || why != test.why {
 				t.Errorf("%v: %q, want %v, %q", failed, why, test.want, test.why)
 			}
+		}
+	})
+}
+
+// Beneath a directory that a mount covers the kernel finds other rules than a
+// path leads to.
+func TestCheckBelowCoveredDirectory(t *testing.T) {
+	inBoth(t, func(t *testing.T, dir string) {
+		own := filepath.Join(dir, "own")
+		result := make(chan error)
+		go func() { // on a thread with mounts of its own, which ends
+			runtime.LockOSThread()
+			result <- func() error {
+				if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+					return nil // it takes privileges
+				}
+				if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+					return err
+				}
+				fd, err := unix.Open(own, unix.O_PATH|unix.O_CLOEXEC, 0)
+				if err != nil {
+					return err
+				}
+				if err := unix.Mount("tmpfs", dir, "tmpfs", 0, ""); err != nil {
+					return nil // nor may root do this everywhere
+				}
+				r := NewHandling(Rights{FS: FSReadDir}).Allow(FSReadDir, dir)
+				below := descriptorPath(fd)
+				said := r.Check(FSReadDir, below)
+				s, err := r.Prepare()
+				if err == nil {
+					err = s.restrict()
+				}
+				if err != nil {
+					return err
+				}
+				if _, err := os.ReadDir(below); !errors.Is(err, unix.EACCES) {
+					return fmt.Errorf("the kernel allows it: %v", err)
+				}
+				if said == nil {
+					return errors.New("the kernel denies it, and Check allows it")
+				}
+				return nil
+			}()
+		}()
+		if err := <-result; err != nil {
+			t.Error(err)
 		}
 	})
 }

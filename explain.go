@@ -22,7 +22,8 @@ import (
 // It covers opening, listing, truncating, removing, making, renaming and linking
 // files, executing programs, connecting and binding sockets, and signals:
 // [io/fs.PathError], [os.LinkError], [net.OpError], and [os.SyscallError] of a
-// call that has no path. An errno alone names no operation.
+// call that has no path. An errno alone names no operation, and it is all that
+// [os.Process.Signal] returns: make it an os.NewSyscallError("kill", err).
 //
 // An error does not say everything. How a file was opened is not in it, so all
 // that may have been asked for and is missing is named; Uncertain says what the
@@ -103,7 +104,7 @@ func operationOf(err error) operation {
 	if path := find[*fs.PathError](err); path != nil {
 		return pathOperation(path)
 	}
-	if call := find[*os.SyscallError](err); call != nil && errors.Is(call, errNotPermitted) {
+	if call := find[*os.SyscallError](err); call != nil && answered(call, errNotPermitted) {
 		switch call.Syscall {
 		case "kill", "tgkill", "tkill", "pidfd_send_signal", "rt_sigqueueinfo", "rt_tgsigqueueinfo":
 			return func(c *checker) []error {
@@ -153,16 +154,22 @@ func walk(err error, match func(error) bool) error {
 	return nil
 }
 
+// answered reports whether errno is in err's tree. Unlike errors.Is it calls no
+// method of a nil pointer.
+func answered(err, errno error) bool {
+	return walk(err, func(err error) bool { return err == errno }) != nil
+}
+
 // pathOperation returns what failed at a path. All that Landlock denies of files
 // fails with EACCES.
 func pathOperation(e *fs.PathError) operation {
-	if !errors.Is(e.Err, errDenied) || wrongPath(e.Path) != nil {
+	if !answered(e.Err, errDenied) || wrongPath(e.Path) != nil {
 		return nil
 	}
 	path := e.Path
 	var o operation
 	switch strings.TrimSuffix(e.Op, "at") {
-	case "open", "openfd", "create", "creat", "opendir":
+	case "open", "openfd":
 		o = func(c *checker) []error { return c.opening(path) }
 	case "truncate", "ftruncate":
 		o = func(c *checker) []error { return c.using(path, FSTruncate, modeWrite) }
@@ -262,7 +269,7 @@ func (c *checker) opening(path string) []error {
 		return c.usingPlace(p, FSReadDir)
 	}
 	var missing AccessFS
-	modeDenies, ways := false, 0
+	modeDenies, allowed := false, false
 	for _, way := range waysToOpen(p) {
 		if !modesAllow(path, way.mode) {
 			modeDenies = true
@@ -274,7 +281,8 @@ func (c *checker) opening(path string) []error {
 		}
 		if denied != nil {
 			missing |= denied.Missing.FS
-			ways++
+		} else {
+			allowed = true
 		}
 	}
 	if missing == 0 {
@@ -299,6 +307,9 @@ func (c *checker) opening(path string) []error {
 	}
 	if modeDenies {
 		uncertain(reasons, "or it was opened in a way that its mode forbids")
+	}
+	if allowed {
+		uncertain(reasons, "or it was opened in a way that this ruleset allows: then another layer or another security module denied it")
 	}
 	return reasons
 }
@@ -405,7 +416,7 @@ func canRead(path string) bool {
 // linkOperation returns what failed with two paths. The kernel answers EXDEV
 // where it is about moving alone.
 func linkOperation(e *os.LinkError) operation {
-	denied, crossing := errors.Is(e.Err, errDenied), errors.Is(e.Err, errCrossDevice)
+	denied, crossing := answered(e.Err, errDenied), answered(e.Err, errCrossDevice)
 	if !denied && !crossing || wrongPath(e.New) != nil {
 		return nil
 	}
@@ -513,9 +524,9 @@ func (s socketCall) operation() operation {
 	unix := strings.HasPrefix(s.network, "unix")
 	abstract := unix && strings.HasPrefix(s.address, "@")
 	switch {
-	case abstract && errors.Is(s.err, errNotPermitted) && s.call != "bind":
+	case abstract && answered(s.err, errNotPermitted) && s.call != "bind":
 		return func(c *checker) []error { return c.scope(ScopeAbstractUnixSocket, "") }
-	case !errors.Is(s.err, errDenied) || abstract:
+	case !answered(s.err, errDenied) || abstract:
 		return nil
 	case unix && s.call == "bind":
 		return inDirectory(s.address, FSMakeSock)
@@ -553,6 +564,10 @@ func (s socketCall) ports(needs ...portAccess) operation {
 				continue
 			}
 			if denied := c.port(access, uint16(port)); denied != nil {
+				if access == NetBindTCP && 0 < port && port < 1024 {
+					// Multipath TCP, which is net.Listen's default, gets past Landlock and no further.
+					denied.Uncertain = "or, for a Multipath TCP socket, CAP_NET_BIND_SERVICE is missing"
+				}
 				reasons = append(reasons, denied)
 			}
 		}

@@ -34,7 +34,11 @@ func (id fileID) onAnyMount() fileID { id.mount = 0; return id }
 // identify returns which file is open.
 func identify(fd int) (id fileID, kind uint32, err error) {
 	var stat unix.Statx_t
-	err = unix.Statx(fd, "", unix.AT_EMPTY_PATH|unix.AT_STATX_DONT_SYNC, unix.STATX_TYPE|unix.STATX_INO|unix.STATX_MNT_ID, &stat)
+	return identifyAs(fd, &stat)
+}
+
+func identifyAs(fd int, stat *unix.Statx_t) (id fileID, kind uint32, err error) {
+	err = unix.Statx(fd, "", unix.AT_EMPTY_PATH|unix.AT_STATX_DONT_SYNC, unix.STATX_TYPE|unix.STATX_INO|unix.STATX_MNT_ID, stat)
 	return fileID{unix.Mkdev(stat.Dev_major, stat.Dev_minor), stat.Ino, stat.Mnt_id}, uint32(stat.Mode) & unix.S_IFMT, err
 }
 
@@ -144,7 +148,10 @@ func (p *place) readLink(mustBeDir bool) (string, error) {
 		}
 		return target, nil
 	}
-	return "", p.jump(target)
+	if err := p.jump(target); err != nil || !mustBeDir || p.isDirectory() {
+		return "", err
+	}
+	return "", unix.ENOTDIR
 }
 
 // jump makes p the place of what a link of /proc leads to, of which its text
@@ -252,14 +259,19 @@ func (p *place) upwards(visit func(fileID)) error {
 
 func upwardsFrom(dir int, visit func(fileID)) error {
 	var below fileID
+	mountRoot := true // whether what is below is the root of its mount
 	for opened := false; ; {
-		id, _, err := identify(dir)
-		if err == nil && id == below {
+		var stat unix.Statx_t
+		id, _, err := identifyAs(dir, &stat)
+		above := -1
+		switch {
+		case err != nil:
+		case opened && id == below:
 			unix.Close(dir)
 			return nil
-		}
-		above := -1
-		if err == nil {
+		case opened && id.mount != below.mount && !mountRoot:
+			err = errCovered
+		default:
 			visit(id.onAnyMount())
 			above, err = unix.Openat(dir, "..", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 		}
@@ -269,9 +281,14 @@ func upwardsFrom(dir int, visit func(fileID)) error {
 		if err != nil {
 			return err
 		}
+		mountRoot = stat.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0
 		below, dir, opened = id, above, true
 	}
 }
+
+// The kernel goes on beneath a mount that covers a directory on the way; a path
+// cannot.
+var errCovered = errors.New("a directory above is covered by a mount")
 
 // above returns the directory that a place is in.
 func (p *place) above() (*place, error) {
