@@ -27,8 +27,8 @@ const (
 	nativeArch   = runtime.GOARCH
 	otherSeries  = "6.12"
 	fewestABIs   = 6
-	testLimit    = 6 * time.Minute // some four times what the slowest takes on two cores
-	machineLimit = 15 * time.Minute
+	testLimit    = 12 * time.Minute // some four times what the slowest takes on two cores, with others beside it
+	machineLimit = 25 * time.Minute
 )
 
 type options struct {
