@@ -336,7 +336,7 @@ func (w *checkWorld) inside(path string) bool {
 	if path == "" || path == "/bin/sh" {
 		return true
 	}
-	for _, p := range []string{path, filepath.Dir(path)} {
+	for _, p := range []string{path, directoryOf(path)} {
 		target, err := filepath.EvalSymlinks(p)
 		switch {
 		case errors.Is(err, fs.ErrNotExist) && p == path:
@@ -416,11 +416,11 @@ func (w *checkWorld) otherReason(op *checkOp, err error) bool {
 			op.kind == "exec" && !runs(op.path) ||
 			os.Geteuid() != 0 && op.kind == "truncate" && !modesAllow(op.path, modeWrite) || w.otherOwner(op)
 	}
-	from := filepath.Dir(op.path) + "/."
+	from := directoryOf(op.path) + "."
 	if op.kind == "link" {
 		from = op.path
 	}
-	return mountOf(from) != mountOf(filepath.Dir(op.other)+"/.")
+	return mountOf(from) != mountOf(directoryOf(op.other)+".")
 }
 
 // runs reports whether a program has all that it takes: a script that was cut off
@@ -434,18 +434,22 @@ func runs(path string) bool {
 // removed is one that this user may not write to.
 func (w *checkWorld) otherOwner(op *checkOp) bool {
 	for _, path := range []string{op.path, op.other} {
-		if path != "" && !modesAllow(filepath.Dir(path), modeWrite) {
+		if path != "" && !modesAllow(directoryOf(path), modeWrite) {
 			return true
 		}
 		if target, err := filepath.EvalSymlinks(path); path != "" && err == nil && !modesAllow(filepath.Dir(target), modeWrite) {
 			return true
 		}
-		if target, err := os.Readlink(path); path != "" && err == nil && !modesAllow(filepath.Dir(filepath.Join(filepath.Dir(path), target)), modeWrite) {
+		if target, err := os.Readlink(path); path != "" && err == nil && !modesAllow(directoryOf(directoryOf(path)+target), modeWrite) {
 			return true
 		}
 	}
 	return false
 }
+
+// directoryOf cuts off the last element, and cleans nothing: what is before ".."
+// may be a link by now.
+func directoryOf(path string) string { return path[:strings.LastIndexByte(path, '/')+1] }
 
 func mountOf(path string) uint64 {
 	var stat unix.Statx_t
@@ -534,7 +538,7 @@ func (w *checkWorld) tryAlone(r *Ruleset, op *checkOp) (wrong string) {
 // predict returns what Check says: nil, a DeniedError or what keeps it from
 // finding out.
 func predict(r *Ruleset, op *checkOp) error {
-	above := filepath.Dir(op.path)
+	above := directoryOf(op.path)
 	switch op.kind {
 	case "open":
 		return predictOpen(r, op.path, op.flags)
