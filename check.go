@@ -334,6 +334,10 @@ type move struct {
 // errNotMoved is the error where the move fails for other reasons than a ruleset.
 var errNotMoved = errors.New("cannot be moved there in any case")
 
+// errMountPoint is the error for a file that a mount covers: the kernel looks at
+// what is beneath, which no path leads to, and does not move it in any case.
+var errMountPoint = errors.New("it is a mount point")
+
 // move returns an error for each directory on which rights are missing, and
 // whether the kernel answers EXDEV: where it is only about one directory and
 // another, that is.
@@ -357,6 +361,9 @@ func (c *checker) move(m move) (denied []*DeniedError, crossing bool, err error)
 	}
 	if mount != target.id.mount {
 		return nil, false, errNotMoved
+	}
+	if !m.link && m.from.id.mount != mount || m.to.exists() && m.to.id.mount != mount {
+		return nil, false, errMountPoint
 	}
 	var atSource AccessFS
 	atTarget := m.from.makeRight()
