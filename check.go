@@ -31,13 +31,16 @@ import (
 // Check from finding out (a path that is too long, links that lead in a circle, a
 // directory that this user may not search): an [io/fs.PathError], and never a
 // wrong yes. Rules are for the files that their paths lead to now, so the errors
-// of loading the ruleset are Check's too. What is enforced already belongs to the
-// files of that time: see [Ruleset.Explain].
+// of loading the ruleset are Check's too: an [UnsupportedError] on a kernel that is
+// too old for it, [ErrNotBuilt] off Linux, its mistakes. Where BestEffort(0) leaves
+// nothing to enforce, everything is allowed. What is enforced already belongs to
+// the files of that time: see [Ruleset.Explain].
 //
 // Only this ruleset is looked at, and no other layer, file mode or security
 // module. Files are told apart by device and inode number: where a file system
 // gives two of them one number, as overlayfs does for hard links in a lower layer
-// and some network file systems do, Check takes them for one. An unknown bit and an access of 0 are errors that Are
+// and some network file systems do, Check takes them for one. An unknown bit, an
+// access of 0, an empty path and one with a NUL are errors that Are
 // [io/fs.ErrInvalid].
 func (r *Ruleset) Check(access AccessFS, path string) error {
 	if unknown := access &^ knownRights.FS; access == 0 || unknown != 0 {
@@ -51,14 +54,32 @@ func (r *Ruleset) Check(access AccessFS, path string) error {
 		return err
 	}
 	defer c.close()
-	return c.check(access, path)
+	if access&c.denied.FS == 0 {
+		return nil
+	}
+	p, err := findPlace(path, true)
+	if err != nil {
+		return checkError(err)
+	}
+	defer p.close()
+	denied, err := c.at(access, p)
+	if err != nil {
+		return checkError(err)
+	}
+	if denied != nil {
+		return denied
+	}
+	return nil
 }
+
+// checkError is the error for what could not be found out.
+func checkError(err error) error { return fmt.Errorf("landlock: check: %w", err) }
 
 // CheckNet reports whether the ruleset would allow access on a port, on this
 // kernel: nil where it would, and a [DeniedError] where not. As with
 // [Ruleset.Check], rights that are not handled, or that this kernel cannot
 // restrict, are allowed. What the TCP rights do not cover, such as Multipath TCP,
-// is no concern of it: see [AccessNet].
+// is no concern of it: see [AccessNet]. Its other errors are those of Check.
 func (r *Ruleset) CheckNet(access AccessNet, port uint16) error {
 	if unknown := access &^ knownRights.Net; access == 0 || unknown != 0 {
 		return invalid(fmt.Sprintf("landlock: check access %v on port %d: no right, or an unknown one", access, port))
@@ -194,29 +215,6 @@ func (c *checker) close() {
 	}
 }
 
-// check is Check.
-func (c *checker) check(access AccessFS, path string) error {
-	if access&c.denied.FS == 0 {
-		return nil
-	}
-	p, err := findPlace(path, true)
-	if err != nil {
-		return checkError(err)
-	}
-	defer p.close()
-	denied, err := c.at(access, p)
-	if err != nil {
-		return checkError(err)
-	}
-	if denied != nil {
-		return denied
-	}
-	return nil
-}
-
-// checkError is the error for what could not be found out.
-func checkError(err error) error { return fmt.Errorf("landlock: check: %w", err) }
-
 // at returns the error for rights that are denied at a place, or nil.
 func (c *checker) at(access AccessFS, p *place) (*DeniedError, error) {
 	if p.exists() && !p.isDirectory() { // on a directory it is about the files in it
@@ -235,12 +233,18 @@ func (c *checker) at(access AccessFS, p *place) (*DeniedError, error) {
 	if err != nil {
 		return nil, &fs.PathError{Op: "look above", Path: p.path, Err: err}
 	}
-	if missing := access &^ allowed; missing != 0 {
-		e := &DeniedError{Path: p.path, Port: -1, Missing: Rights{FS: missing}, Nearest: nearest.path, Allowed: nearest.allowed}
-		e.suggest(c.remedy(missing, p))
-		return e, nil
+	return c.deny(access&^allowed, p, nearest), nil
+}
+
+// deny returns the error for rights that are missing at a place, or nil where
+// none are.
+func (c *checker) deny(missing AccessFS, p *place, nearest grant) *DeniedError {
+	if missing == 0 {
+		return nil
 	}
-	return nil, nil
+	e := &DeniedError{Path: p.path, Port: -1, Missing: Rights{FS: missing}, Nearest: nearest.path, Allowed: nearest.allowed}
+	e.suggest(c.remedy(missing, p))
+	return e
 }
 
 // allowed returns what rules allow at a place, and what those nearest to it do.
@@ -278,20 +282,24 @@ func (c *checker) remedy(missing AccessFS, p *place) (call, on string) {
 			return fmt.Sprintf("%s(%q)", helper.name, on), on
 		}
 	}
-	return fmt.Sprintf("Allow(%s, %q)", goNames(missing), on), on
+	names := goNames("landlock.FS", fsWords, uint64(missing))
+	return fmt.Sprintf("Allow(%s, %q)", strings.Join(names, "|"), on), on
 }
 
-// goNames returns rights as they are written in Go.
-func goNames(access AccessFS) string {
+// goNames returns the names that rights have in Go, such as landlock.FSReadFile.
+func goNames(prefix string, w words, mask uint64) []string {
 	var names []string
-	for _, word := range fsWords.appendNames(nil, "", uint64(access)) {
-		name := "landlock.FS"
+	for _, word := range w.appendNames(nil, "", mask) {
+		name := prefix
 		for part := range strings.SplitSeq(word, "_") {
+			if part == "tcp" || part == "udp" {
+				part = strings.ToUpper(part)
+			}
 			name += strings.ToUpper(part[:1]) + part[1:]
 		}
 		names = append(names, name)
 	}
-	return strings.Join(names, "|")
+	return names
 }
 
 // port is CheckNet.
@@ -307,21 +315,11 @@ func (c *checker) port(access AccessNet, port uint16) *DeniedError {
 	case NetConnectTCP:
 		e.suggest(fmt.Sprintf("AllowConnectTCP(%d)", port), "")
 	default:
-		e.suggest(fmt.Sprintf("AllowNet(%s, %d)", netNames(missing), port), "")
+		names := goNames("landlock.Net", netWords, uint64(missing))
+		slices.Sort(names)
+		e.suggest(fmt.Sprintf("AllowNet(%s, %d)", strings.Join(names, "|"), port), "")
 	}
 	return e
-}
-
-func netNames(access AccessNet) string {
-	var names []string
-	for right, name := range map[AccessNet]string{NetBindTCP: "NetBindTCP", NetConnectTCP: "NetConnectTCP",
-		NetBindUDP: "NetBindUDP", NetConnectSendUDP: "NetConnectSendUDP"} {
-		if access&right != 0 {
-			names = append(names, "landlock."+name)
-		}
-	}
-	slices.Sort(names)
-	return strings.Join(names, "|")
 }
 
 // move is what a rename, or a link, needs.
@@ -388,35 +386,40 @@ func (c *checker) move(m move) (denied []*DeniedError, crossing bool, err error)
 	}
 	denied = appendDenied(denied, e)
 	crossing = !slices.ContainsFunc(denied, func(e *DeniedError) bool { return e.Missing.FS&^FSRefer != 0 })
-	// What the file would be allowed there, and is not here.
-	gains, err := c.gains(m.from, source, target)
-	if err == nil && m.exchange {
-		var more []*DeniedError
-		more, err = c.gains(m.to, target, source)
-		gains = append(gains, more...)
+	if e, err = c.gains(m.from, source, target); err != nil {
+		return nil, false, err
 	}
-	return append(denied, gains...), crossing, err
+	denied = appendDenied(denied, e)
+	if m.exchange {
+		if e, err = c.gains(m.to, target, source); err != nil {
+			return nil, false, err
+		}
+		denied = appendDenied(denied, e)
+	}
+	return denied, crossing, nil
 }
 
-// gains returns the error for what a file would gain by a move, or none.
-func (c *checker) gains(file, from, to *place) ([]*DeniedError, error) {
+// gains returns the error for what a file would be allowed after a move and is
+// not before, or nil.
+func (c *checker) gains(file, from, to *place) (*DeniedError, error) {
 	here, nearest, err := c.allowed(from)
 	if err != nil {
 		return nil, err
 	}
-	here |= c.files[file.id.onAnyMount()].allowed
 	there, _, err := c.allowed(to)
+	if err != nil {
+		return nil, err
+	}
+	here |= c.files[file.id.onAnyMount()].allowed
 	gained := there &^ here & c.denied.FS
 	if !file.isDirectory() {
 		gained &= fsFile
 	}
-	if err != nil || gained == 0 {
-		return nil, err
+	e := c.deny(gained, from, nearest)
+	if e != nil {
+		e.Uncertain = fmt.Sprintf("a file may not gain rights by a move, and %s allows these", printable(to.path))
 	}
-	e := &DeniedError{Path: from.path, Port: -1, Missing: Rights{FS: gained}, Nearest: nearest.path, Allowed: nearest.allowed,
-		Uncertain: fmt.Sprintf("a file may not gain rights by a move, and %s allows these", printable(to.path))}
-	e.suggest(c.remedy(gained, from))
-	return []*DeniedError{e}, nil
+	return e, nil
 }
 
 func removeRight(p *place) AccessFS {

@@ -22,7 +22,6 @@ import (
 )
 
 const (
-	checkOps  = "LANDLOCK_CHECK_OPS"  // how many operations to compare; without, as many as there are in some seconds
 	checkSeed = "LANDLOCK_CHECK_SEED" // begin with this seed
 	checkHere = "LANDLOCK_CHECK_HERE" // in a mount namespace of its own
 )
@@ -535,27 +534,21 @@ func (w *checkWorld) tryAlone(r *Ruleset, op *checkOp) (wrong string) {
 	return wrong
 }
 
+// inDirectoryNeeds is what takes a right on the directory that something is in.
+var inDirectoryNeeds = map[string]AccessFS{"unlink": FSRemoveFile, "rmdir": FSRemoveDir,
+	"mkdir": FSMakeDir, "symlink": FSMakeSym, "mkfifo": FSMakeFifo, "mksock": FSMakeSock}
+
 // predict returns what Check says: nil, a DeniedError or what keeps it from
 // finding out.
 func predict(r *Ruleset, op *checkOp) error {
-	above := directoryOf(op.path)
+	if access, ok := inDirectoryNeeds[op.kind]; ok {
+		return r.Check(access, directoryOf(op.path))
+	}
 	switch op.kind {
 	case "open":
 		return predictOpen(r, op.path, op.flags)
 	case "truncate":
 		return r.Check(FSTruncate, op.path)
-	case "unlink":
-		return r.Check(FSRemoveFile, above)
-	case "rmdir":
-		return r.Check(FSRemoveDir, above)
-	case "mkdir":
-		return r.Check(FSMakeDir, above)
-	case "symlink":
-		return r.Check(FSMakeSym, above)
-	case "mkfifo":
-		return r.Check(FSMakeFifo, above)
-	case "mksock":
-		return r.Check(FSMakeSock, above)
 	case "bind":
 		return r.CheckNet(NetBindTCP, op.port)
 	case "connect":

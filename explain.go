@@ -40,7 +40,8 @@ import (
 // be the reason too.
 //
 // Where the ruleset itself cannot be loaded any more, because the path of a rule
-// is gone, the error says so.
+// is gone, the error says so. On a kernel that is too old for the ruleset, and off
+// Linux, nothing is enforced and err is returned as it is. So is nil.
 func (r *Ruleset) Explain(err error) error {
 	if err == nil || find[*DeniedError](err) != nil {
 		return err // there is nothing to add
@@ -54,7 +55,7 @@ func (r *Ruleset) Explain(err error) error {
 		return err // so nothing is enforced
 	}
 	if checkErr != nil {
-		return &explained{err, []error{fmt.Errorf("landlock: whether the ruleset denies it cannot be told: %w", checkErr)}}
+		return explain(err, []error{fmt.Errorf("landlock: whether the ruleset denies it cannot be told: %w", checkErr)})
 	}
 	defer c.close()
 	return explain(err, operation(c))
@@ -268,20 +269,19 @@ func (c *checker) opening(path string) []error {
 		}
 		return c.usingPlace(p, FSReadDir)
 	}
+	denied, err := c.at(FSReadFile|FSWriteFile|FSTruncate, p)
+	if err != nil {
+		return nil
+	}
 	var missing AccessFS
 	modeDenies, allowed := false, false
 	for _, way := range waysToOpen(p) {
-		if !modesAllow(path, way.mode) {
+		switch {
+		case !modesAllow(path, way.mode):
 			modeDenies = true
-			continue
-		}
-		denied, err := c.at(way.access, p)
-		if err != nil {
-			return nil
-		}
-		if denied != nil {
-			missing |= denied.Missing.FS
-		} else {
+		case denied != nil && way.access&denied.Missing.FS != 0:
+			missing |= way.access & denied.Missing.FS
+		default:
 			allowed = true
 		}
 	}
@@ -291,11 +291,12 @@ func (c *checker) opening(path string) []error {
 		}
 		return c.replaced(p)
 	}
-	reasons := c.usingPlace(p, missing)
+	denied.Missing.FS = missing
+	denied.suggest(c.remedy(missing, p))
+	reasons := []error{denied}
 	if read := missing & FSReadFile; read != 0 && read != missing {
 		// Not the right to write to whom it may be enough to read.
 		call, _ := c.remedy(read, p)
-		denied := reasons[0].(*DeniedError)
 		both, _ := c.remedy(missing, p)
 		denied.remedy = fmt.Sprintf("%s would allow reading it, %s writing as well", call, both)
 	}

@@ -20,6 +20,7 @@ const (
 	childTest = "LANDLOCK_CHILD_TEST" // the test whose child part to run
 	childDir  = "LANDLOCK_CHILD_DIR"  // the scratch directory that its parent made
 	childTry  = "LANDLOCK_CHILD_TRY"  // be a program that tries what its arguments say
+	checkOps  = "LANDLOCK_CHECK_OPS"  // how many operations TestCheckIsTheKernels compares; without, as many as there are in some seconds
 )
 
 func TestMain(m *testing.M) {
@@ -52,7 +53,7 @@ func inChild(t *testing.T, prepare, f func(t *testing.T, dir string)) (outputs [
 		pattern := regexp.QuoteMeta(t.Name())
 		// One that hangs is killed before this process is.
 		timeout := 2 * time.Minute
-		if os.Getenv("LANDLOCK_CHECK_OPS") != "" {
+		if os.Getenv(checkOps) != "" {
 			timeout = 24 * time.Hour // as long as that may take
 		}
 		limit, cancel := context.WithTimeout(t.Context(), timeout)

@@ -257,32 +257,30 @@ func (p *place) upwards(visit func(fileID)) error {
 	return upwardsFrom(p.parent, visit)
 }
 
-func upwardsFrom(dir int, visit func(fileID)) error {
+func upwardsFrom(start int, visit func(fileID)) error {
 	var below fileID
 	mountRoot := true // whether what is below is the root of its mount
-	for opened := false; ; {
+	for dir := start; ; {
 		var stat unix.Statx_t
 		id, _, err := identifyAs(dir, &stat)
+		top := err == nil && id == below // above "/" is "/"
 		above := -1
 		switch {
-		case err != nil:
-		case opened && id == below:
-			unix.Close(dir)
-			return nil
-		case opened && id.mount != below.mount && !mountRoot:
+		case err != nil || top:
+		case id.mount != below.mount && !mountRoot:
 			err = errCovered
 		default:
 			visit(id.onAnyMount())
 			above, err = unix.Openat(dir, "..", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 		}
-		if opened {
+		if dir != start {
 			unix.Close(dir)
 		}
-		if err != nil {
+		if err != nil || top {
 			return err
 		}
 		mountRoot = stat.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0
-		below, dir, opened = id, above, true
+		below, dir = id, above
 	}
 }
 
