@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -34,7 +35,7 @@ type scenario struct {
 	// not run in that of this system. A text of "-> path" is a link.
 	root    map[string]string
 	env     []string
-	network bool          // it has a network of its own, with the servers of servers_linux_test.go
+	network bool          // it has a network of its own as well, with the servers of servers_linux_test.go
 	tty     bool          // it has a terminal of its own
 	lacks   func() string // what this machine does not have for it
 	abi     landlock.ABI  // that it needs
@@ -85,8 +86,8 @@ func everything() *landlock.Ruleset { return landlock.New(landlock.V11).BestEffo
 
 func (s scenario) inChild() error {
 	if root := os.Getenv(childRoot); root != "" {
-		if err := errors.Join(unix.Chroot(root), os.Chdir("/")); err != nil {
-			fmt.Println("chroot:", err)
+		if err := enter(root); err != nil {
+			fmt.Println("change the root directory:", err)
 			syscall.Exit(1)
 		}
 	}
@@ -99,6 +100,16 @@ func (s scenario) inChild() error {
 		}
 	}
 	return s.run(rules)
+}
+
+// enter makes a directory the root directory. It has /proc, without which Apply
+// takes some seconds.
+func enter(root string) error {
+	proc := filepath.Join(root, "proc")
+	if err := errors.Join(os.MkdirAll(proc, 0o755), unix.Mount("none", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")); err != nil {
+		return err
+	}
+	return errors.Join(unix.Mount("/proc", proc, "", unix.MS_BIND|unix.MS_REC, ""), unix.Chroot(root), os.Chdir("/"))
 }
 
 // lines returns the lines of a ruleset, with their rights.
@@ -220,21 +231,40 @@ func (s scenario) needs(t *testing.T) {
 			t.Skip("needs " + what)
 		}
 	}
-	if (s.root != nil || s.network) && os.Getuid() != 0 {
-		cmd := exec.Command("/proc/self/exe", "-test.run=^$")
-		cmd.SysProcAttr = s.attributes()
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Skipf("needs root, or user namespaces: %v: %s", err, out)
+	if s.root != nil {
+		if out := privileges(); out != "" {
+			t.Skip("needs root, or user namespaces: ", out)
 		}
 	}
 }
+
+// privileges returns why there is no root directory of one's own here.
+var privileges = sync.OnceValue(func() string {
+	root, err := os.MkdirTemp("", "preset-root-")
+	if err != nil {
+		return err.Error()
+	}
+	defer os.RemoveAll(root)
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), childScenario+"="+nothing.name, childRoot+"="+root, "GORACE=atexit_sleep_ms=0")
+	cmd.SysProcAttr = scenario{root: map[string]string{}, network: true}.attributes()
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Sprintf("%v: %s", err, out)
+	}
+	return ""
+})
+
+var nothing = register(scenario{name: "nothing", run: func(*landlock.Ruleset) error { return nil }})[0]
 
 func (s scenario) attributes() *syscall.SysProcAttr {
 	attr := &syscall.SysProcAttr{}
 	if s.network {
 		attr.Cloneflags |= syscall.CLONE_NEWNET
 	}
-	if (s.root != nil || s.network) && os.Getuid() != 0 {
+	if s.root != nil {
+		attr.Cloneflags |= syscall.CLONE_NEWNS
+	}
+	if s.root != nil && os.Getuid() != 0 {
 		attr.Cloneflags |= syscall.CLONE_NEWUSER
 		attr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}
 		attr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}}

@@ -396,7 +396,7 @@ func readByLoader(path string) scenario {
 }
 
 func systemProgram(want, name string, args ...string) scenario {
-	return scenario{name: "the system's " + name, use: presets{System, NullDevices}, misses: []string{"/usr"}, lacks: programsLacking(name), run: runs(want, name, args...)}
+	return scenario{name: "the system's " + name, use: presets{System, NullDevices}, lacks: programsLacking(name), run: runs(want, name, args...)}
 }
 
 var system = register(
