@@ -91,8 +91,9 @@ func (l line) check() error {
 //     everybody may write is not allowed, nor is /run itself; then it is the file
 //     alone. (NetworkManager's has connections with their secrets beneath, which
 //     root alone may read.)
-//   - /etc/gai.conf: the order of addresses, for the C library.
-//   - /etc/host.conf: its options.
+//   - /etc/host.conf: whether a name in hosts may have several addresses ("multi
+//     on"), for the C library.
+//   - /etc/gai.conf: in which order it returns them.
 //   - TCP to port 53, of any host: answers that are too long for UDP.
 //   - UDP to port 53, and a local port that the kernel picks (0), where the ruleset
 //     handles UDP (ABI 10).

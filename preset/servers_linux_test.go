@@ -121,16 +121,15 @@ func answerStream(conn net.Conn, address string) {
 
 // What is asked for, and the address that it has.
 const (
-	plainName, plainAddress   = "server.test", "192.0.2.1"
-	secondAddress             = "192.0.2.2" // of the same name, at the second server
-	largeName, largeAddress   = "large.test", "192.0.2.3"
-	hostsAddress              = "192.0.2.4" // of the same name, in /etc/hosts
-	reverseName, reverseOwner = "4.2.0.192.in-addr.arpa", "server.example.test"
+	plainName, plainAddress = "server.test", "192.0.2.1"
+	secondAddress           = "192.0.2.2" // of the same name, at the second server
+	largeName, largeAddress = "large.test", "192.0.2.3"
+	hostsAddress            = "192.0.2.4" // of the same name, in /etc/hosts
 )
 
 // answer returns the answer to a question for one name.
 func answer(question []byte, address string, byUDP bool) []byte {
-	const typeA, typePTR, truncated = 1, 12, 0x0200
+	const typeA, truncated = 1, 0x0200
 	if len(question) < 17 {
 		return nil
 	}
@@ -155,11 +154,6 @@ func answer(question []byte, address string, byUDP bool) []byte {
 		data = net.ParseIP(secondAddress).To4()
 	case kind == typeA && name == plainName:
 		data = net.ParseIP(plainAddress).To4()
-	case kind == typePTR && name == reverseName:
-		for label := range strings.SplitSeq(reverseOwner, ".") {
-			data = append(append(data, byte(len(label))), label...)
-		}
-		data = append(data, 0)
 	case name != plainName && name != largeName:
 		flags |= 3 // there is no such name
 	}
