@@ -3,6 +3,7 @@ package preset
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -54,6 +55,10 @@ const failed = 3 // the exit status of a scenario that failed as scenarios do
 func TestMain(m *testing.M) {
 	name := os.Getenv(childScenario)
 	if name == "" {
+		if kernel, _ := landlock.Probe(); kernel.ABI < landlock.V6 { // examples cannot be skipped
+			flag.Parse()
+			flag.Set("test.skip", "^Example")
+		}
 		os.Exit(m.Run())
 	}
 	if os.Getenv(childServes) != "" {
