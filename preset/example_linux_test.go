@@ -24,7 +24,7 @@ import (
 )
 
 // A web service that keeps its data in one directory, as with SQLite: the database,
-// its journal beside it, and temporary files elsewhere once data grows. Uploads that
+// its journal beside it, and temporary files once data grows. Uploads that
 // are too large for memory are temporary files as well.
 func Example_webService() {
 	inProcess(func(dir string) {
@@ -33,6 +33,7 @@ func Example_webService() {
 			log.Fatal(err)
 		}
 		visitor := visit(listener.Addr())
+		os.Setenv("TMPDIR", os.TempDir()) // SQLite takes /var/tmp else
 		if _, err := landlock.New(landlock.V9).BestEffort(landlock.V4).
 			Use(preset.Temp, preset.MIMETypes, preset.TimeZones).
 			AllowReadWrite(dir).

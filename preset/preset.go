@@ -309,8 +309,8 @@ func Terminal(r *landlock.Ruleset) error {
 
 // Temp allows to read and write the directory of temporary files and all beneath,
 // which is [os.TempDir]: that in TMPDIR, or /tmp. Uploads that exceed the memory
-// meant for them go there (mime/multipart), and SQLite's temporary files, once data
-// grows.
+// meant for them go there (mime/multipart). So do SQLite's temporary files once data
+// grows, but only where TMPDIR is set: else it takes /var/tmp, and fails.
 //
 // /tmp is everybody's: other programs of the same user keep files there, and wait
 // for what others put there. Make a directory for the program alone, and name

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"os/user"
 	"path/filepath"
 	"slices"
@@ -518,5 +519,50 @@ func TestNothingWritable(t *testing.T) {
 	s.needs(t)
 	if out, code := s.start(t, ""); code != 0 {
 		t.Errorf("status %d: %s", code, out)
+	}
+}
+
+// What it takes to build a program of Go.
+func TestGoBuild(t *testing.T) {
+	if os.Getenv("LANDLOCK_LONG_TESTS") == "" {
+		t.Skip("builds binaries, which takes long: set LANDLOCK_LONG_TESTS")
+	}
+	if lacking := programsLacking("go")(); lacking != "" {
+		t.Skip("needs " + lacking)
+	}
+	needABI(t, landlock.V1)
+	settings, err := exec.Command("go", "env", "GOROOT", "GOCACHE").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, cache, _ := strings.Cut(strings.TrimSpace(string(settings)), "\n")
+	dir := t.TempDir()
+	for name, text := range map[string]string{"go.mod": "module example.org/program\n", "main.go": "package main\n\nimport \"fmt\"\n\nfunc main() { fmt.Println() }\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	temp := t.TempDir()
+	t.Setenv("TMPDIR", temp)
+	build := func(uses presets, writable ...string) error {
+		cmd := exec.Command("go", "build", "-o", filepath.Join(dir, "program"))
+		cmd.Dir = dir
+		cmd.Env = append(os.Environ(), "GOTELEMETRY=off", "GOFLAGS=-mod=mod", "GOWORK=off", "GOTOOLCHAIN=local", "CGO_ENABLED=0")
+		_, err := outputOf(everything().Use(uses...).AllowExecute(root).AllowReadWrite(writable...), cmd)
+		return err
+	}
+	all := presets{System, NullDevices, Temp}
+	if err := build(all, dir, cache); err != nil {
+		t.Error(err)
+	}
+	for name, err := range map[string]error{
+		"NullDevices": build(presets{System, Temp}, dir, cache),
+		"Temp":        build(presets{System, NullDevices}, dir, cache),
+		"GOCACHE":     build(all, dir),
+		"its folder":  build(all, cache),
+	} {
+		if err == nil {
+			t.Errorf("without %s it works as well", name)
+		}
 	}
 }
