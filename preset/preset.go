@@ -74,6 +74,8 @@ func (l line) check() error {
 	switch root, err := os.Stat("/"); {
 	case err == nil && os.SameFile(info, root):
 		return fmt.Errorf("%s: %q is the root of the file system, and a rule there would allow all of it: name another directory", l.variable, l.path)
+	case !info.IsDir() && l.access&landlock.FSMakeReg != 0:
+		return fmt.Errorf("%s: %q is not a directory", l.variable, l.path)
 	case info.IsDir() && l.access&landlock.FSReadDir == 0:
 		return fmt.Errorf("%s: %q is a directory, and a rule there would allow all beneath: name a file", l.variable, l.path)
 	}
@@ -87,10 +89,10 @@ func (l line) check() error {
 //   - /etc/nsswitch.conf: where to look, and in which order.
 //   - /etc/resolv.conf: the servers. Where it is a link into a directory beneath
 //     /run, all files in there too: systemd-resolved, NetworkManager and resolvconf
-//     keep it there, and replace it whenever the network changes. A directory that
-//     everybody may write is not allowed, nor is /run itself; then it is the file
-//     alone. (NetworkManager's has connections with their secrets beneath, which
-//     root alone may read.)
+//     keep it there, and replace it whenever the network changes. Not allowed are
+//     /run itself, what is beneath /run/user and /run/host, and a directory that
+//     everybody may write; then it is the file alone. (NetworkManager's has
+//     connections with their secrets beneath, which root alone may read.)
 //   - /etc/host.conf: whether a name in hosts may have several addresses ("multi
 //     on"), for the C library.
 //   - /etc/gai.conf: in which order it returns them.
@@ -150,6 +152,11 @@ func resolverDirectory() string {
 	if err != nil || !strings.HasPrefix(dir, "/run/") {
 		return ""
 	}
+	for _, other := range []string{"/run/user/", "/run/host/"} { // a user's files, and in a container the host's
+		if strings.HasPrefix(dir+"/", other) {
+			return ""
+		}
+	}
 	if info, err := os.Stat(dir); err != nil || info.Mode().Perm()&0o002 != 0 {
 		return ""
 	}
@@ -157,8 +164,8 @@ func resolverDirectory() string {
 }
 
 // Certificates allows what it takes to verify the certificates of servers: the
-// authorities that [crypto/x509.SystemCertPool] and OpenSSL trust. No private keys
-// are there. Each is read where it exists:
+// authorities that [crypto/x509.SystemCertPool] and OpenSSL trust. Private keys have
+// other places. Each is read where it exists:
 //
 //   - /etc/ssl/certs/ca-certificates.crt (Debian, Arch, Gentoo),
 //     /etc/pki/tls/certs/ca-bundle.crt (Fedora), /etc/ssl/ca-bundle.pem (openSUSE),
@@ -314,8 +321,9 @@ func Terminal(r *landlock.Ruleset) error {
 //
 // /tmp is everybody's: other programs of the same user keep files there, and wait
 // for what others put there. Make a directory for the program alone, and name
-// it in TMPDIR, where you can. It is a mistake where that is the root directory. A
-// relative one belongs to the working directory in which the ruleset is loaded.
+// it in TMPDIR, where you can. It is a mistake where that is the root directory, or no
+// directory. A relative one belongs to the working directory in which the ruleset is
+// loaded.
 func Temp(r *landlock.Ruleset) error {
 	return allow(r, line{os.TempDir(), landlock.FSReadWrite, "TMPDIR"})
 }

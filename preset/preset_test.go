@@ -135,6 +135,7 @@ func TestEnvironment(t *testing.T) {
 		{"Temp", "TMPDIR", dir, []string{dir}, ""},
 		{"Temp", "TMPDIR", "sub", []string{"sub"}, ""},
 		{"Temp", "TMPDIR", filepath.Join(dir, "missing"), []string{filepath.Join(dir, "missing")}, ""},
+		{"Temp", "TMPDIR", text, nil, "not a directory"},
 		{"Temp", "TMPDIR", "/", nil, `"/"`},
 		{"Temp", "TMPDIR", "//../.", nil, `"//../."`},
 		{"Temp", "TMPDIR", up, nil, "root"},

@@ -77,7 +77,7 @@ func checkPrograms(t *testing.T, s scenario, preset func(*landlock.Ruleset) erro
 	for line := range lines(everything().Use(preset)) {
 		if exceptions[line] == "" {
 			s.misses = append(s.misses, line)
-		} else if exists(line) {
+		} else {
 			present[line] = exceptions[line]
 		}
 	}
@@ -229,7 +229,11 @@ func TestProgramsMistakes(t *testing.T) {
 	write("neither", "text")
 	write("broken", "\x7fELF")
 	write("gone", "#!/nonexistent/interpreter\n")
-	write("by-env", "#!/usr/bin/env no-such-program\n")
+	env, err := exec.LookPath("env")
+	if err != nil {
+		t.Skip("needs the program env: ", err)
+	}
+	write("by-env", "#!"+env+" no-such-program\n")
 	write("round", "#!"+dir+"/round\n")
 	if err := errors.Join(os.WriteFile("plain", []byte("#!/bin/sh\n"), 0o644), os.Mkdir("dir", 0o755), unix.Mkfifo("fifo", 0o777)); err != nil {
 		t.Fatal(err)
@@ -255,7 +259,7 @@ func TestProgramsMistakes(t *testing.T) {
 			t.Errorf("%q: %v, want %q", name, err, want)
 		}
 	}
-	err := mistakes(Programs("first-missing", "second-missing"))
+	err = mistakes(Programs("first-missing", "second-missing"))
 	if err == nil || !strings.Contains(err.Error(), "first-missing") || !strings.Contains(err.Error(), "second-missing") {
 		t.Errorf("two that are missing: %v", err)
 	}
