@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"example.com/landlock"
+	elf "example.com/landlock/internal/program"
 )
 
 // A scenario is something that a program does, and that works with what its
@@ -117,14 +118,14 @@ func enter(root string) error {
 	return errors.Join(unix.Mount("/proc", proc, "", unix.MS_BIND|unix.MS_REC, ""), unix.Chroot(root), os.Chdir("/"))
 }
 
-// lines returns the lines of a ruleset, with the rights of each.
-func lines(r *landlock.Ruleset) map[string]landlock.Rights {
-	all := map[string]landlock.Rights{}
-	for path, access := range r.Paths() {
-		all[path] = landlock.Rights{FS: all[path].FS | access}
+// lines returns the lines of a ruleset, each once.
+func lines(r *landlock.Ruleset) map[string]bool {
+	all := map[string]bool{}
+	for path := range r.Paths() {
+		all[path] = true
 	}
 	for port, access := range r.Ports() {
-		all[fmt.Sprint(access, " ", port)] = landlock.Rights{Net: access}
+		all[fmt.Sprint(access, " ", port)] = true
 	}
 	return all
 }
@@ -419,9 +420,10 @@ func programsLacking(names ...string) func() string {
 	}
 }
 
-// libraryLacking says that this binary cannot ask the C library.
+// libraryLacking says that this binary cannot ask glibc. (musl has no nsswitch.conf,
+// host.conf and gai.conf.)
 func libraryLacking() string {
-	if !cLibrary {
+	if start, err := elf.Read("/proc/self/exe"); !cLibrary || err != nil || strings.Contains(start.Interpreter, "musl") {
 		return "the C library's resolver"
 	}
 	return ""
