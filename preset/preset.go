@@ -104,11 +104,11 @@ func (l line) check() error {
 //     that (ABI 9). The C library asks them first. Both make them anew when they
 //     start, hence the directories.
 //
-// Where a ruleset handles UDP, addresses are no longer sorted by which of them can
-// be reached: resolvers find that out by connecting to them by UDP, to port 9 (Go)
-// or 0 (C). Nothing fails for it. What the C library loads to ask other
-// services (Avahi, systemd, LDAP; before glibc 2.34 even files and DNS) is not
-// here: see [System].
+// To sort the addresses of a name, resolvers find out which can be reached, by
+// connecting to them by UDP without sending: Go to port 53, the C library to 0. Where
+// the ruleset handles UDP, the latter is denied, and the order is that of gai.conf
+// alone. What the C library loads to ask other services (Avahi, systemd, LDAP; before
+// glibc 2.34 even files and DNS) is not here: see [System].
 func DNS(r *landlock.Ruleset) error {
 	net := r.Handled().Net
 	for _, rule := range []struct {

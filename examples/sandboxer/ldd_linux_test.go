@@ -28,7 +28,7 @@ func TestAddExecAndLdd(t *testing.T) {
 	checkMistake(t, sandboxer(t, "", options()...), `["`+sh+`" "`+start.Interpreter+`"]`)
 }
 
-// A script needs its interpreter, and the interpreter's interpreter.
+// A script needs its interpreter, the interpreter's interpreter, and what env starts.
 func TestLddOfScripts(t *testing.T) {
 	needABI(t, landlock.V1)
 	needProgram(t, "sh")
@@ -36,8 +36,13 @@ func TestLddOfScripts(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "first"), "#! "+sh+" -e\nexit 7\n")
 	write(t, filepath.Join(dir, "second"), "#!"+filepath.Join(dir, "first")+"\n")
-	for _, name := range []string{"first", "second"} {
-		args := []string{"--best-effort", "--add-exec", "--ldd", "--ro", dir, "./" + name}
+	names := []string{"first", "second"}
+	if env, err := exec.LookPath("env"); err == nil {
+		write(t, filepath.Join(dir, "by env"), "#!"+env+" sh\nexit 7\n")
+		names = append(names, "by env")
+	}
+	for _, name := range names {
+		args := []string{"--best-effort", "--add-exec", "--ldd", "--ro", dir, "--env", "PATH", "./" + name}
 		if r := sandboxer(t, dir, args...); r.state.ExitCode() != 7 {
 			t.Errorf("%s: %v", name, r)
 		}
