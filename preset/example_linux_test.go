@@ -26,6 +26,9 @@ import (
 // A web service that keeps its data in one directory, as with SQLite: the database,
 // its journal beside it, and temporary files once data grows. Uploads that
 // are too large for memory are temporary files as well.
+//
+// (inProcess runs a function in a process of its own: it is for go test, since Apply is
+// for good.)
 func Example_webService() {
 	inProcess(func(dir string) {
 		listener, err := net.Listen("tcp", "127.0.0.1:0") // before Apply, so that no rule for the port is needed
@@ -142,8 +145,7 @@ func Example_jobRunner() {
 func Example_service() {
 	inProcess(func(dir string) {
 		base := landlock.New(landlock.V9).BestEffort(landlock.V4).
-			Use(preset.Programs("cat"), preset.NullDevices).
-			AllowRead("/proc") // Start uses it
+			Use(preset.Programs("cat"), preset.NullDevices)
 		own, shared := filepath.Join(dir, "own"), filepath.Join(dir, "shared")
 		err := errors.Join(os.WriteFile(own, []byte("own\n"), 0o600), os.WriteFile(shared, []byte("shared\n"), 0o600))
 		if err != nil {
