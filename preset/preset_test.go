@@ -75,6 +75,40 @@ func TestHandled(t *testing.T) {
 	}
 }
 
+// No preset allows more rights than these anywhere, nor other ports.
+func TestRights(t *testing.T) {
+	most := map[string]landlock.AccessFS{
+		"DNS":          landlock.FSReadFile | landlock.FSResolveUnix,
+		"Certificates": landlock.FSRead,
+		"TimeZones":    landlock.FSRead,
+		"MIMETypes":    landlock.FSReadFile,
+		"Users":        landlock.FSReadFile,
+		"NullDevices":  landlock.FSReadFile | landlock.FSWriteFile,
+		"Terminal":     landlock.FSReadFile | landlock.FSWriteFile | landlock.FSIoctlDev,
+		"Temp":         landlock.FSReadWrite,
+		"System":       landlock.FSReadExecute,
+		"Programs":     landlock.FSReadFile | landlock.FSExecute,
+	}
+	for name, preset := range named {
+		r := landlock.New(landlock.V11).Use(preset)
+		for path, access := range r.Paths() {
+			if access&^most[name] != 0 {
+				t.Errorf("%s: %v on %s, want %v at most", name, access, path, most[name])
+			}
+			if access&landlock.FSWriteFile != 0 && name != "Temp" && !strings.HasPrefix(path, "/dev/") {
+				t.Errorf("%s: %v on %s", name, access, path)
+			}
+		}
+		var ports []string
+		for port, access := range r.Ports() {
+			ports = append(ports, fmt.Sprint(access, " ", port))
+		}
+		if want := []string{"connect_tcp 53", "connect_send_udp 53", "bind_udp 0"}; name == "DNS" != (ports != nil) || name == "DNS" && !slices.Equal(ports, want) {
+			t.Errorf("%s: ports %q", name, ports)
+		}
+	}
+}
+
 // The documentation of a preset names each of its lines.
 func TestDocumented(t *testing.T) {
 	source, err := parser.ParseFile(token.NewFileSet(), "preset.go", nil, parser.ParseComments)

@@ -146,6 +146,11 @@ func TestProgramsOfC(t *testing.T) {
 				}
 			}
 			checkPrograms(t, s, Programs(program), exceptions)
+			for path, access := range everything().Use(Programs(program)).Paths() {
+				if filepath.Base(path) == "liba.so" && access != file {
+					t.Errorf("%v on a library, want it to be read alone", access)
+				}
+			}
 			t.Run("LD_LIBRARY_PATH", func(t *testing.T) {
 				t.Setenv("LD_LIBRARY_PATH", "/nowhere")
 				program := compile(t, compiler, "")
