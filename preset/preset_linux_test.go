@@ -516,6 +516,43 @@ func TestNothingWritable(t *testing.T) {
 	}
 }
 
+// SQLite makes a journal beside the database, and temporary files once data grows.
+func TestSQLite(t *testing.T) {
+	const python = "/usr/bin/python3"
+	if lacking := programsLacking(python)(); lacking != "" {
+		t.Skip("needs " + lacking)
+	}
+	needABI(t, landlock.V1)
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", t.TempDir())
+	database := filepath.Join(dir, "data")
+	const (
+		create = "c.execute('create table t(a)')"
+		insert = "c.execute('insert into t values (1)'); c.commit()"
+		sort   = "c.execute('pragma cache_size=10'); c.execute('with recursive n(i) as (select 1 union all select i+1 from n where i<100000) select hex(randomblob(50)) a from n order by a').fetchone()"
+	)
+	query := func(statements string, rules *landlock.Ruleset) error {
+		_, err := outputOf(rules, exec.Command(python, "-I", "-c", "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); "+statements, database))
+		return err
+	}
+	base := everything().Use(System, NullDevices)
+	for _, test := range []struct {
+		name, statements string
+		rules            *landlock.Ruleset
+		works            bool
+	}{
+		{"make the database", create, base.Clone().AllowReadWrite(dir), true},
+		{"insert", insert, base.Clone().AllowReadWrite(dir), true},
+		{"insert, with the file alone", insert, base.Clone().AllowReadWrite(database), false},
+		{"sort, without Temp", sort, base.Clone().AllowReadWrite(dir), false},
+		{"sort", sort, base.Clone().AllowReadWrite(dir).Use(Temp), true},
+	} {
+		if err := query(test.statements, test.rules); (err == nil) != test.works {
+			t.Errorf("%s: %v, want it to work: %v", test.name, err, test.works)
+		}
+	}
+}
+
 // What it takes to build a program of Go.
 func TestGoBuild(t *testing.T) {
 	if os.Getenv("LANDLOCK_LONG_TESTS") == "" {
