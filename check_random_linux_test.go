@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"example.com/landlock/internal/program"
 )
 
 const (
@@ -429,7 +431,11 @@ func (w *checkWorld) otherReason(op *checkOp, err error) bool {
 // may name a directory as its interpreter.
 func runs(path string) bool {
 	files := programFiles(path)
-	return len(files) > 0 && interpreter(files[len(files)-1]) == ""
+	if len(files) == 0 {
+		return false
+	}
+	last, _ := program.Read(files[len(files)-1])
+	return last.Interpreter == ""
 }
 
 // otherOwner reports whether the directory in which something is to be made or

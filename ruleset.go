@@ -255,7 +255,7 @@ func (r *Ruleset) QuietScope(scope Scope) *Ruleset {
 
 // Use calls each preset on the ruleset, in order: a preset is a function that
 // adds the rules for one purpose. An error that it returns is a mistake, and so
-// is a nil preset.
+// is a nil preset. Package [example.com/landlock/preset] has some.
 func (r *Ruleset) Use(presets ...func(*Ruleset) error) *Ruleset {
 	if r == nil {
 		return nil

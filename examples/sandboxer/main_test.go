@@ -50,8 +50,8 @@ func self(t *testing.T) string {
 	return exe
 }
 
-// program returns sandboxer as a child that runs in dir.
-func program(t *testing.T, dir string, args ...string) *exec.Cmd {
+// command returns sandboxer as a child that runs in dir.
+func command(t *testing.T, dir string, args ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), self(t), args...)
 	// Without GORACE the race detector sleeps for a second at exit.
@@ -73,7 +73,7 @@ func (r result) String() string {
 
 func sandboxer(t *testing.T, dir string, args ...string) result {
 	t.Helper()
-	return finish(t, program(t, dir, args...))
+	return finish(t, command(t, dir, args...))
 }
 
 func finish(t *testing.T, cmd *exec.Cmd) result {
@@ -202,13 +202,13 @@ func TestName(t *testing.T) {
 		"--help":    "usage: another [option",
 		"--version": "another ",
 	} {
-		cmd := program(t, "", args)
+		cmd := command(t, "", args)
 		cmd.Args[0] = "/opt/bin/another"
 		if r := finish(t, cmd); !r.state.Success() || !strings.HasPrefix(r.stdout, want) || r.stderr != "" {
 			t.Errorf("%s: %v\nwant %q", args, r, want)
 		}
 	}
-	cmd := program(t, "", "no-such-program", "--unrestricted-filesystem")
+	cmd := command(t, "", "no-such-program", "--unrestricted-filesystem")
 	cmd.Args[0] = "./another"
 	if r := finish(t, cmd); r.state.Success() || !strings.HasPrefix(r.stderr, "another: ") {
 		t.Error(r)

@@ -10,6 +10,8 @@ import (
 	"text/tabwriter"
 
 	"example.com/landlock"
+	"example.com/landlock/internal/libraries"
+	"example.com/landlock/internal/program"
 )
 
 // target is what the default restricts: everything that there is.
@@ -102,28 +104,28 @@ func (o *options) ruleset() *landlock.Ruleset {
 	return ruleset.Log(o.logFlags)
 }
 
-// addProgram adds the rules of --add-exec and --ldd for the program.
-func (o *options) addProgram(program string) error {
+// addProgram adds the rules of --add-exec and --ldd for the program at path.
+func (o *options) addProgram(path string) error {
 	if o.addExec {
-		o.paths = append(o.paths, pathRule{option: "--add-exec", path: program, access: readExecute})
+		o.paths = append(o.paths, pathRule{option: "--add-exec", path: path, access: readExecute})
 	}
 	if !o.ldd {
 		return nil
 	}
-	needs, err := programNeeds(program, o.env["LD_LIBRARY_PATH"])
+	needs, err := libraries.Of(path, o.env["LD_LIBRARY_PATH"])
 	if err != nil {
 		return fmt.Errorf("--ldd: %w", err)
 	}
-	if missing := errors.Join(needs.missing...); missing != nil {
+	if missing := errors.Join(needs.Missing...); missing != nil {
 		if !o.ignoreMissing {
 			return fmt.Errorf("--ldd: %w (--ignore-missing goes on without)", missing)
 		}
 		o.log.Info(name+": --ldd", "error", oneLine(missing))
 	}
-	for _, file := range needs.run {
+	for _, file := range slices.Concat(needs.Run, needs.Libraries) {
 		o.paths = append(o.paths, pathRule{option: "--ldd", path: file, access: readExecute})
 	}
-	for _, file := range needs.read {
+	for _, file := range needs.Config {
 		o.paths = append(o.paths, pathRule{option: "--ldd", path: file, access: landlock.FSReadFile, optional: true})
 	}
 	return nil
@@ -132,13 +134,17 @@ func (o *options) addProgram(program string) error {
 // refusal returns why the program cannot be run, where that is for want of a
 // rule. It finds rules as the kernel does: by what is above a file, whatever
 // the names are.
-func (o *options) refusal(program string) error {
+func (o *options) refusal(path string) error {
 	if o.unrestrictedFilesystem {
 		return nil
 	}
 	rules := o.ruleset()
+	files, start, err := program.Chain(path)
+	if err == nil && start.Interpreter != "" {
+		files = append(files, start.Interpreter) // the loader
+	}
 	var denied []string
-	for _, file := range programFiles(program) {
+	for _, file := range files {
 		if _, refused := errors.AsType[*landlock.DeniedError](rules.Check(readExecute, file)); refused {
 			denied = append(denied, file)
 		}
@@ -146,7 +152,7 @@ func (o *options) refusal(program string) error {
 	if denied == nil {
 		return nil
 	}
-	return fmt.Errorf("exec %s: %w: no option allows to run %q (see --add-exec, --ldd and --rox)", program, fs.ErrPermission, denied)
+	return fmt.Errorf("exec %s: %w: no option allows to run %q (see --add-exec, --ldd and --rox)", path, fs.ErrPermission, denied)
 }
 
 // print writes what --dry-run prints.

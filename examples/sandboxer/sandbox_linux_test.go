@@ -142,7 +142,7 @@ func TestProcess(t *testing.T) {
 	needABI(t, landlock.V1)
 	needProgram(t, "sh", "cat")
 	dir := t.TempDir()
-	cmd := program(t, dir, shell(nil, "echo $$ $0; cat; pwd >&2")...)
+	cmd := command(t, dir, shell(nil, "echo $$ $0; cat; pwd >&2")...)
 	cmd.Args = append(cmd.Args, "name")
 	cmd.Stdin = strings.NewReader("input")
 	r := finish(t, cmd)
@@ -243,7 +243,7 @@ func TestEnvironment(t *testing.T) {
 // port and a function that ends it, or what it says instead.
 func startServer(t *testing.T, address string, options ...string) (port, failure string, stop func()) {
 	t.Helper()
-	cmd := program(t, "", helper(t, options, "serve", address)...)
+	cmd := command(t, "", helper(t, options, "serve", address)...)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	stdin, err := cmd.StdinPipe()
@@ -636,7 +636,7 @@ func TestMistakesOfCommands(t *testing.T) {
 		"two mistakes":               {"--ro one --rw two sh", `--ro "one": open: no such file or directory; --rw "two": open: `},
 		"ldd, no program":            {"--ldd ./text", `text" is neither an ELF file nor a script with #! at its beginning` + "\n"},
 		"ldd, an empty file":         {"--ldd ./empty", `empty" is neither an ELF file nor a script with #! at its beginning` + "\n"},
-		"ldd, a part of a program":   {"--ldd ./broken", `broken": broken ELF file: `},
+		"ldd, a part of a program":   {"--ldd ./broken", `broken": broken ELF file`},
 		"ldd, no interpreter":        {"--ldd ./no-such-interpreter", `: --ldd: interpreter "/no/such" of "./no-such-interpreter": no such file or directory (--ignore-`},
 		"ldd, none of the second":    {"--ldd ./second", `: --ldd: interpreter "/no/such" of "./no-such-interpreter": no such file`},
 		"ldd, script of nothing":     {"--ldd ./no-interpreter", "#! names no interpreter"},

@@ -93,7 +93,7 @@ func TestTyping(t *testing.T) {
 			t.Errorf("without sandbox: %v\nwant %q", free, typed)
 		}
 	}
-	if r := onTerminal(t, program(t, "", helper(t, []string{"--rw", "/dev"}, "type")...)); !r.state.Success() ||
+	if r := onTerminal(t, command(t, "", helper(t, []string{"--rw", "/dev"}, "type")...)); !r.state.Success() ||
 		strings.Count(r.stdout, "TIOCSTI: operation not permitted\n") != strconv.IntSize/32 ||
 		!strings.HasSuffix(r.stdout, "TIOCLINUX: operation not permitted\nin the foreground: true, <nil>\n") || strings.Contains(r.stdout, "typed") {
 		t.Errorf("sandboxed: %v\nwithout sandbox: %v", r, free)
@@ -184,7 +184,7 @@ func TestTypingInOtherWords(t *testing.T) {
 				t.Errorf("without sandbox: errno %d", status.ExitStatus())
 			}
 			// Without a number for it the kernel would say ENOSYS, if it came to that.
-			if r := onTerminal(t, program(t, dir, "--best-effort", "--rox", ".", "./"+name)); r.state.ExitCode() != int(unix.EPERM) {
+			if r := onTerminal(t, command(t, dir, "--best-effort", "--rox", ".", "./"+name)); r.state.ExitCode() != int(unix.EPERM) {
 				t.Errorf("sandboxed: %v\nwant errno %d\nwithout sandbox: %v", r, unix.EPERM, free.state)
 			}
 		})

@@ -58,8 +58,10 @@ func (r *result) skipped() (n int) {
 }
 
 // What a test may be skipped for on any kernel: it needs a compiler to build its
-// programs, which no guest has, or would take minutes on an emulated processor.
-var mayBeSkipped = regexp.MustCompile("^(needs the program (gcc|ldd|musl-gcc)|builds binaries|asks for each of four million thread ids)")
+// programs, or programs and sources that no guest has, the resolver of a C library
+// that is linked dynamically, or would take minutes on an emulated processor.
+var mayBeSkipped = regexp.MustCompile("^(needs the program (gcc|ldd|musl-gcc|git|perl|tar|gzip|/usr/bin/(git|perl|python3)):|" +
+	"needs the (C library's resolver|source of the package)|builds binaries|asks for each of four million thread ids)")
 
 var (
 	neededABI = regexp.MustCompile(`^needs (?:Landlock )?ABI (\d+)`)

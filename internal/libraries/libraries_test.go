@@ -1,7 +1,8 @@
-package main
+package libraries
 
 import (
 	"debug/elf"
+	"os"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -87,4 +88,15 @@ func TestBuiltIn(t *testing.T) {
 			t.Errorf("glibc, %s: true", name)
 		}
 	}
+}
+
+func write(t *testing.T, path, content string) string {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(content), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }

@@ -1,4 +1,4 @@
-package main
+package libraries
 
 import (
 	"maps"
@@ -45,20 +45,20 @@ func ldd(t *testing.T, program, libraryPath string) (paths []string, missing boo
 	return paths, strings.Contains(string(out), "not found")
 }
 
-// checkLdd compares what --ldd allows with what ldd says. What is for some
+// checkLdd compares what Of finds with what ldd says. What is for some
 // processors only, ldd names where this one has it.
 func checkLdd(t *testing.T, program, libraryPath string) {
 	t.Helper()
 	want, missing := ldd(t, program, libraryPath)
-	needs, err := programNeeds(program, libraryPath)
+	needs, err := Of(program, libraryPath)
 	if err != nil {
 		t.Fatalf("%s: %v", program, err)
 	}
-	got := slices.DeleteFunc(realPaths(t, needs.run), func(path string) bool {
+	got := slices.DeleteFunc(realPaths(t, slices.Concat(needs.Run, needs.Libraries)), func(path string) bool {
 		return strings.Contains(path, "/glibc-hwcaps/") && !slices.Contains(want, path)
 	})
-	if want := realPaths(t, want); !slices.Equal(got, want) || missing != (len(needs.missing) > 0) {
-		t.Errorf("%s: %q\nwant %q\nmissing: %v, ldd: %v", program, got, want, needs.missing, missing)
+	if want := realPaths(t, want); !slices.Equal(got, want) || missing != (len(needs.Missing) > 0) {
+		t.Errorf("%s: %q\nwant %q\nmissing: %v, ldd: %v", program, got, want, needs.Missing, missing)
 	}
 }
 
@@ -74,43 +74,6 @@ func TestSameAsLdd(t *testing.T) {
 			checkLdd(t, program, "")
 		})
 	}
-}
-
-// With --add-exec and --ldd a program starts, and with one of them it does not.
-func TestAddExecAndLdd(t *testing.T) {
-	needABI(t, landlock.V1)
-	needProgram(t, "sh")
-	sh, _ := exec.LookPath("sh")
-	o, err := readObject(sh)
-	if err != nil || o.loader == "" {
-		t.Skipf("needs a dynamically linked shell: %v", err)
-	}
-	run := []string{"sh", "-c", "exit 7"}
-	options := func(options ...string) []string { return append(append([]string{"--best-effort"}, options...), run...) }
-	if r := sandboxer(t, "", options("--add-exec", "--ldd")...); r.state.ExitCode() != 7 {
-		t.Error(r)
-	}
-	checkMistake(t, sandboxer(t, "", options("--add-exec")...), `["`+o.loader+`"]`)
-	checkMistake(t, sandboxer(t, "", options("--ldd")...), `["`+sh+`"]`)
-	checkMistake(t, sandboxer(t, "", options()...), `["`+sh+`" "`+o.loader+`"]`)
-}
-
-// A script needs its interpreter, and the interpreter's interpreter.
-func TestLddOfScripts(t *testing.T) {
-	needABI(t, landlock.V1)
-	needProgram(t, "sh")
-	sh, _ := exec.LookPath("sh")
-	dir := t.TempDir()
-	write(t, filepath.Join(dir, "first"), "#! "+sh+" -e\nexit 7\n")
-	write(t, filepath.Join(dir, "second"), "#!"+filepath.Join(dir, "first")+"\n")
-	for _, name := range []string{"first", "second"} {
-		args := []string{"--best-effort", "--add-exec", "--ldd", "--ro", dir, "./" + name}
-		if r := sandboxer(t, dir, args...); r.state.ExitCode() != 7 {
-			t.Errorf("%s: %v", name, r)
-		}
-	}
-	args := []string{"--best-effort", "--add-exec", "--ro", dir, "./first"}
-	checkMistake(t, sandboxer(t, dir, args...), `"`+sh+`"`)
 }
 
 // compile runs a C compiler in dir.
@@ -199,27 +162,32 @@ func linkProgram(t *testing.T, dir, flags string) {
 	compile(t, dir, "gcc", "-o program main.c -Llib -la -Wl,--allow-shlib-undefined "+flags)
 }
 
-// checkRuns checks that --add-exec and --ldd alone let a program in dir run.
-func checkRuns(t *testing.T, dir, program, libraryPath string, missing bool) {
+// checkRuns checks that a program in dir runs with its own file and what Of finds,
+// and no more.
+func checkRuns(t *testing.T, dir, path, libraryPath string, missing bool) {
 	t.Helper()
-	args := []string{"--best-effort", "--add-exec", "--ldd", program}
-	if libraryPath != "" {
-		args = append([]string{"--env", "LD_LIBRARY_PATH=" + libraryPath}, args...)
+	t.Chdir(dir)
+	needs, err := Of(path, libraryPath)
+	if err != nil || missing != (len(needs.Missing) > 0) {
+		t.Fatalf("%+v, %v, want some missing: %v", needs, err, missing)
 	}
 	if _, err := landlock.Probe(); err != nil {
 		return
 	}
-	r := sandboxer(t, dir, args...)
-	if !missing {
-		if r.state.ExitCode() != 6 {
-			t.Errorf("%v\nwant status 6", r)
-		}
-		return
+	rules := landlock.NewHandling(landlock.Rights{FS: landlock.V1.FS()}).
+		Allow(landlock.FSReadFile|landlock.FSExecute, append(needs.Run, path)...).
+		Allow(landlock.FSReadFile, needs.Libraries...).
+		AllowOptional(landlock.FSReadFile, needs.Config...)
+	cmd := exec.Command(path)
+	cmd.Env = []string{"LD_LIBRARY_PATH=" + libraryPath}
+	want := 6
+	if missing {
+		want = 127 // it is the loader that gives up
 	}
-	checkMistake(t, r, `not found`)
-	// Then it is the loader that gives up.
-	if r := sandboxer(t, dir, append([]string{"--ignore-missing"}, args...)...); r.state.ExitCode() != 127 {
-		t.Errorf("%v\nwant status 127", r)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	if err := rules.Run(cmd); cmd.ProcessState.ExitCode() != want {
+		t.Errorf("%s: %v, %q, want status %d", path, err, stderr.String(), want)
 	}
 }
 
@@ -255,8 +223,8 @@ func TestLddOfStatic(t *testing.T) {
 	write(t, filepath.Join(dir, "main.c"), "int main(void) { return 6; }")
 	compile(t, dir, "gcc", "-static -o program main.c")
 	checkRuns(t, dir, "./program", "", false)
-	needs, err := programNeeds(filepath.Join(dir, "program"), "")
-	if err != nil || len(needs.run)+len(needs.read)+len(needs.missing) > 0 {
+	needs, err := Of(filepath.Join(dir, "program"), "")
+	if err != nil || len(needs.Run)+len(needs.Libraries)+len(needs.Config)+len(needs.Missing) > 0 {
 		t.Errorf("%+v, %v, want nothing", needs, err)
 	}
 }
@@ -356,6 +324,64 @@ func TestFind(t *testing.T) {
 		}
 		if !slices.Equal(got, test.want) {
 			t.Errorf("%s: %q, want %q", name, got, test.want)
+		}
+	}
+}
+
+// What a script needs: its interpreter, that one's, and what env starts.
+func TestScripts(t *testing.T) {
+	needProgram(t, "sh", "env")
+	sh, _ := exec.LookPath("sh")
+	env, _ := exec.LookPath("env")
+	dir := t.TempDir()
+	script := func(name, line string) string { return write(t, filepath.Join(dir, name), "#!"+line+"\nexit 6\n") }
+	first := script("first", " "+sh+" -e")
+	type needing struct {
+		path string
+		want []string
+	}
+	tests := []needing{
+		{first, []string{sh}},
+		{script("second", first), []string{first, sh}},
+		{script("by env", env+" sh"), []string{env, sh}},
+		{script("by env, a script", env+" "+first), []string{env, first, sh}},
+	}
+	if exec.Command(env, "-S", "true").Run() == nil { // that of busybox splits nothing
+		tests = append(tests, needing{script("by env, split", env+" -iS -u C A=b\tsh -e"), []string{env, sh}})
+	}
+	for _, test := range tests {
+		needs, err := Of(test.path, "")
+		if err != nil || len(needs.Missing) > 0 {
+			t.Errorf("%s: %+v, %v", test.path, needs, err)
+			continue
+		}
+		var got []string
+		for _, path := range needs.Run {
+			if filepath.Dir(path) == dir || path == env || path == sh {
+				got = append(got, path)
+			}
+		}
+		if !slices.Equal(got, test.want) {
+			t.Errorf("%s: %q, want %q", test.path, needs.Run, test.want)
+		}
+		checkRuns(t, dir, test.path, "", false)
+	}
+	missing := script("missing", env+" there-is-no-such-program")
+	if needs, err := Of(missing, ""); err != nil || len(needs.Missing) != 1 || !strings.Contains(needs.Missing[0].Error(), "there-is-no-such-program") {
+		t.Errorf("%+v, %v", needs, err)
+	}
+	round := filepath.Join(dir, "round")
+	script("round", env+" "+round)
+	if needs, err := Of(round, ""); err != nil || len(needs.Missing) > 0 {
+		t.Errorf("a script that has env start itself: %+v, %v", needs, err)
+	}
+}
+
+func needProgram(t *testing.T, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		if _, err := exec.LookPath(name); err != nil {
+			t.Skipf("needs the program %s: %v", name, err)
 		}
 	}
 }

@@ -1,121 +1,129 @@
-package main
+// Package libraries finds what a program needs to start: interpreters, the
+// loader, and the libraries that it will load, where it will find them.
+package libraries
 
 import (
-	"bytes"
 	"debug/elf"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"example.com/landlock/internal/program"
 )
 
-// needs are the files that the kernel and the loader open to start a program,
+// Needs are the files that the kernel and the loader open to start a program,
 // besides its own.
-type needs struct {
-	run     []string // interpreters, loaders and libraries
-	read    []string // what the loader reads, if it is there
-	missing []error
+type Needs struct {
+	Run       []string // interpreters, loaders, and programs that env starts
+	Libraries []string
+	Config    []string // what the loader reads, if it is there
+	Missing   []error
 }
 
-// programNeeds finds what --ldd allows. libraryPath is the LD_LIBRARY_PATH that
-// the program will have. A program names these files itself, so only what is a
-// script, a loader or a library indeed is among them.
-func programNeeds(program, libraryPath string) (*needs, error) {
-	files, err := interpreters(program)
-	if missing := len(files) > 1 && errors.Is(err, fs.ErrNotExist); missing {
-		return &needs{run: files[1 : len(files)-1], missing: []error{err}}, nil
+// Of finds what a program needs. libraryPath is the LD_LIBRARY_PATH that it will
+// have. A program names these files itself, so only what is a script, a loader or
+// a library indeed is among them.
+func Of(path, libraryPath string) (*Needs, error) {
+	n := &Needs{}
+	return n, n.add(path, libraryPath)
+}
+
+func (n *Needs) add(path, libraryPath string) error {
+	files, last, err := program.Chain(path)
+	if len(files) > 1 && errors.Is(err, fs.ErrNotExist) {
+		n.Run = append(n.Run, files[1:len(files)-1]...)
+		n.Missing = append(n.Missing, err)
+		return nil
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
-	n := &needs{run: files[1:]}
-	return n, n.addLibraries(files[len(files)-1], libraryPath)
+	n.Run = append(n.Run, files[1:]...)
+	if err := n.addLibraries(files[len(files)-1], last, libraryPath); err != nil || len(files) < 2 {
+		return err
+	}
+	return n.addNamed(files[len(files)-2], libraryPath)
 }
 
-// programFiles returns the files that the kernel opens to run a program, as far
-// as they can be found.
-func programFiles(program string) []string {
-	files, _ := interpreters(program)
-	if last, err := readObject(files[len(files)-1]); err == nil && last.loader != "" {
-		files = append(files, last.loader)
+// addNamed adds the program that a script names as the argument of env.
+func (n *Needs) addNamed(script, libraryPath string) error {
+	start, err := program.Read(script)
+	name := envProgram(start)
+	if err != nil || name == "" {
+		return err
 	}
-	return files
-}
-
-// interpreters returns the program, its interpreter if it is a script, that
-// one's, and so on, to one that is no script or with which there is an error.
-func interpreters(program string) ([]string, error) {
-	files := []string{program}
-	for range 6 { // the kernel follows five
-		last := files[len(files)-1]
-		script, err := interpreter(last)
-		if open, ok := errors.AsType[*fs.PathError](err); ok && len(files) > 1 {
-			err = fmt.Errorf("interpreter %q of %q: %w", last, files[len(files)-2], open.Err)
-		}
-		if err != nil || script == "" {
-			return files, err
-		}
-		files = append(files, script)
-	}
-	return files, fmt.Errorf("%q: too many interpreters", program)
-}
-
-// interpreter returns what a script names after #!, or "" for another file.
-func interpreter(path string) (string, error) {
-	head, err := readUpTo(path, 256) // the kernel looks no further
+	path, err := exec.LookPath(name)
 	if err != nil {
-		return "", err
+		n.Missing = append(n.Missing, fmt.Errorf("program of the script %q: %w", script, err))
+		return nil
 	}
-	line, ok := bytes.CutPrefix(head, []byte("#!"))
-	if !ok {
-		return "", nil
+	if slices.Contains(n.Run, path) {
+		return nil
 	}
-	line, _, _ = bytes.Cut(line, []byte("\n"))
-	fields := strings.FieldsFunc(string(line), func(r rune) bool { return r == ' ' || r == '\t' })
-	if len(fields) == 0 {
-		return "", fmt.Errorf("%q: #! names no interpreter", path)
+	n.Run = append(n.Run, path)
+	return n.add(path, libraryPath)
+}
+
+// envProgram returns what a script has env start: "python3" of
+// "/usr/bin/env -S python3 -u".
+func envProgram(start program.Start) string {
+	if filepath.Base(start.Interpreter) != "env" {
+		return ""
 	}
-	return fields[0], nil
+	words := []string{start.Argument} // one, whatever blanks it has
+	if options, split, ok := strings.Cut(start.Argument, "S"); ok && strings.HasPrefix(options, "-") {
+		words = strings.Fields(split)
+	}
+	for ; len(words) > 0; words = words[1:] {
+		switch word := words[0]; {
+		case word == "-u" || word == "-C":
+			words = words[min(1, len(words)-1):] // its value follows
+		case !strings.HasPrefix(word, "-") && !strings.Contains(word, "="):
+			return word
+		}
+	}
+	return ""
 }
 
 // addLibraries adds the loader of an ELF file, and the libraries that it will load.
-func (n *needs) addLibraries(program, libraryPath string) error {
-	program, err := filepath.EvalSymlinks(program) // as $ORIGIN has it
-	if err != nil {
-		return err
+func (n *Needs) addLibraries(path string, start program.Start, libraryPath string) error {
+	if !start.ELF {
+		return fmt.Errorf("%q is neither an ELF file nor a script with #! at its beginning", path)
 	}
-	if head, err := readUpTo(program, int64(len(elf.ELFMAG))); err != nil {
-		return err
-	} else if string(head) != elf.ELFMAG {
-		return fmt.Errorf("%q is neither an ELF file nor a script with #! at its beginning", program)
-	}
-	main, err := readObject(program)
-	if err != nil {
-		return fmt.Errorf("%q: broken ELF file: %w", program, err)
-	}
-	if main.loader == "" {
+	if start.Interpreter == "" {
 		return nil // statically linked
 	}
+	path, err := filepath.EvalSymlinks(path) // as $ORIGIN has it
+	if err != nil {
+		return err
+	}
+	main, err := readObject(path)
+	if err != nil {
+		return fmt.Errorf("%q: broken ELF file: %w", path, err)
+	}
+	main.loader = start.Interpreter
 	itself, err := readObject(main.loader)
 	if err != nil {
-		n.missing = append(n.missing, fmt.Errorf("loader %q of %q: %w", main.loader, program, err))
+		n.Missing = append(n.Missing, fmt.Errorf("loader %q of %q: %w", main.loader, path, err))
 		return nil
 	}
-	n.run = append(n.run, main.loader)
+	n.Run = append(n.Run, main.loader)
 	l := newLoader(main, libraryPath)
 	l.known[itself.soname] = true
-	n.read = append(n.read, l.config)
+	n.Config = append(n.Config, l.config)
 	n.load(l, main)
 	return nil
 }
 
 // load adds the libraries of main, and theirs, in the order of the loader: by
 // a name that is known already nothing more is loaded.
-func (n *needs) load(l *loader, main *object) {
+func (n *Needs) load(l *loader, main *object) {
 	for queue := []*object{main}; len(queue) > 0; queue = queue[1:] {
 		from := queue[0]
 		for _, name := range from.needed {
@@ -126,11 +134,11 @@ func (n *needs) load(l *loader, main *object) {
 			l.known[key] = true
 			found := l.find(name, from)
 			if len(found) == 0 {
-				n.missing = append(n.missing, fmt.Errorf("library %q of %q not found", name, from.path))
+				n.Missing = append(n.Missing, fmt.Errorf("library %q of %q not found", name, from.path))
 			}
 			for _, library := range found {
 				l.known[library.soname] = true
-				n.run = append(n.run, library.path)
+				n.Libraries = append(n.Libraries, library.path)
 			}
 			queue = append(queue, found...)
 		}
@@ -149,33 +157,28 @@ type object struct {
 	kind
 	path           string
 	parent         *object
-	loader         string
+	loader         string // of the program alone
 	soname         string
 	needed         []string
 	rpath, runpath string
 }
 
 func readObject(path string) (*object, error) {
-	file, err := elf.Open(path)
+	opened, err := program.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close()
+	defer opened.Close()
+	file, err := elf.NewFile(opened)
+	if err != nil {
+		return nil, err
+	}
 	o := &object{kind: kind{file.Class, file.Data, file.Machine}, path: path}
 	var errs [4]error
 	o.needed, errs[0] = file.DynString(elf.DT_NEEDED)
 	o.soname, errs[1] = dynamicString(file, elf.DT_SONAME)
 	o.rpath, errs[2] = dynamicString(file, elf.DT_RPATH)
 	o.runpath, errs[3] = dynamicString(file, elf.DT_RUNPATH)
-	for _, segment := range file.Progs {
-		if segment.Type == elf.PT_INTERP {
-			text, err := io.ReadAll(io.LimitReader(segment.Open(), 4096))
-			if err != nil {
-				return nil, err
-			}
-			o.loader = string(bytes.TrimRight(text, "\x00"))
-		}
-	}
 	return o, errors.Join(errs[:]...)
 }
 
@@ -411,7 +414,7 @@ func readConf(path string, depth int) []string {
 
 // readUpTo reads the first limit bytes of a file.
 func readUpTo(path string, limit int64) ([]byte, error) {
-	file, err := os.Open(path)
+	file, err := program.Open(path)
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,88 @@
+package program
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestScript(t *testing.T) {
+	for text, want := range map[string]Start{
+		"#!/bin/sh\nexit":               {Script: true, Interpreter: "/bin/sh"},
+		"#! \t/bin/sh -e  -x \nexit":    {Script: true, Interpreter: "/bin/sh", Argument: "-e  -x"},
+		"#!/usr/bin/env\tpython3":       {Script: true, Interpreter: "/usr/bin/env", Argument: "python3"},
+		"#!/bin/sh\r\n":                 {Script: true, Interpreter: "/bin/sh\r"},
+		"#!/bin/sh\x00-e":               {Script: true, Interpreter: "/bin/sh"},
+		"#!" + strings.Repeat("a", 300): {Script: true, Interpreter: strings.Repeat("a", 254)},
+		"":                              {}, "#": {}, "echo": {}, "MZ": {},
+	} {
+		if got, err := ReadFrom(strings.NewReader(text)); err != nil || got != want {
+			t.Errorf("%q: %+v, %v, want %+v", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"#!", "#! \t \n/bin/sh", "#!\n", "\x7fELF", "\x7fELF" + strings.Repeat("\x02", 60)} {
+		if got, err := ReadFrom(strings.NewReader(text)); err == nil {
+			t.Errorf("%q: %+v, want an error", text, got)
+		}
+	}
+}
+
+// A file that is cut off anywhere is an error or has the same loader.
+func TestLoader(t *testing.T) {
+	const path = "/bin/sh"
+	file, err := os.ReadFile(path)
+	if err != nil {
+		t.Skip("needs sh: ", err)
+	}
+	whole, err := Read(path)
+	if err != nil || !whole.ELF {
+		t.Skipf("needs sh that is ELF: %+v, %v", whole, err)
+	}
+	for n := range min(len(file), 1000) {
+		if got, err := ReadFrom(bytes.NewReader(file[:n])); err == nil && got.ELF && got != whole {
+			t.Errorf("%d bytes: %+v, want %+v", n, got, whole)
+		}
+	}
+}
+
+func TestChain(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	round := write("round", "#!"+filepath.Join(dir, "round"))
+	other := write("other", "neither")
+	gone := filepath.Join(dir, "gone")
+	for path, want := range map[string]struct {
+		files int
+		text  string
+	}{
+		other:                       {1, ""},
+		write("one", "#!"+other):    {2, ""},
+		write("to gone", "#!"+gone): {2, "interpreter"},
+		write("to dir", "#!"+dir):   {2, "not a regular file"},
+		write("no name", "#!\n"):    {1, "names no interpreter"},
+		gone:                        {1, "gone"},
+		dir:                         {1, "not a regular file"},
+		round:                       {7, "too many interpreters"},
+	} {
+		files, _, err := Chain(path)
+		if len(files) != want.files || (err != nil) != (want.text != "") || err != nil && !strings.Contains(err.Error(), want.text) {
+			t.Errorf("%s: %q, %v, want %d files and %q", path, files, err, want.files, want.text)
+		}
+	}
+}
+
+func FuzzReadFrom(f *testing.F) {
+	f.Add([]byte("#!/bin/sh -e\n"))
+	if text, err := os.ReadFile("/bin/sh"); err == nil {
+		f.Add(text[:min(len(text), 4096)])
+	}
+	f.Fuzz(func(t *testing.T, text []byte) { ReadFrom(bytes.NewReader(text)) })
+}

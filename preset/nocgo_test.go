@@ -1,0 +1,5 @@
+//go:build !cgo || netgo
+
+package preset
+
+const cLibrary = false

@@ -1,0 +1,357 @@
+// Package preset has ready-made rules for [landlock.Ruleset.Use]: what Go's
+// standard library and the programs of the system open without being asked.
+//
+//	landlock.New(landlock.V9).Use(preset.DNS, preset.Certificates, preset.Programs("git"))
+//
+// Each preset lists what it allows, and why. It allows no more than that:
+// nothing is writable but the devices of [NullDevices] and [Terminal], and the
+// directory of [Temp]. It asks for the rights that the ruleset handles, and
+// skips what the system does not have, which [landlock.Report] names in Skipped.
+//
+// A rule belongs to the file that is found when the ruleset is loaded, and not to
+// its name. A file of /etc that is replaced later, as editors and package managers
+// do it, is denied from then on; a directory keeps its rule.
+package preset
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"example.com/landlock"
+)
+
+// line is what a preset allows on one path. The documentation of the preset says
+// why.
+type line struct {
+	path   string
+	access landlock.AccessFS
+	// variable is the environment variable that names the path. It may name
+	// anything, and must not open all there is by a slip.
+	variable string
+}
+
+const (
+	file      = landlock.FSReadFile // or all files beneath a directory, whose names are known
+	directory = landlock.FSRead     // one that is listed
+	device    = landlock.FSReadFile | landlock.FSWriteFile
+	program   = landlock.FSReadFile | landlock.FSExecute
+)
+
+// allow adds the rules of lines, as far as the ruleset handles their rights.
+func allow(r *landlock.Ruleset, lines ...line) error {
+	for _, l := range lines {
+		access := l.access & handled(r)
+		if access == 0 {
+			continue
+		}
+		if l.variable != "" {
+			if err := l.check(); err != nil {
+				return err
+			}
+		}
+		r.AllowOptional(access, l.path)
+	}
+	return nil
+}
+
+// handled returns the filesystem rights that are denied unless a rule allows them.
+func handled(r *landlock.Ruleset) landlock.AccessFS {
+	rights := r.Handled().FS
+	if rights != 0 {
+		rights |= landlock.FSRefer // whether handled or not
+	}
+	return rights
+}
+
+// check returns why the value of an environment variable is refused.
+func (l line) check() error {
+	info, err := os.Stat(l.path)
+	if err != nil {
+		return nil // the rule is skipped, or says so itself
+	}
+	switch root, err := os.Stat("/"); {
+	case err == nil && os.SameFile(info, root):
+		return fmt.Errorf("%s: %q is the root of the file system, and a rule there would allow all of it: name another directory", l.variable, l.path)
+	case !info.IsDir() && l.access&landlock.FSMakeReg != 0:
+		return fmt.Errorf("%s: %q is not a directory", l.variable, l.path)
+	case info.IsDir() && l.access&landlock.FSReadDir == 0:
+		return fmt.Errorf("%s: %q is a directory, and a rule there would allow all beneath: name a file", l.variable, l.path)
+	}
+	return nil
+}
+
+// DNS allows what it takes to look up names of hosts, by Go's own resolver and by
+// that of the C library. Files are for reading:
+//
+//   - /etc/hosts: names without a server. It also has localhost.
+//   - /etc/nsswitch.conf: where to look, and in which order.
+//   - /etc/resolv.conf: the servers. Where it is a link into a directory beneath
+//     /run, all files in there too: systemd-resolved, NetworkManager and resolvconf
+//     keep it there, and replace it whenever the network changes. Not allowed are
+//     /run itself, what is beneath /run/user and /run/host, and a directory that
+//     everybody may write; then it is the file alone. (NetworkManager's has
+//     connections with their secrets beneath, which root alone may read.)
+//   - /etc/host.conf: whether a name in hosts may have several addresses ("multi
+//     on"), for the C library.
+//   - /etc/gai.conf: in which order it returns them.
+//   - TCP to port 53, of any host: answers that are too long for UDP.
+//   - UDP to port 53, and a local port that the kernel picks (0), where the ruleset
+//     handles UDP (ABI 10).
+//   - /var/run/nscd and /run/systemd/resolve: to connect to the sockets in there of
+//     the name service cache and of systemd-resolved, where the ruleset handles
+//     that (ABI 9). The C library asks them first. Both make them anew when they
+//     start, hence the directories.
+//
+// To sort the addresses of a name, resolvers find out which can be reached, by
+// connecting to them by UDP without sending: Go to port 53, the C library to 0. Where
+// the ruleset handles UDP, the latter is denied, and the order is that of gai.conf
+// alone. What the C library loads to ask other services (Avahi, systemd, LDAP; before
+// glibc 2.34 even files and DNS) is not here: see [System].
+func DNS(r *landlock.Ruleset) error {
+	net := r.Handled().Net
+	for _, rule := range []struct {
+		access landlock.AccessNet
+		port   uint16
+	}{{landlock.NetConnectTCP, 53}, {landlock.NetConnectSendUDP, 53}, {landlock.NetBindUDP, 0}} {
+		if rule.access&net != 0 {
+			r.AllowNet(rule.access, rule.port)
+		}
+	}
+	lines := []line{
+		{path: "/etc/hosts", access: file},
+		{path: "/etc/nsswitch.conf", access: file},
+		{path: "/etc/resolv.conf", access: file},
+		{path: "/etc/gai.conf", access: file},
+		{path: "/etc/host.conf", access: file},
+		{path: "/var/run/nscd", access: landlock.FSResolveUnix},
+		{path: "/run/systemd/resolve", access: landlock.FSResolveUnix},
+	}
+	if dir := resolverDirectory(); dir != "" {
+		lines = append(lines, line{path: dir, access: file})
+	}
+	return allow(r, lines...)
+}
+
+// resolverDirectory returns the directory to which /etc/resolv.conf is a link, if
+// it is one for that purpose. The file itself may be missing for now.
+func resolverDirectory() string {
+	const path = "/etc/resolv.conf"
+	target, err := os.Readlink(path)
+	if err != nil {
+		return ""
+	}
+	if !filepath.IsAbs(target) {
+		target = filepath.Join(filepath.Dir(path), target)
+	}
+	if real, err := filepath.EvalSymlinks(target); err == nil {
+		target = real
+	}
+	dir, err := filepath.EvalSymlinks(filepath.Dir(target))
+	if err != nil || !strings.HasPrefix(dir, "/run/") {
+		return ""
+	}
+	for _, other := range []string{"/run/user/", "/run/host/"} { // a user's files, and in a container the host's
+		if strings.HasPrefix(dir+"/", other) {
+			return ""
+		}
+	}
+	if info, err := os.Stat(dir); err != nil || info.Mode().Perm()&0o002 != 0 {
+		return ""
+	}
+	return dir
+}
+
+// Certificates allows what it takes to verify the certificates of servers: the
+// authorities that [crypto/x509.SystemCertPool] and OpenSSL trust. Private keys have
+// other places. Each is read where it exists:
+//
+//   - /etc/ssl/certs/ca-certificates.crt (Debian, Arch, Gentoo),
+//     /etc/pki/tls/certs/ca-bundle.crt (Fedora), /etc/ssl/ca-bundle.pem (openSUSE),
+//     /etc/pki/tls/cacert.pem (OpenELEC),
+//     /etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem (CentOS),
+//     /etc/ssl/cert.pem (Alpine): the files in which Go looks for all of them.
+//   - /etc/ssl/certs, /etc/pki/tls/certs: the directories that Go lists, and in
+//     which OpenSSL looks for one of them.
+//   - /usr/share/ca-certificates, /usr/local/share/ca-certificates: where the links
+//     in /etc/ssl/certs lead on Debian.
+//   - the file in SSL_CERT_FILE, the directories in SSL_CERT_DIR. It is a mistake
+//     where they name the root directory, or SSL_CERT_FILE any directory.
+//
+// Without, every connection by TLS fails: "certificate signed by unknown authority",
+// or "permission denied" where Go finds no authority at all. It reads them once, at
+// the first connection.
+func Certificates(r *landlock.Ruleset) error {
+	lines := []line{
+		{path: "/etc/ssl/certs/ca-certificates.crt", access: file},
+		{path: "/etc/pki/tls/certs/ca-bundle.crt", access: file},
+		{path: "/etc/ssl/ca-bundle.pem", access: file},
+		{path: "/etc/pki/tls/cacert.pem", access: file},
+		{path: "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", access: file},
+		{path: "/etc/ssl/cert.pem", access: file},
+		{path: "/etc/ssl/certs", access: directory},
+		{path: "/etc/pki/tls/certs", access: directory},
+		{path: "/usr/share/ca-certificates", access: file},
+		{path: "/usr/local/share/ca-certificates", access: file},
+	}
+	if path := os.Getenv("SSL_CERT_FILE"); path != "" {
+		lines = append(lines, line{path, file, "SSL_CERT_FILE"})
+	}
+	for dir := range strings.SplitSeq(os.Getenv("SSL_CERT_DIR"), ":") {
+		if dir != "" {
+			lines = append(lines, line{dir, directory, "SSL_CERT_DIR"})
+		}
+	}
+	return allow(r, lines...)
+}
+
+// TimeZones allows what it takes to know time zones, for [time.LoadLocation] and
+// for [time.Local]. All is for reading:
+//
+//   - /etc/localtime: the zone of this machine. (A link to one of those below, or a
+//     file of its own.)
+//   - /usr/share/zoneinfo, /usr/share/lib/zoneinfo, /usr/lib/locale/TZ,
+//     /etc/zoneinfo: the zones, in the places where Go looks.
+//   - the directory or archive in ZONEINFO, where Go looks first, and the file in
+//     TZ, if that is an absolute path. It is a mistake where they name the root
+//     directory, or TZ any directory.
+//
+// Without, LoadLocation fails, and time.Local is UTC without a word. Go finds out
+// the local zone at its first use: a program that does so before it is restricted
+// needs nothing for it.
+func TimeZones(r *landlock.Ruleset) error {
+	lines := []line{
+		{path: "/etc/localtime", access: file},
+		{path: "/usr/share/zoneinfo", access: file},
+		{path: "/usr/share/lib/zoneinfo", access: file},
+		{path: "/usr/lib/locale/TZ", access: file},
+		{path: "/etc/zoneinfo", access: file},
+	}
+	if path := os.Getenv("ZONEINFO"); path != "" {
+		lines = append(lines, line{path, directory, "ZONEINFO"})
+	}
+	if path := strings.TrimPrefix(os.Getenv("TZ"), ":"); filepath.IsAbs(path) {
+		lines = append(lines, line{path, file, "TZ"})
+	}
+	return allow(r, lines...)
+}
+
+// MIMETypes allows to read the tables of content types by file name: those in
+// which [mime.TypeByExtension] looks, and with it [net/http.FileServer].
+//
+//   - /usr/local/share/mime/globs2, /usr/share/mime/globs2: the database of
+//     freedesktop.org, the first of them that there is.
+//   - /etc/mime.types, /etc/apache2/mime.types, /etc/apache/mime.types,
+//     /etc/httpd/conf/mime.types: without it, all of these.
+//
+// Without them Go knows some twenty types, and the others are "" without a word:
+// a browser is told to guess. It reads them once, at the first question.
+func MIMETypes(r *landlock.Ruleset) error {
+	return allow(r,
+		line{path: "/usr/local/share/mime/globs2", access: file},
+		line{path: "/usr/share/mime/globs2", access: file},
+		line{path: "/etc/mime.types", access: file},
+		line{path: "/etc/apache2/mime.types", access: file},
+		line{path: "/etc/apache/mime.types", access: file},
+		line{path: "/etc/httpd/conf/mime.types", access: file},
+	)
+}
+
+// Users allows to read what [os/user] and programs such as ls and git look up
+// users and groups in. No passwords are there.
+//
+//   - /etc/passwd: users, their home directories and shells.
+//   - /etc/group: groups and their members.
+//   - /etc/nsswitch.conf: where else the C library is to look.
+//
+// What is kept elsewhere (LDAP, systemd) needs the libraries and sockets of that
+// service as well.
+func Users(r *landlock.Ruleset) error {
+	return allow(r,
+		line{path: "/etc/passwd", access: file},
+		line{path: "/etc/group", access: file},
+		line{path: "/etc/nsswitch.conf", access: file},
+	)
+}
+
+// NullDevices allows the devices that keep nothing and belong to nobody:
+//
+//   - /dev/null, to read and write: shells and [os/exec] open it for streams that
+//     are not wanted.
+//   - /dev/zero and /dev/full, to read and write: memory that is all zeros, and a
+//     disk that is always full.
+//   - /dev/random and /dev/urandom, to read: random numbers, for what does not ask
+//     the kernel directly, as Go does.
+func NullDevices(r *landlock.Ruleset) error {
+	return allow(r,
+		line{path: "/dev/null", access: device},
+		line{path: "/dev/zero", access: device},
+		line{path: "/dev/full", access: device},
+		line{path: "/dev/random", access: file},
+		line{path: "/dev/urandom", access: file},
+	)
+}
+
+// Terminal allows what a program needs that asks its user something, or draws:
+//
+//   - /dev/tty, to read, write and control (ioctl): the terminal of the process,
+//     whatever its streams are. Passwords are read there. It is no other
+//     terminal, and none where the process has none.
+//   - /etc/terminfo, /lib/terminfo, /usr/lib/terminfo, /usr/share/terminfo, to read:
+//     what which terminal understands.
+//
+// A program that shares a terminal may read what is typed there, and by ioctl type
+// into it itself: see "Children" in the README before you give it to one that is
+// not trusted. Streams that are open already need no rule.
+func Terminal(r *landlock.Ruleset) error {
+	return allow(r,
+		line{path: "/dev/tty", access: device | landlock.FSIoctlDev},
+		line{path: "/etc/terminfo", access: file},
+		line{path: "/lib/terminfo", access: file},
+		line{path: "/usr/lib/terminfo", access: file},
+		line{path: "/usr/share/terminfo", access: file},
+	)
+}
+
+// Temp allows to read and write the directory of temporary files and all beneath,
+// which is [os.TempDir]: that in TMPDIR, or /tmp. Uploads that exceed the memory
+// meant for them go there (mime/multipart). So do SQLite's temporary files once data
+// grows, but only where TMPDIR is set: else it takes /var/tmp, and fails.
+//
+// /tmp is everybody's: other programs of the same user keep files there, and wait
+// for what others put there. Make a directory for the program alone, and name
+// it in TMPDIR, where you can. It is a mistake where that is the root directory, or no
+// directory. A relative one belongs to the working directory in which the ruleset is
+// loaded.
+func Temp(r *landlock.Ruleset) error {
+	return allow(r, line{os.TempDir(), landlock.FSReadWrite, "TMPDIR"})
+}
+
+// System allows to run any program of the system, and to read what belongs to it:
+//
+//   - /usr, /bin, /sbin, /lib, /lib32, /lib64, /libx32, to read, list and execute:
+//     programs, libraries, plug-ins, modules of Python and Perl. On most systems
+//     the others are links into /usr.
+//   - /etc/ld.so.cache, /etc/ld.so.preload, to read: where glibc's loader finds
+//     libraries, and what it loads into every program.
+//   - the files /etc/ld-musl-*.path, to read: where musl's looks for them.
+//
+// The settings of programs, which are in the rest of /etc, are not among them, nor
+// are [NullDevices] and [Temp], which most programs want. (/etc/ld.so.conf is
+// read by nothing but ldconfig.) For programs that are known, [Programs] allows
+// less.
+func System(r *landlock.Ruleset) error {
+	lines := []line{
+		{path: "/etc/ld.so.cache", access: file},
+		{path: "/etc/ld.so.preload", access: file},
+	}
+	for _, path := range []string{"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"} {
+		lines = append(lines, line{path: path, access: landlock.FSReadExecute})
+	}
+	configs, _ := filepath.Glob("/etc/ld-musl-*.path")
+	for _, path := range configs {
+		lines = append(lines, line{path: path, access: file})
+	}
+	return allow(r, lines...)
+}

@@ -1,0 +1,599 @@
+package preset
+
+import (
+	"context"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"maps"
+	"mime"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"example.com/landlock"
+)
+
+// presets are those that need no argument.
+type presets = []func(*landlock.Ruleset) error
+
+// DNS: each resolver, in a root directory and a network of its own.
+
+const resolvConf = "nameserver " + firstServer + "\noptions timeout:2 attempts:1\n"
+
+// configured returns the files of a resolver, and more.
+func configured(more map[string]string) map[string]string {
+	files := map[string]string{
+		"/etc/hosts":         "127.0.0.1 localhost\n",
+		"/etc/nsswitch.conf": "hosts: files dns\n",
+		"/etc/resolv.conf":   resolvConf,
+	}
+	maps.Copy(files, more)
+	return files
+}
+
+// finds returns a scenario's function that looks up a name.
+func finds(name string, want ...string) func() error {
+	return func() error {
+		addresses, err := net.DefaultResolver.LookupHost(context.Background(), name)
+		if err == nil && !slices.Equal(addresses, want) {
+			err = fmt.Errorf("%s is %q, want %q", name, addresses, want)
+		}
+		return err
+	}
+}
+
+// byBoth returns a scenario with each of the resolvers.
+func byBoth(s scenario) []scenario {
+	s.use, s.network = presets{DNS}, true
+	pure, c := s, s
+	pure.name, pure.env = s.name+", Go's resolver", []string{"GODEBUG=netdns=go"}
+	c.name, c.env, c.lacks = s.name+", the C library's", []string{"GODEBUG=netdns=cgo"}, libraryLacking
+	return []scenario{pure, c}
+}
+
+func byC(s scenario, lacks func() string) scenario {
+	s.use, s.network, s.env, s.lacks = presets{DNS}, true, []string{"GODEBUG=netdns=cgo"}, lacks
+	return s
+}
+
+func connects(path string) func() error {
+	return func() error {
+		conn, err := net.Dial("unix", path)
+		if err == nil {
+			conn.Close()
+		}
+		return err
+	}
+}
+
+var dns = register(slices.Concat(
+	byBoth(scenario{name: "a name in hosts", misses: []string{"/etc/hosts"},
+		root: configured(map[string]string{"/etc/hosts": hostsAddress + " " + plainName, "/etc/resolv.conf": ""}),
+		run:  inside(finds(plainName, hostsAddress))}),
+	byBoth(scenario{name: "a name of the server", misses: []string{"/etc/resolv.conf", "connect_send_udp 53", "bind_udp 0"},
+		root: configured(nil), run: inside(finds(plainName, plainAddress))}),
+	byBoth(scenario{name: "the server before hosts", misses: []string{"/etc/nsswitch.conf"},
+		root: configured(map[string]string{"/etc/hosts": hostsAddress + " " + plainName, "/etc/nsswitch.conf": "hosts: dns files\n"}),
+		run:  inside(finds(plainName, plainAddress))}),
+	byBoth(scenario{name: "an answer that is too long for UDP", misses: []string{"connect_tcp 53"},
+		root: configured(nil), run: inside(finds(largeName, largeAddress))}),
+	byBoth(scenario{name: "resolv.conf replaced", misses: []string{"/run/resolver"},
+		root: configured(map[string]string{"/etc/resolv.conf": "-> ../run/resolver/resolv.conf", "/run/resolver/resolv.conf": resolvConf}),
+		run: inside(func() error {
+			if err := askToReplace(); err != nil {
+				return err
+			}
+			return finds(plainName, secondAddress)()
+		})}),
+	[]scenario{
+		byC(scenario{name: "all addresses of a name in hosts", misses: []string{"/etc/host.conf"},
+			root: configured(map[string]string{"/etc/hosts": twoAddresses, "/etc/host.conf": "multi on\n"}),
+			run:  inside(finds("both.test", "::1", "127.0.0.1"))}, ipv6Lacking),
+		byC(scenario{name: "IPv4 before IPv6", misses: []string{"/etc/gai.conf"},
+			root: configured(map[string]string{"/etc/hosts": twoAddresses, "/etc/host.conf": "multi on\n", "/etc/gai.conf": "precedence ::ffff:0:0/96 100\n"}),
+			run:  inside(finds("both.test", "127.0.0.1", "::1"))}, ipv6Lacking),
+		{name: "nscd", use: presets{DNS}, abi: landlock.V9, network: true, misses: []string{"/var/run/nscd"},
+			root: configured(map[string]string{"/var/run": "-> ../run", "/run/nscd/": ""}), run: inside(connects("/var/run/nscd/socket"))},
+		{name: "systemd-resolved", use: presets{DNS}, abi: landlock.V9, network: true, misses: []string{"/run/systemd/resolve"},
+			root: configured(map[string]string{"/run/systemd/resolve/": ""}), run: inside(connects("/run/systemd/resolve/io.systemd.Resolve"))},
+	})...)
+
+const twoAddresses = "::1 both.test\n127.0.0.1 both.test\n"
+
+func TestDNS(t *testing.T) { check(t, DNS, dns, nil) }
+
+// Certificates: a request to a server whose authority is in one of the places.
+
+// authority is that of httptest's servers, which all have the same.
+func authority() string {
+	server := httptest.NewTLSServer(nil)
+	defer server.Close()
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))
+}
+
+// requests gets a page by TLS, from a server that this process runs.
+func requests(r *landlock.Ruleset) error {
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "page") }))
+	server.Config.ErrorLog = nil
+	if _, err := r.AllowConnectTCP(uint16(server.Listener.Addr().(*net.TCPAddr).Port)).Apply(); err != nil {
+		return err
+	}
+	response, err := http.Get(server.URL)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	return nil
+}
+
+func trusted(misses string, root map[string]string, env ...string) scenario {
+	return scenario{name: "TLS, authority in " + misses, use: presets{Certificates}, misses: []string{misses}, root: root, env: env, run: requests}
+}
+
+// linked are the files of an authority that is found under one name, and is elsewhere.
+func linked(path string) map[string]string {
+	return map[string]string{path: "-> /authority", "/authority": authority()}
+}
+
+var certificates = register(
+	trusted("/etc/ssl/certs/ca-certificates.crt", linked("/etc/ssl/certs/ca-certificates.crt")),
+	trusted("/etc/pki/tls/certs/ca-bundle.crt", linked("/etc/pki/tls/certs/ca-bundle.crt")),
+	trusted("/etc/ssl/ca-bundle.pem", linked("/etc/ssl/ca-bundle.pem")),
+	trusted("/etc/pki/tls/cacert.pem", linked("/etc/pki/tls/cacert.pem")),
+	trusted("/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", linked("/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem")),
+	trusted("/etc/ssl/cert.pem", linked("/etc/ssl/cert.pem")),
+	trusted("/etc/ssl/certs", map[string]string{"/etc/ssl/certs/a.pem": authority()}),
+	trusted("/etc/pki/tls/certs", map[string]string{"/etc/pki/tls/certs/a.pem": authority()}),
+	trusted("/usr/share/ca-certificates", map[string]string{"/etc/ssl/certs/a.pem": "-> /usr/share/ca-certificates/a.crt", "/usr/share/ca-certificates/a.crt": authority()}),
+	trusted("/usr/local/share/ca-certificates", map[string]string{"/etc/ssl/certs/a.pem": "-> /usr/local/share/ca-certificates/a.crt", "/usr/local/share/ca-certificates/a.crt": authority()}),
+	trusted("/a.pem", map[string]string{"/a.pem": authority()}, "SSL_CERT_FILE=/a.pem"),
+	trusted("/first", map[string]string{"/first/a.pem": authority(), "/second/": ""}, "SSL_CERT_DIR=/first:/second"),
+	trusted("/second", map[string]string{"/second/a.pem": authority()}, "SSL_CERT_DIR=:/first::/second:"),
+)
+
+func TestCertificates(t *testing.T) { check(t, Certificates, certificates, nil) }
+
+// Time zones: one that no system has, in each of the places.
+
+// zone is a time zone, as zic writes it, of one offset.
+func zone() string {
+	const offset = 4321
+	header := append([]byte("TZif"), make([]byte, 40)...)
+	header[39] = 1                // one kind of time
+	header[43] = byte(len("TST")) // and its name
+	header[43]++                  // with a NUL
+	text := append(header, 0, 0, offset>>8, offset&0xff, 0, 0)
+	return string(append(text, "TST\x00"...))
+}
+
+func isZone(at time.Time, err error) error {
+	if name, offset := at.Zone(); err == nil && (name != "TST" || offset != 4321) {
+		err = fmt.Errorf("zone %s, %d seconds east", name, offset)
+	}
+	return err
+}
+
+func zoned(misses, path string, env ...string) scenario {
+	return scenario{name: "zone in " + misses, use: presets{TimeZones}, misses: []string{misses}, root: map[string]string{path: zone()}, env: env,
+		run: inside(func() error {
+			location, err := time.LoadLocation("Test/Zone")
+			if err != nil {
+				return err
+			}
+			return isZone(time.Unix(0, 0).In(location), nil)
+		})}
+}
+
+func local(misses string, root map[string]string, env ...string) scenario {
+	return scenario{name: "local zone in " + misses, use: presets{TimeZones}, misses: []string{misses}, root: root, env: env,
+		run: inside(func() error { return isZone(time.Unix(0, 0), nil) })}
+}
+
+var timeZones = register(
+	zoned("/usr/share/zoneinfo", "/usr/share/zoneinfo/Test/Zone"),
+	zoned("/usr/share/lib/zoneinfo", "/usr/share/lib/zoneinfo/Test/Zone"),
+	zoned("/usr/lib/locale/TZ", "/usr/lib/locale/TZ/Test/Zone"),
+	zoned("/etc/zoneinfo", "/etc/zoneinfo/Test/Zone"),
+	zoned("/zones", "/zones/Test/Zone", "ZONEINFO=/zones"),
+	local("/etc/localtime", map[string]string{"/etc/localtime": zone()}),
+	local("/usr/share/zoneinfo", map[string]string{"/usr/share/zoneinfo/Test/Zone": zone()}, "TZ=:Test/Zone"),
+	local("/zone", map[string]string{"/zone": zone()}, "TZ=:/zone"),
+)
+
+func TestTimeZones(t *testing.T) { check(t, TimeZones, timeZones, nil) }
+
+// Content types, in each of the tables.
+
+func typed(path, text string) scenario {
+	return scenario{name: "types in " + path, use: presets{MIMETypes}, misses: []string{path}, root: map[string]string{path: text},
+		run: inside(func() error {
+			if got := mime.TypeByExtension(".test"); got != "application/x-test" {
+				return fmt.Errorf("%q", got)
+			}
+			return nil
+		})}
+}
+
+const globs, table = "50:application/x-test:*.test\n", "application/x-test test\n"
+
+var mimeTypes = register(
+	typed("/usr/local/share/mime/globs2", globs),
+	typed("/usr/share/mime/globs2", globs),
+	typed("/etc/mime.types", table),
+	typed("/etc/apache2/mime.types", table),
+	typed("/etc/apache/mime.types", table),
+	typed("/etc/httpd/conf/mime.types", table),
+)
+
+func TestMIMETypes(t *testing.T) { check(t, MIMETypes, mimeTypes, nil) }
+
+// Users and groups, by Go's own code and the C library's, whichever this binary has.
+
+var users = register(
+	scenario{name: "a user", use: presets{Users}, misses: []string{"/etc/passwd"},
+		root: map[string]string{"/etc/passwd": "tester:x:4321:4321::/home/tester:/bin/sh\n"},
+		run: inside(func() error {
+			u, err := user.Lookup("tester")
+			if err == nil && u.Uid != "4321" {
+				err = fmt.Errorf("%+v", u)
+			}
+			return err
+		})},
+	scenario{name: "a group", use: presets{Users}, misses: []string{"/etc/group"},
+		root: map[string]string{"/etc/group": "testers:x:4321:\n"},
+		run: inside(func() error {
+			g, err := user.LookupGroupId("4321")
+			if err == nil && g.Name != "testers" {
+				err = fmt.Errorf("%+v", g)
+			}
+			return err
+		})},
+	scenario{name: "users that are not in files", use: presets{Users}, misses: []string{"/etc/nsswitch.conf"}, lacks: libraryLacking,
+		root: map[string]string{"/etc/passwd": "tester:x:4321:4321::/home/tester:/bin/sh\n", "/etc/nsswitch.conf": "passwd: elsewhere\n"},
+		run: inside(func() error {
+			if u, err := user.Lookup("tester"); err == nil {
+				return fmt.Errorf("%+v is found where it is not to be looked for", u)
+			}
+			return nil
+		})},
+)
+
+func TestUsers(t *testing.T) { check(t, Users, users, nil) }
+
+// Devices.
+
+func openedFor(flags int, want error, paths ...string) func() error {
+	return func() error {
+		for _, path := range paths {
+			device, err := os.OpenFile(path, flags, 0)
+			if err != nil {
+				return err
+			}
+			defer device.Close()
+			if flags != os.O_RDONLY {
+				if _, err := device.Write([]byte("x")); !errors.Is(err, want) {
+					return fmt.Errorf("write: %v, want %v", err, want)
+				}
+				continue
+			}
+			if _, err := device.Read(make([]byte, 1)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+var nullDevices = register(
+	// As a shell opens it, and os/exec.
+	scenario{name: "null", use: presets{NullDevices}, misses: []string{"/dev/null"},
+		run: inside(openedFor(os.O_WRONLY|os.O_CREATE|os.O_TRUNC, nil, "/dev/null"))},
+	scenario{name: "zero", use: presets{NullDevices}, misses: []string{"/dev/zero"}, run: inside(openedFor(os.O_RDONLY, nil, "/dev/zero"))},
+	scenario{name: "zero, to map", use: presets{NullDevices}, misses: []string{"/dev/zero"}, run: inside(openedFor(os.O_RDWR, nil, "/dev/zero"))},
+	scenario{name: "full", use: presets{NullDevices}, misses: []string{"/dev/full"}, run: inside(openedFor(os.O_RDWR, unix.ENOSPC, "/dev/full"))},
+	scenario{name: "random", use: presets{NullDevices}, misses: []string{"/dev/random"}, run: inside(openedFor(os.O_RDONLY, nil, "/dev/random"))},
+	scenario{name: "urandom", use: presets{NullDevices}, misses: []string{"/dev/urandom"}, run: inside(openedFor(os.O_RDONLY, nil, "/dev/urandom"))},
+	scenario{name: "sh with null", use: presets{Programs("sh"), NullDevices}, misses: []string{"/dev/null"}, lacks: programsLacking("sh"),
+		run: runs("fine", "sh", "-c", "echo lost > /dev/null && echo fine")},
+)
+
+func TestNullDevices(t *testing.T) { check(t, NullDevices, nullDevices, nil) }
+
+func readsPassword() error {
+	terminal, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer terminal.Close()
+	settings, err := unix.IoctlGetTermios(int(terminal.Fd()), unix.TCGETS)
+	if err != nil {
+		return fmt.Errorf("ioctl: %w", err)
+	}
+	settings.Lflag &^= unix.ECHO
+	if err := unix.IoctlSetTermios(int(terminal.Fd()), unix.TCSETS, settings); err != nil {
+		return fmt.Errorf("ioctl: %w", err)
+	}
+	if _, err := terminal.WriteString("password: "); err != nil {
+		return err
+	}
+	line := make([]byte, 100)
+	n, err := terminal.Read(line)
+	if err == nil && string(line[:n]) != "secret\n" {
+		err = fmt.Errorf("read %q", line[:n])
+	}
+	return err
+}
+
+func described(dir string) scenario {
+	return scenario{name: "terminals in " + dir, use: presets{Terminal}, misses: []string{dir},
+		root: map[string]string{dir + "/x/xterm": "description"}, run: inside(readable(dir + "/x/xterm"))}
+}
+
+var terminal = register(
+	scenario{name: "password", use: presets{Terminal}, misses: []string{"/dev/tty"}, tty: true, run: inside(readsPassword)},
+	described("/etc/terminfo"), described("/lib/terminfo"), described("/usr/lib/terminfo"), described("/usr/share/terminfo"),
+)
+
+func TestTerminal(t *testing.T) { check(t, Terminal, terminal, nil) }
+
+// Temporary files.
+
+var temp = register(scenario{name: "temporary files", use: presets{Temp}, misses: []string{"/tmp"}, root: map[string]string{"/elsewhere/": ""}, run: inside(func() error {
+	file, err := os.CreateTemp("", "")
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "")
+	if err != nil {
+		return err
+	}
+	inDir := filepath.Join(dir, "file")
+	_, err = file.WriteString("text")
+	if err := errors.Join(err, file.Truncate(1), file.Close(), os.Rename(file.Name(), inDir), os.Remove(inDir), os.Remove(dir)); err != nil {
+		return err
+	}
+	if file, err := os.CreateTemp("/elsewhere", ""); !errors.Is(err, unix.EACCES) {
+		return fmt.Errorf("elsewhere: %v, %v, want EACCES", file, err)
+	}
+	return nil
+})})
+
+func TestTemp(t *testing.T) {
+	t.Setenv("TMPDIR", "/tmp")
+	check(t, Temp, temp, nil)
+}
+
+// Programs of the system.
+
+// executable checks that a file may be executed, and not whether it is a program.
+func executable(path string) func() error {
+	return func() error {
+		if err := unix.Exec(path, []string{path}, nil); err != unix.ENOEXEC {
+			return fmt.Errorf("execute %s: %w", path, err)
+		}
+		_, err := os.ReadDir(filepath.Dir(path))
+		return err
+	}
+}
+
+func programIn(dir string) scenario {
+	return scenario{name: "a program in " + dir, use: presets{System}, misses: []string{dir},
+		root: map[string]string{dir + "/sub/program": "no program, really"}, run: inside(executable(dir + "/sub/program"))}
+}
+
+func readByLoader(path string) scenario {
+	return scenario{name: "the loader's " + path, use: presets{System}, misses: []string{path}, root: map[string]string{path: "text"}, run: inside(readable(path))}
+}
+
+func systemProgram(want, name string, args ...string) scenario {
+	return scenario{name: "the system's " + name, use: presets{System, NullDevices}, lacks: programsLacking(name), run: runs(want, name, args...)}
+}
+
+var system = register(
+	programIn("/usr"), programIn("/bin"), programIn("/sbin"), programIn("/lib"), programIn("/lib32"), programIn("/lib64"), programIn("/libx32"),
+	readByLoader("/etc/ld.so.cache"), readByLoader("/etc/ld.so.preload"), readByLoader("/etc/ld-musl-x86_64.path"),
+	systemProgram("[1, 2]", "/usr/bin/python3", "-I", "-c", "import json, ssl, sqlite3; print(json.loads('[1,2]'))"),
+	systemProgram("1970", "/usr/bin/perl", "-MPOSIX", "-e", "print 1970"),
+	systemProgram("usage: git", "/usr/bin/git", "-h"),
+)
+
+func TestSystem(t *testing.T) {
+	exceptions := map[string]string{}
+	for _, path := range musl() {
+		exceptions[path] = "musl's loader, which is tested with a file of another name"
+	}
+	check(t, System, system, exceptions)
+}
+
+// musl returns the configurations of musl that this system has.
+func musl() []string {
+	found, _ := filepath.Glob("/etc/ld-musl-*.path")
+	return slices.DeleteFunc(found, func(path string) bool { return path == "/etc/ld-musl-x86_64.path" })
+}
+
+// Which directory is allowed for the sake of a link to resolv.conf in it.
+var links = register(
+	linkedResolver("", map[string]string{"/etc/resolv.conf": "nameserver ::1"}),
+	linkedResolver("", nil),
+	linkedResolver("", map[string]string{"/etc/resolv.conf": "-> other", "/etc/other": ""}),
+	linkedResolver("", map[string]string{"/etc/resolv.conf": "-> /", "/run/": ""}),
+	linkedResolver("", map[string]string{"/etc/resolv.conf": "-> /run/resolv.conf", "/run/resolv.conf": ""}),
+	linkedResolver("", map[string]string{"/etc/resolv.conf": "-> /run/a/../resolv.conf", "/run/a/": "", "/run/resolv.conf": ""}),
+	linkedResolver("", map[string]string{"/etc/resolv.conf": "-> /run/a/resolv.conf", "/run/a": "-> /home", "/home/resolv.conf": ""}),
+	linkedResolver("", map[string]string{"/etc/resolv.conf": "-> /run/a/resolv.conf", "/run/a/resolv.conf": "-> /home/resolv.conf", "/home/resolv.conf": ""}),
+	linkedResolver("", map[string]string{"/etc/resolv.conf": "-> /runner/resolv.conf", "/runner/resolv.conf": ""}),
+	linkedResolver("", map[string]string{"/etc/resolv.conf": "-> /run/everybodys/resolv.conf", "/run/everybodys/resolv.conf": ""}),
+	linkedResolver("", map[string]string{"/etc/resolv.conf": "-> /run/user/1000/resolv.conf", "/run/user/1000/resolv.conf": ""}),
+	linkedResolver("", map[string]string{"/etc/resolv.conf": "-> /run/host/etc/resolv.conf", "/run/host/etc/resolv.conf": ""}),
+	linkedResolver("", map[string]string{"/etc/resolv.conf": "-> /run/host/resolv.conf", "/run/host/resolv.conf": ""}),
+	linkedResolver("", map[string]string{"/etc/resolv.conf": "-> resolv.conf"}),
+	linkedResolver("/run/a", map[string]string{"/etc/resolv.conf": "-> /run/a/resolv.conf", "/run/a/resolv.conf": ""}),
+	linkedResolver("/run/a", map[string]string{"/etc/resolv.conf": "-> ../var/run/a/resolv.conf", "/run/a/resolv.conf": "", "/var/run": "-> ../run"}),
+	linkedResolver("/run/a", map[string]string{"/etc/resolv.conf": "-> link", "/etc/link": "-> /run/a/resolv.conf", "/run/a/resolv.conf": ""}),
+	linkedResolver("/run/a/b", map[string]string{"/etc/resolv.conf": "-> /run/a/b/not-yet", "/run/a/b/": ""}),
+)
+
+func linkedResolver(want string, root map[string]string) scenario {
+	if root == nil {
+		root = map[string]string{}
+	}
+	return scenario{name: fmt.Sprintf("resolv.conf %v", root), use: presets{DNS}, root: root, run: func(*landlock.Ruleset) error {
+		os.Chmod("/run/everybodys", 0o777)
+		if got := resolverDirectory(); got != want {
+			return fmt.Errorf("%q, want %q", got, want)
+		}
+		return nil
+	}}
+}
+
+func TestResolverDirectory(t *testing.T) {
+	for _, s := range links {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			s.needs(t)
+			if out, code := s.start(t, ""); code != 0 {
+				t.Errorf("status %d: %s", code, out)
+			}
+		})
+	}
+}
+
+// Nothing is writable but the null devices, the terminal and Temp.
+var everyPreset = presets{DNS, Certificates, TimeZones, MIMETypes, Users, NullDevices, Terminal, Temp, System, Programs("sh")}
+
+var writing = register(scenario{name: "writing", use: everyPreset, lacks: programsLacking("sh"), run: func(r *landlock.Ruleset) error {
+	if _, err := r.Apply(); err != nil {
+		return err
+	}
+	writable := map[string]bool{"/dev/null": true, "/dev/zero": true, "/dev/full": true, "/dev/tty": true, os.TempDir(): true}
+	var errs []error
+	tried := 0
+	for path := range r.Paths() {
+		info, err := os.Stat(path)
+		if err != nil || path == "/dev/tty" {
+			continue
+		}
+		tried++
+		if info.IsDir() {
+			made := filepath.Join(path, fmt.Sprint("preset-test-", os.Getpid()))
+			if err = os.Mkdir(made, 0o700); err == nil {
+				os.Remove(made)
+			}
+		} else {
+			var opened *os.File
+			if opened, err = os.OpenFile(path, os.O_WRONLY, 0); err == nil {
+				opened.Close()
+			}
+		}
+		if (err == nil) != writable[path] || err != nil && os.Getuid() == 0 && !errors.Is(err, unix.EACCES) && !errors.Is(err, syscall.ETXTBSY) {
+			errs = append(errs, fmt.Errorf("write to %s: %v", path, err))
+		}
+	}
+	if tried < 10 {
+		errs = append(errs, fmt.Errorf("only %d paths tried", tried))
+	}
+	return errors.Join(errs...)
+}})
+
+func TestNothingWritable(t *testing.T) {
+	needABI(t, landlock.V1)
+	s := writing[0]
+	s.needs(t)
+	if out, code := s.start(t, ""); code != 0 {
+		t.Errorf("status %d: %s", code, out)
+	}
+}
+
+// SQLite makes a journal beside the database, and temporary files once data grows.
+func TestSQLite(t *testing.T) {
+	const python = "/usr/bin/python3"
+	if lacking := programsLacking(python)(); lacking != "" {
+		t.Skip("needs " + lacking)
+	}
+	needABI(t, landlock.V1)
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", t.TempDir())
+	database := filepath.Join(dir, "data")
+	const (
+		create = "c.execute('create table t(a)')"
+		insert = "c.execute('insert into t values (1)'); c.commit()"
+		sort   = "c.execute('pragma cache_size=10'); c.execute('with recursive n(i) as (select 1 union all select i+1 from n where i<100000) select hex(randomblob(50)) a from n order by a').fetchone()"
+	)
+	query := func(statements string, rules *landlock.Ruleset) error {
+		_, err := outputOf(rules, exec.Command(python, "-I", "-c", "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); "+statements, database))
+		return err
+	}
+	base := everything().Use(System, NullDevices)
+	for _, test := range []struct {
+		name, statements string
+		rules            *landlock.Ruleset
+		works            bool
+	}{
+		{"make the database", create, base.Clone().AllowReadWrite(dir), true},
+		{"insert", insert, base.Clone().AllowReadWrite(dir), true},
+		{"insert, with the file alone", insert, base.Clone().AllowReadWrite(database), false},
+		{"sort, without Temp", sort, base.Clone().AllowReadWrite(dir), false},
+		{"sort", sort, base.Clone().AllowReadWrite(dir).Use(Temp), true},
+	} {
+		if err := query(test.statements, test.rules); (err == nil) != test.works {
+			t.Errorf("%s: %v, want it to work: %v", test.name, err, test.works)
+		}
+	}
+}
+
+// What it takes to build a program of Go.
+func TestGoBuild(t *testing.T) {
+	if os.Getenv("LANDLOCK_LONG_TESTS") == "" {
+		t.Skip("builds binaries, which takes long: set LANDLOCK_LONG_TESTS")
+	}
+	if lacking := programsLacking("go")(); lacking != "" {
+		t.Skip("needs " + lacking)
+	}
+	needABI(t, landlock.V1)
+	settings, err := exec.Command("go", "env", "GOROOT", "GOCACHE").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, cache, _ := strings.Cut(strings.TrimSpace(string(settings)), "\n")
+	dir := t.TempDir()
+	for name, text := range map[string]string{"go.mod": "module example.org/program\n", "main.go": "package main\n\nimport \"fmt\"\n\nfunc main() { fmt.Println() }\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	temp := t.TempDir()
+	t.Setenv("TMPDIR", temp)
+	build := func(uses presets, writable ...string) error {
+		cmd := exec.Command("go", "build", "-o", filepath.Join(dir, "program"))
+		cmd.Dir = dir
+		cmd.Env = append(os.Environ(), "GOTELEMETRY=off", "GOFLAGS=-mod=mod", "GOWORK=off", "GOTOOLCHAIN=local", "CGO_ENABLED=0")
+		_, err := outputOf(everything().Use(uses...).AllowExecute(root).AllowReadWrite(writable...), cmd)
+		return err
+	}
+	all := presets{System, NullDevices, Temp}
+	if err := build(all, dir, cache); err != nil {
+		t.Error(err)
+	}
+	for name, err := range map[string]error{
+		"NullDevices": build(presets{System, Temp}, dir, cache),
+		"Temp":        build(presets{System, NullDevices}, dir, cache),
+		"GOCACHE":     build(all, dir),
+		"its folder":  build(all, cache),
+	} {
+		if err == nil {
+			t.Errorf("without %s it works as well", name)
+		}
+	}
+}

@@ -1,0 +1,225 @@
+package preset
+
+import (
+	"errors"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"example.com/landlock"
+)
+
+// named are the presets without arguments, by their names.
+var named = map[string]func(*landlock.Ruleset) error{
+	"DNS": DNS, "Certificates": Certificates, "TimeZones": TimeZones, "MIMETypes": MIMETypes, "Users": Users,
+	"NullDevices": NullDevices, "Terminal": Terminal, "Temp": Temp, "System": System, "Programs": Programs(os.Args[0]),
+}
+
+// wrong returns the mistakes of a ruleset, and nothing else that is wrong with it.
+func wrong(r *landlock.Ruleset) error {
+	if _, err := r.BestEffort(0).DryRun(); errors.Is(err, fs.ErrInvalid) {
+		return err
+	}
+	return nil
+}
+
+// A preset asks for no right that the ruleset does not handle, and makes no mistake
+// of it, whichever is handled.
+func TestHandled(t *testing.T) {
+	all := landlock.V11.Rights()
+	var rulesets []*landlock.Ruleset
+	for bit := range 64 {
+		for _, rights := range []landlock.Rights{{FS: all.FS & (1 << bit)}, {Net: all.Net & (1 << bit)}, {Scope: all.Scope & (1 << bit)}} {
+			if rights != (landlock.Rights{}) {
+				rulesets = append(rulesets, landlock.NewHandling(rights))
+			}
+		}
+	}
+	for abi := landlock.V1; abi <= landlock.V11; abi++ {
+		rulesets = append(rulesets, landlock.New(abi))
+	}
+	for _, base := range rulesets {
+		for name, preset := range named {
+			r := base.Clone().Use(preset)
+			if err := wrong(r); err != nil {
+				t.Errorf("%s with %v: %v", name, base, err)
+			}
+			may := base.Handled()
+			if may.FS != 0 {
+				may.FS |= landlock.FSRefer
+			}
+			for path, access := range r.Paths() {
+				if access&^may.FS != 0 {
+					t.Errorf("%s with %v: %v on %s", name, base, access, path)
+				}
+			}
+			for port, access := range r.Ports() {
+				if access&^may.Net != 0 {
+					t.Errorf("%s with %v: %v on port %d", name, base, access, port)
+				}
+			}
+		}
+	}
+	for name, preset := range named {
+		if err := preset(nil); err != nil {
+			t.Errorf("%s with nil: %v", name, err)
+		}
+	}
+}
+
+// No preset allows more rights than these anywhere, nor other ports.
+func TestRights(t *testing.T) {
+	most := map[string]landlock.AccessFS{
+		"DNS":          landlock.FSReadFile | landlock.FSResolveUnix,
+		"Certificates": landlock.FSRead,
+		"TimeZones":    landlock.FSRead,
+		"MIMETypes":    landlock.FSReadFile,
+		"Users":        landlock.FSReadFile,
+		"NullDevices":  landlock.FSReadFile | landlock.FSWriteFile,
+		"Terminal":     landlock.FSReadFile | landlock.FSWriteFile | landlock.FSIoctlDev,
+		"Temp":         landlock.FSReadWrite,
+		"System":       landlock.FSReadExecute,
+		"Programs":     landlock.FSReadFile | landlock.FSExecute,
+	}
+	for name, preset := range named {
+		r := landlock.New(landlock.V11).Use(preset)
+		for path, access := range r.Paths() {
+			if access&^most[name] != 0 {
+				t.Errorf("%s: %v on %s, want %v at most", name, access, path, most[name])
+			}
+			if access&landlock.FSWriteFile != 0 && name != "Temp" && !strings.HasPrefix(path, "/dev/") {
+				t.Errorf("%s: %v on %s", name, access, path)
+			}
+		}
+		var ports []string
+		for port, access := range r.Ports() {
+			ports = append(ports, fmt.Sprint(access, " ", port))
+		}
+		if want := []string{"connect_tcp 53", "connect_send_udp 53", "bind_udp 0"}; name == "DNS" != (ports != nil) || name == "DNS" && !slices.Equal(ports, want) {
+			t.Errorf("%s: ports %q", name, ports)
+		}
+	}
+}
+
+// The documentation of a preset names each of its lines.
+func TestDocumented(t *testing.T) {
+	source, err := parser.ParseFile(token.NewFileSet(), "preset.go", nil, parser.ParseComments)
+	if errors.Is(err, fs.ErrNotExist) {
+		t.Skip("needs the source of the package")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for _, declaration := range source.Decls {
+		function, ok := declaration.(*ast.FuncDecl)
+		if !ok || named[function.Name.Name] == nil || function.Name.Name == "Temp" {
+			continue
+		}
+		seen++
+		ast.Inspect(function, func(node ast.Node) bool {
+			literal, ok := node.(*ast.BasicLit)
+			if path := ""; ok && literal.Kind == token.STRING {
+				path = strings.Trim(literal.Value, "\"")
+				if strings.HasPrefix(path, "/") && !strings.Contains(function.Doc.Text(), path) {
+					t.Errorf("%s does not say why it allows %s", function.Name.Name, path)
+				}
+			}
+			return true
+		})
+	}
+	if want := len(named) - 2; seen != want {
+		t.Errorf("%d presets in preset.go, want %d", seen, want)
+	}
+}
+
+// What the environment names is allowed, but not all there is.
+func TestEnvironment(t *testing.T) {
+	if runtime.GOOS == "windows" || runtime.GOOS == "plan9" {
+		t.Skip("needs the paths of Unix")
+	}
+	dir := t.TempDir()
+	toRoot := filepath.Join(dir, "to root")
+	if err := os.Symlink("/", toRoot); err != nil {
+		t.Skip("needs links: ", err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "sub"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(dir)
+	text := filepath.Join(dir, "file")
+	if err := os.WriteFile(text, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	up := strings.Repeat("../", 30)
+	for _, test := range []struct {
+		preset, variable, value string
+		want                    []string // the paths that it adds
+		mistake                 string
+	}{
+		{"Temp", "TMPDIR", "", []string{"/tmp"}, ""},
+		{"Temp", "TMPDIR", dir, []string{dir}, ""},
+		{"Temp", "TMPDIR", "sub", []string{"sub"}, ""},
+		{"Temp", "TMPDIR", filepath.Join(dir, "missing"), []string{filepath.Join(dir, "missing")}, ""},
+		{"Temp", "TMPDIR", text, nil, "not a directory"},
+		{"Temp", "TMPDIR", "/", nil, `"/"`},
+		{"Temp", "TMPDIR", "//../.", nil, `"//../."`},
+		{"Temp", "TMPDIR", up, nil, "root"},
+		{"Temp", "TMPDIR", toRoot, nil, "to root"},
+		{"Certificates", "SSL_CERT_FILE", text, []string{text}, ""},
+		{"Certificates", "SSL_CERT_FILE", dir, nil, "is a directory"},
+		{"Certificates", "SSL_CERT_FILE", "/", nil, `"/"`},
+		{"Certificates", "SSL_CERT_DIR", "", nil, ""},
+		{"Certificates", "SSL_CERT_DIR", ":::", nil, ""},
+		{"Certificates", "SSL_CERT_DIR", ":sub::" + dir + ":", []string{"sub", dir}, ""},
+		{"Certificates", "SSL_CERT_DIR", dir + ":/", nil, `SSL_CERT_DIR: "/"`},
+		{"TimeZones", "ZONEINFO", dir, []string{dir}, ""},
+		{"TimeZones", "ZONEINFO", "/", nil, `"/"`},
+		{"TimeZones", "TZ", "Europe/Berlin", nil, ""},
+		{"TimeZones", "TZ", ":" + text, []string{text}, ""},
+		{"TimeZones", "TZ", dir, nil, "is a directory"},
+		{"TimeZones", "TZ", "/", nil, `"/"`},
+	} {
+		t.Run(fmt.Sprintf("%s=%s", test.variable, test.value), func(t *testing.T) {
+			for _, variable := range []string{"TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "ZONEINFO", "TZ"} {
+				t.Setenv(variable, "")
+			}
+			var without []string
+			if test.preset != "Temp" {
+				without = paths(landlock.New(landlock.V3).Use(named[test.preset]))
+			}
+			t.Setenv(test.variable, test.value)
+			r := landlock.New(landlock.V3).Use(named[test.preset])
+			err := wrong(r)
+			if test.mistake != "" {
+				if err == nil || !strings.Contains(err.Error(), test.mistake) || !strings.Contains(err.Error(), test.variable) {
+					t.Errorf("%v, want a mistake with %s", err, test.mistake)
+				}
+				return
+			}
+			got := paths(r)
+			if len(got) < len(without) || !slices.Equal(got[len(without):], test.want) || err != nil {
+				t.Errorf("%q, %v, want %q besides %d", got, err, test.want, len(without))
+			}
+			// A ruleset without files has no mistake of it.
+			if err := wrong(landlock.NewHandling(landlock.Rights{Scope: landlock.ScopeSignal}).Use(named[test.preset])); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func paths(r *landlock.Ruleset) (all []string) {
+	for path := range r.Paths() {
+		all = append(all, path)
+	}
+	return all
+}

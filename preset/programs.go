@@ -1,0 +1,106 @@
+package preset
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+
+	"example.com/landlock"
+	"example.com/landlock/internal/libraries"
+)
+
+// Programs returns a preset that allows to start these programs, and no more: to
+// execute, and all else to read,
+//
+//   - the file of each, found as [os/exec.LookPath] finds it, and not in the working
+//     directory unless the name says so;
+//   - of a script, its interpreter, which may be a script again, and the program
+//     that it has env start;
+//   - the loader that an ELF file names;
+//   - all libraries that the loader will load before the program starts, where it
+//     will find them itself: by RPATH, RUNPATH and $ORIGIN, LD_LIBRARY_PATH of this
+//     process, the loader's cache and its default directories, for glibc and for
+//     musl;
+//   - the loader's cache or configuration.
+//
+// Files are looked for when the preset is used. What a program opens once it runs is
+// not among them: its data, settings, plug-ins and modules (Python starts with
+// [System] alone), and the programs that it starts in turn, which are to be named
+// as well: "tar", "gzip".
+//
+// A program that is not found is a mistake that names it. So are one that cannot be
+// read, one that is neither ELF nor a script, and a library that is missing, since it
+// would not start. Elsewhere than on Linux it is the program's file alone.
+func Programs(names ...string) func(*landlock.Ruleset) error {
+	return func(r *landlock.Ruleset) error {
+		n := needed{access: make(map[string]landlock.AccessFS)}
+		var errs []error
+		for _, name := range names {
+			if err := n.addProgram(name); err != nil {
+				errs = append(errs, fmt.Errorf("program %q: %w", name, err))
+			}
+		}
+		if err := errors.Join(errs...); err != nil {
+			return err
+		}
+		for _, path := range n.paths {
+			if access := n.access[path] & handled(r); access != 0 {
+				r.Allow(access, path)
+			}
+		}
+		return allow(r, n.optional...)
+	}
+}
+
+// needed collects what several programs need, each file once.
+type needed struct {
+	paths    []string
+	access   map[string]landlock.AccessFS
+	optional []line
+}
+
+func (n *needed) add(access landlock.AccessFS, paths ...string) {
+	for _, path := range paths {
+		if n.access[path] == 0 {
+			n.paths = append(n.paths, path)
+		}
+		n.access[path] |= access
+	}
+}
+
+func (n *needed) addProgram(name string) error {
+	path, err := exec.LookPath(name)
+	if err != nil {
+		return err
+	}
+	if !filepath.IsAbs(path) { // the ruleset may be loaded in another working directory
+		dir, err := os.Getwd()
+		if err != nil {
+			return err
+		}
+		path = dir + string(filepath.Separator) + path // what is before .. may be a link
+	}
+	n.add(program, path)
+	if runtime.GOOS != "linux" {
+		return nil
+	}
+	needs, err := libraries.Of(path, os.Getenv("LD_LIBRARY_PATH"))
+	if err == nil {
+		err = errors.Join(needs.Missing...)
+	}
+	if err != nil {
+		return err
+	}
+	n.add(program, needs.Run...)
+	n.add(file, needs.Libraries...)
+	for _, path := range needs.Config {
+		if config := (line{path: path, access: file}); !slices.Contains(n.optional, config) {
+			n.optional = append(n.optional, config)
+		}
+	}
+	return nil
+}
