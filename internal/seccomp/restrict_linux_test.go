@@ -526,7 +526,7 @@ var scenarios = map[string]func() error{
 		if err != nil {
 			return err
 		}
-		for range 50 { // on any thread, the main one among them
+		for range 20 { // on any thread, the main one among them
 			if err := CanRestrictProcess(filter(), true); err != nil {
 				return err
 			}
@@ -539,7 +539,7 @@ var scenarios = map[string]func() error{
 				return err
 			}
 			want := fmt.Sprintf("2 %d 1", filtersIn(before)+layer)
-			for range 20 { // with threads that start others all the time
+			for range 10 { // with threads that start others all the time
 				if after := states(fatal); !slices.Equal(after, []string{want}) {
 					return fmt.Errorf("threads are %q after layer %d, want %q for all", after, layer, want)
 				}
@@ -596,9 +596,6 @@ var scenarios = map[string]func() error{
 		return restrictProcess()
 	},
 	"no room": func() error {
-		if _, err := start(); err != nil {
-			return err
-		}
 		big := &assembler{}
 		for range unix.BPF_MAXINSNS - 1 {
 			big.and(1)
@@ -702,17 +699,15 @@ func start() ([]string, error) {
 			runtime.LockOSThread()
 			select {}
 		}()
-		go func() {
-			for {
-				ended := make(chan bool)
-				go func() { runtime.LockOSThread(); close(ended) }()
-				<-ended
-			}
-		}()
 	}
+	go func() {
+		for {
+			onThreadThatEnds(func() error { return nil })
+		}
+	}()
 	cthreads.Setup("/", -1)
 	for _, kind := range []cthreads.Kind{cthreads.Sleep, cthreads.Cond, cthreads.Churn, cthreads.Chain} {
-		cthreads.Start(kind, 2, false)
+		cthreads.Start(kind, 1, false)
 	}
 	found := states(fatal)
 	if len(found) != 1 {
