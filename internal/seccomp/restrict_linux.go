@@ -175,11 +175,11 @@ func onThreadThatEnds(f func() error) (thread int, err error) {
 }
 
 func awaitEnd(thread int) error {
-	for range 10_000 {
+	for range 100_000 {
 		if unix.Tgkill(unix.Getpid(), thread, 0) != nil {
 			return nil
 		}
-		time.Sleep(time.Millisecond)
+		time.Sleep(time.Millisecond / 10)
 	}
 	return fmt.Errorf("seccomp: thread %d does not end: %w", thread, unix.ETIMEDOUT)
 }

@@ -2,6 +2,7 @@ package seccomp
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -50,7 +51,9 @@ func runScenario(t *testing.T, name string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), binary)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute) // only a hang takes so long
+	defer cancel()
+	cmd := exec.CommandContext(ctx, binary)
 	cmd.Env = append(os.Environ(), scenarioVariable+"="+name)
 	output, err := cmd.CombinedOutput()
 	if err != nil || !bytes.HasSuffix(output, []byte(passed+name+"\n")) {
