@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -150,6 +151,9 @@ type subject struct {
 // each runs a test of the filter for every architecture and variant.
 func each(t *testing.T, test func(t *testing.T, s *subject)) {
 	for goarch := range entries {
+		if testing.Short() && goarch != runtime.GOARCH {
+			continue
+		}
 		for _, variant := range variants {
 			t.Run(fmt.Sprintf("%s/udp=%t/fastopen=%t", goarch, !variant.RefuseUDP, !variant.RefuseFastOpen), func(t *testing.T) {
 				t.Parallel()
