@@ -103,7 +103,6 @@ var (
 		"ppc64le": {abis: []abi{ppc64le, ppcle}},
 		"ppc64":   {abis: []abi{ppc64, ppc}, bigEndian: true},
 	}
-
 )
 
 // machineOf returns an error that Is errors.ErrUnsupported where there is no filter.
