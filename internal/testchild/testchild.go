@@ -115,6 +115,7 @@ func (c *child) run(t *testing.T, name string, f func(t *testing.T, own string))
 	var inner *testing.T
 	ended := false
 	t.Run(name, func(t *testing.T) {
+		t.Helper()
 		if t.Name() != c.test {
 			return
 		}
