@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -23,6 +24,7 @@ type report struct {
 	current string              // the test that output belongs to
 	started bool
 	before  bytes.Buffer // what came before the function was started
+	logging bool         // the last line was logged
 	word    string       // how the function has ended
 }
 
@@ -79,6 +81,7 @@ func (r *report) event(text string) bool {
 	if !beneath(name, r.test.name) && !beneath(r.test.name, name) {
 		return false // the function prints the output of other tests
 	}
+	r.logging = false
 	switch fields[0] + fields[1] {
 	case "===RUN":
 		r.current = name
@@ -122,8 +125,18 @@ func (r *report) print(line string) {
 		r.before.WriteString(line + "\n")
 		return
 	}
-	io.WriteString(r.nearest(r.current).t.Output(), strings.TrimPrefix(line, "    ")+"\n")
+	if logLine.MatchString(line) || r.logging && strings.HasPrefix(line, indent+indent) {
+		line, r.logging = strings.TrimPrefix(line, indent), true // Output puts it back
+	} else {
+		r.logging = false
+	}
+	io.WriteString(r.nearest(r.current).t.Output(), line+"\n")
 }
+
+const indent = "    "
+
+// logLine is the first line of what a test has logged.
+var logLine = regexp.MustCompile(`^` + indent + `[^ ]+\.go:\d+: `)
 
 // begin begins a subtest here as well.
 func (r *report) begin(name string) {
