@@ -536,11 +536,11 @@ func init() {
 			test: func(t *testing.T) {
 				run(t, func(t *testing.T) {
 					t.Log("log\nsecond")
-					fmt.Println("        printed")
+					fmt.Println("      printed")
 					t.Log("last")
 				})
 			},
-			want: []string{`\n    landlocktest_test.go:\d+: log\n        second\n            printed\n    landlocktest_test.go:\d+: last\n`},
+			want: []string{`\n    landlocktest_test.go:\d+: log\n        second\n          printed\n    landlocktest_test.go:\d+: last\n`},
 		},
 		"closes its output": {
 			test:  func(t *testing.T) { run(t, func(t *testing.T) { os.Stdout.Close() }) },

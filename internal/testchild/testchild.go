@@ -131,15 +131,25 @@ func (c *child) run(t *testing.T, name string, f func(t *testing.T, own string))
 		return true // the child is for another call
 	case !ended:
 		c.end(parallel)
-	case inner.Failed():
-		c.end(failed)
-	case failedAbove(inner):
-		c.end(above)
-	case inner.Skipped():
-		c.end(skipped)
 	}
-	c.end(passed)
+	End(inner)
 	return false
+}
+
+// End says how the function of a child has ended, given the t that it got, and
+// ends the process: what comes after Run in the test is the parent's. A function
+// calls it itself, in place of returning, where what it has done keeps the process
+// from going on, or its Cleanups from working.
+func End(t *testing.T) {
+	switch {
+	case t.Failed():
+		this.end(failed)
+	case failedAbove(t):
+		this.end(above)
+	case t.Skipped():
+		this.end(skipped)
+	}
+	this.end(passed)
 }
 
 // failedAbove reports whether a test around t has failed: f may well have called
@@ -154,8 +164,7 @@ func failedAbove(t *testing.T) bool {
 	return false
 }
 
-// end says how the function has ended, and ends the process: what comes after
-// Run in the test is the parent's.
+// end says a word, and ends the process.
 func (c *child) end(word string) {
 	if testing.CoverMode() != "" {
 		counters := filepath.Join(ownFolder(c.dir), coverFolder)
