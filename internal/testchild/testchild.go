@@ -224,8 +224,7 @@ func command(t *testing.T, token, dir string) (*exec.Cmd, error) {
 	cmd.Args[0] = arguments[0]
 	cmd.Dir = directory
 	cmd.Env = append(slices.Clone(environment), variable+"="+token+" "+t.Name()+" "+dir,
-		"GOTMPDIR=", "TMPDIR="+dir, "TMP="+dir, "TEMP="+dir,
-		"GORACE="+os.Getenv("GORACE")+" atexit_sleep_ms=0") // the race detector sleeps a second else
+		"GOTMPDIR=", "TMPDIR="+dir, "TMP="+dir, "TEMP="+dir, raceQuickly())
 	return cmd, nil
 }
 
