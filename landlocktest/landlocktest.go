@@ -69,8 +69,9 @@ var sandbox struct {
 // -test.v and each failure show, says so.
 //
 // Tests that call Run may be parallel, and subtests of f as well. f itself may not
-// call Parallel, or Run. Two Runs of one t come one after the other. The child gets
-// the flags of this process: -run and -skip select subtests of f, and -race,
+// call Parallel, or Run. Two Runs of one t come one after the other, and in the same
+// order in each process: a test that ranges over a map makes a subtest for each,
+// with the key as its name. The child gets the flags of this process: -run and -skip select subtests of f, and -race,
 // -failfast, -cpu, -short, -args and the like work. It ends before the time of
 // -timeout is over, and then prints what it was doing. What it covers counts for
 // -cover and -coverprofile of go test; other profiles are of this process alone.

@@ -178,6 +178,30 @@ func init() {
 			fails: true,
 			want:  []string{"did not come to its end"},
 		},
+		"fails in a cleanup": {
+			test:  func(t *testing.T) { run(t, func(t *testing.T) { t.Cleanup(func() { t.Error("wrong") }) }) },
+			fails: true,
+			want:  []string{"wrong", "--- FAIL: " + sandboxed},
+			not:   []string{"did not"},
+		},
+		"fails on another goroutine": {
+			test: func(t *testing.T) {
+				run(t, func(t *testing.T) {
+					done := make(chan bool)
+					go func() { defer close(done); t.FailNow() }()
+					<-done
+				})
+			},
+			fails: true,
+			want:  []string{"--- FAIL: " + sandboxed},
+		},
+		"becomes another program": {
+			test: func(t *testing.T) {
+				run(t, func(t *testing.T) { must(t, syscall.Exec("/bin/true", []string{"true"}, nil)) })
+			},
+			fails: true,
+			want:  []string{"did not come to its end|/bin/true|not supported"},
+		},
 		"calls Goexit": {
 			test:  func(t *testing.T) { run(t, func(t *testing.T) { runtime.Goexit() }) },
 			fails: true,
@@ -571,6 +595,16 @@ func init() {
 func inChild() bool { return os.Getenv(driverVariable) != fmt.Sprint(os.Getppid()) }
 
 func exists(path string) error { _, err := os.Stat(path); return err }
+
+// A fuzz target's seeds are tests.
+func FuzzRun(f *testing.F) {
+	f.Add(1)
+	f.Fuzz(func(t *testing.T, n int) {
+		outside := t.TempDir()
+		landlocktest.NeedABI(t, landlock.V1)
+		run(t, func(t *testing.T) { landlocktest.Denied(t, write(outside, "file")) })
+	})
+}
 
 // TestScenario is a user's test.
 func TestScenario(t *testing.T) {
