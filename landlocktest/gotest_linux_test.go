@@ -1,16 +1,50 @@
 package landlocktest_test
 
 import (
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"example.com/landlock"
 	"example.com/landlock/landlocktest"
 )
+
+const fifoVariable = "LANDLOCKTEST_FIFO"
+
+// A child does not outlive the test binary, however that ends.
+func TestEndsWithItsParent(t *testing.T) {
+	if path := os.Getenv(fifoVariable); path != "" { // the test binary that is to end
+		fifo, err := os.OpenFile(path, os.O_WRONLY, 0)
+		must(t, err)
+		defer fifo.Close()
+		run(t, func(t *testing.T) {
+			fifo.WriteString("in the child")
+			syscall.Kill(os.Getppid(), syscall.SIGKILL)
+			select {}
+		})
+		return
+	}
+	path := filepath.Join(t.TempDir(), "fifo")
+	must(t, syscall.Mkfifo(path, 0o600))
+	fifo, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	must(t, err)
+	defer fifo.Close()
+	must(t, fifo.SetReadDeadline(time.Now().Add(time.Minute)))
+	self, err := os.Executable()
+	must(t, err)
+	cmd := exec.Command(self, "-test.run=^TestEndsWithItsParent$")
+	cmd.Env = append(os.Environ(), fifoVariable+"="+path, "TMPDIR="+t.TempDir())
+	err = cmd.Run()
+	if said, readErr := io.ReadAll(fifo); string(said) != "in the child" || readErr != nil || err == nil {
+		t.Errorf("the test binary: %v; the child: %q, %v, want it to have ended", err, said, readErr)
+	}
+}
 
 // What go test makes of it, with a binary that it builds in other ways.
 func TestGoTest(t *testing.T) {

@@ -2,6 +2,7 @@ package landlocktest_test
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -13,6 +14,7 @@ import (
 	"testing"
 
 	"example.com/landlock"
+	"example.com/landlock/internal/testchild"
 	"example.com/landlock/landlocktest"
 )
 
@@ -23,7 +25,13 @@ const (
 	driverVariable   = "LANDLOCKTEST_DRIVER" // the process of TestRun
 )
 
+var everything = flag.Bool("landlocktest.everything", false, "take away what -run says of subtests")
+
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if *everything {
+		flag.Set("test.run", "^TestScenario$")
+	}
 	fmt.Println("TestMain of", os.Getpid())
 	code := m.Run()
 	fmt.Println("TestMain ends")
@@ -355,13 +363,49 @@ func init() {
 		},
 		"at the same time": {
 			test: func(t *testing.T) {
-				wait := make(chan bool)
-				go func() { run(t, func(t *testing.T) {}); wait <- true }()
-				run(t, func(t *testing.T) {})
-				<-wait
+				testchild.Run(t, "sandboxed", func(_ *testing.T, _ *exec.Cmd, _ string) {
+					run(t, func(t *testing.T) {})
+				}, func(t *testing.T, _ string) {})
 			},
 			fails: true,
-			want:  []string{"at the same time|inside the function of another Run"},
+			want:  []string{"at the same time"},
+		},
+		"parallel subtests by turns": {
+			test: func(t *testing.T) {
+				run(t, func(t *testing.T) {
+					turn := make(chan bool)
+					for _, name := range []string{"a", "b"} {
+						t.Run(name, func(t *testing.T) {
+							t.Parallel()
+							for range 2 {
+								if name == "b" {
+									turn <- true
+								} else {
+									<-turn
+								}
+								t.Error("this is", name)
+								if name == "b" {
+									<-turn
+								} else {
+									turn <- true
+								}
+							}
+						})
+					}
+				})
+			},
+			flags: "-test.v=false -test.parallel=2",
+			fails: true,
+			want:  []string{`(?s)sandboxed/[ab] [^-]*this is (a[^-]*this is a|b[^-]*this is b)\n +---[^-]*this is (a[^-]*this is a|b[^-]*this is b)\n`},
+		},
+		"TestMain takes -run away": {
+			test: func(t *testing.T) {
+				run(t, func(t *testing.T) {})
+				run(t, func(t *testing.T) { t.Error("wrong") })
+			},
+			flags: "-landlocktest.everything",
+			fails: true,
+			want:  []string{"wrong", "--- PASS: " + sandboxed + " ", "--- FAIL: " + sandboxed + "#01"},
 		},
 		"inside another": {
 			test:  func(t *testing.T) { run(t, func(t *testing.T) { run(t, func(t *testing.T) { t.Log("reached") }) }) },
@@ -506,8 +550,21 @@ func init() {
 		"handles little": {
 			needs: true,
 			test: func(t *testing.T) {
-				landlocktest.Run(t, landlock.NewHandling(landlock.Rights{FS: landlock.FSMakeDir}), func(t *testing.T) {
+				r := landlock.NewHandling(landlock.Rights{FS: landlock.FSMakeDir})
+				before := r.String()
+				landlocktest.Run(t, r, func(t *testing.T) {
 					landlocktest.Denied(t, os.Mkdir(filepath.Join(os.TempDir(), "x"), 0o700))
+					must(t, write(t.TempDir(), "file"))
+					if r.String() != before {
+						t.Errorf("the ruleset is %v, it was %s", r, before)
+					}
+				})
+			},
+		},
+		"handles no files": {
+			test: func(t *testing.T) {
+				landlocktest.NeedABI(t, landlock.V4)
+				landlocktest.Run(t, landlock.NewHandling(landlock.Rights{Net: landlock.NetBindTCP}), func(t *testing.T) {
 					must(t, write(t.TempDir(), "file"))
 				})
 			},
@@ -554,7 +611,7 @@ func init() {
 					fmt.Fprint(os.Stderr, "end of all")
 				})
 			},
-			want: []string{"half a line", "=== ATTR +" + sandboxed + "/sub key some value", "TestElsewhere", "=== child 1234", "end of sub\n", "end of all\n", "--- PASS: " + sandboxed},
+			want: []string{"half a line", "\n=== ATTR +" + sandboxed + "/sub key some value", "TestElsewhere", "=== child 1234", "end of sub\n", "end of all\n", "--- PASS: " + sandboxed},
 		},
 		"indented output": {
 			test: func(t *testing.T) {
