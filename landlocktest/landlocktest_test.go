@@ -66,10 +66,11 @@ type scenario struct {
 	test  func(t *testing.T)
 	flags string // besides -test.v
 	fails bool
-	want  []string // regular expressions for what is printed, in this order
-	not   []string // and for what is not
-	count int      // how often the first of want is printed, where not 0
-	needs bool     // Landlock
+	want  []string     // regular expressions for what is printed, in this order
+	not   []string     // and for what is not
+	count int          // how often the first of want is printed, where not 0
+	needs bool         // Landlock
+	below landlock.ABI // what the kernel must not have, where not 0
 }
 
 const sandboxed = `TestScenario/S/sandboxed`
@@ -196,7 +197,7 @@ func init() {
 			test: func(t *testing.T) {
 				run(t, func(t *testing.T) {
 					done := make(chan bool)
-					go func() { defer close(done); t.FailNow() }()
+					go func() { defer close(done); t.Error("wrong") }()
 					<-done
 				})
 			},
@@ -516,11 +517,12 @@ func init() {
 			not:   []string{"reached", "NeedABI"},
 		},
 		"the kernel is too old": {
+			below: landlock.V11,
 			test: func(t *testing.T) {
 				landlocktest.Run(t, landlock.New(landlock.V11), func(t *testing.T) { t.Log("reached") })
 			},
 			fails: true,
-			want:  []string{"needs ABI .*NeedABI before Run", "--- FAIL: " + sandboxed},
+			want:  []string{"needs (ABI|Linux) .*NeedABI before Run", "--- FAIL: " + sandboxed},
 			not:   []string{"reached"},
 		},
 		"is denied its own directories": {
@@ -680,6 +682,9 @@ func TestRun(t *testing.T) {
 			t.Parallel()
 			if s.needs {
 				landlocktest.NeedABI(t, landlock.V1)
+			}
+			if kernel, _ := landlock.Probe(); s.below > 0 && kernel.ABI >= s.below {
+				t.Skipf("needs a kernel below ABI %d, this one has %d", int(s.below), int(kernel.ABI))
 			}
 			temp, dir := t.TempDir(), filepath.Join(t.TempDir(), "landlocktest")
 			must(t, os.Mkdir(dir, 0o700))
