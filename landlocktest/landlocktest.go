@@ -142,7 +142,7 @@ func Denied(t testing.TB, err error) {
 		if sandbox.rules != nil && sandbox.report.Enforced == (landlock.Rights{}) {
 			reason += "; " + sandbox.report.String()
 		}
-		t.Error("not denied: ", reason)
+		t.Error("not denied: " + reason)
 	}
 }
 

@@ -232,9 +232,9 @@ func init() {
 				run(t, func(t *testing.T) { t.Run("sub", func(t *testing.T) { <-make(chan bool) }) })
 				t.Log("and here")
 			},
-			flags: "-test.timeout=2s",
+			flags: "-test.timeout=5s",
 			fails: true,
-			want:  []string{"panic: test timed out after 1", sandboxed + "/sub", "did not come to its end", "and here"},
+			want:  []string{"panic: test timed out after 3", sandboxed + "/sub", "did not come to its end", "and here"},
 		},
 		"has subtests": {
 			test: func(t *testing.T) {

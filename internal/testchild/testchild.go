@@ -296,7 +296,7 @@ func timeLeft(t *testing.T) time.Duration {
 		return 0
 	}
 	left := time.Until(deadline)
-	return max(left-min(left/10, 5*time.Second), time.Millisecond)
+	return max(left-min(left/3, 5*time.Second), time.Millisecond)
 }
 
 // value returns a flag's value.
