@@ -40,43 +40,47 @@ var sandbox struct {
 
 // Run runs f as the subtest "sandboxed" of t, in a child process that the
 // ruleset is applied to, by [landlock.Ruleset.Apply]. What f and its subtests
-// log, their failures and skips are reported here as those of any subtest. So
+// log, their failures and skips are reported here as those of any subtest, and
 // Run reports whether f succeeded, as [testing.T.Run] does.
 //
 // The child is the test binary, started again for that one subtest. It executes
-// TestMain, and the test around up to this call, as this process does, but not
-// sandboxed; then it restricts itself and runs f, and ends. So f can use what the
-// test around has made, a temporary directory or a server, and each process has
-// its own. The rest of the test, with all that it defers, and what TestMain does
+// TestMain, and the test around up to this call, as this process does and not
+// sandboxed; then it restricts itself, runs f, and ends. So f can use what the test
+// around has made, such as a temporary directory or a server; each process has
+// its own. The rest of the test, all that it defers, and what TestMain does
 // afterwards, are only for this process; on Linux, programs that the child has
-// started are killed at its end. What f changes of the test's variables does not
-// come back. The test around must come to Run in the child as it does here.
+// started are killed at its end. What f assigns to variables does not come back.
 //
-// A function that does not come to its end fails the test: where it panics,
-// exits with any status, calls [runtime.Goexit], is killed, or has not run at
-// all. So does one that fails another t than its own.
-//
-// t.TempDir works within f whatever the ruleset allows: Run adds a rule for
-// FSReadWrite beneath a directory that these are made in, and nothing else. The
-// TempDir of the test around, and [os.TempDir], are elsewhere: what the ruleset
-// does not allow there is denied. Both are directories of the child's own, and
-// this process removes them.
+// A function that does not come to its end fails the test: one that panics, exits
+// with any status, calls [runtime.Goexit], executes another program, is killed, or
+// has not run at all, since the test around did not come to Run in the child as it
+// does here. So does one that fails another t than its own.
 //
 // Where Apply fails the test fails, whatever the reason. A test that is to be
 // skipped without Landlock, or on a kernel that is too old, says so by [NeedABI]
-// before. A ruleset with BestEffort restricts what it can here, and one with a
-// floor of 0 possibly nothing at all: f runs all the same, and the Report, which
-// -test.v and each failure show, says so.
+// before Run. A ruleset with BestEffort restricts what it can here, and one with a
+// floor of 0 possibly nothing at all: f runs all the same, and the Report, which is
+// logged, says so.
 //
-// Tests that call Run may be parallel, and subtests of f as well. f itself may not
-// call Parallel, or Run. Two Runs of one t come one after the other, and in the same
-// order in each process: a test that ranges over a map makes a subtest for each,
-// with the key as its name. The child gets the flags of this process: -run and -skip select subtests of f, and -race,
-// -failfast, -cpu, -short, -args and the like work. It ends before the time of
-// -timeout is over, and then prints what it was doing. What it covers counts for
-// -cover and -coverprofile of go test; other profiles are of this process alone.
-// testing.Verbose is always true in it. The cache of go test knows nothing of the files that only f opens: where
-// they change, use -count=1.
+// TempDir of f's own t works whatever the ruleset allows: Run adds FSReadWrite
+// beneath a directory that these are made in, and nothing else. The TempDir of the
+// test around, and [os.TempDir], are other directories of the child, and denied
+// unless the ruleset allows them. This process removes them all. Chdir opens the
+// directory that it leaves, and ArtifactDir with -artifacts makes one elsewhere:
+// both need a rule.
+//
+// Tests that call Run may be parallel, and so may subtests of f. f itself may call
+// neither Parallel nor Run. Two Runs of one t come one after the other, and in the
+// same order in each process: a test that ranges over a map makes a subtest for
+// each, with the key as its name. A fuzz target can call Run for its seeds, and
+// fails while it is fuzzing.
+//
+// The child gets the flags of this process: -run and -skip select subtests of f,
+// and -race, -short, -cpu, -failfast, -args and the like work. testing.Verbose is
+// always true. A function that hangs is ended, and shows where, before -timeout
+// ends this process. What f covers counts for -cover and -coverprofile of go test;
+// other profiles are of this process alone. The cache of go test does not know the
+// files that only f opens: -count=1 runs the test again.
 func Run(t *testing.T, rules *landlock.Ruleset, f func(t *testing.T)) bool {
 	t.Helper()
 	if rules == nil || f == nil {
