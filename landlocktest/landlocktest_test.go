@@ -25,7 +25,10 @@ const (
 	driverVariable   = "LANDLOCKTEST_DRIVER" // the process of TestRun
 )
 
-var everything = flag.Bool("landlocktest.everything", false, "take away what -run says of subtests")
+var (
+	everything = flag.Bool("landlocktest.everything", false, "take away what -run says of subtests")
+	temp       = flag.String("landlocktest.temp", "", "where temporary files are")
+)
 
 func TestMain(m *testing.M) {
 	flag.Parse()
@@ -34,6 +37,9 @@ func TestMain(m *testing.M) {
 	}
 	if os.Getenv(scenarioVariable) == "" {
 		os.Exit(m.Run())
+	}
+	if *temp != "" && !inChild() {
+		os.Setenv("TMPDIR", *temp)
 	}
 	fmt.Println("TestMain of", os.Getpid())
 	code := m.Run()
@@ -591,6 +597,13 @@ func init() {
 					must(t, exists("landlocktest"))
 				})
 			},
+		},
+		"a relative directory for temporary files": {
+			test: func(t *testing.T) {
+				t.Chdir("..")
+				run(t, func(t *testing.T) { must(t, write(t.TempDir(), "file")) })
+			},
+			flags: "-landlocktest.temp=.",
 		},
 		"arguments": {
 			test: func(t *testing.T) {

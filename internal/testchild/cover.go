@@ -22,6 +22,9 @@ func addCounters(from string) error {
 		return err
 	}
 	for _, file := range files {
+		if !file.Type().IsRegular() {
+			continue // no link that the function has made is followed
+		}
 		data, err := os.ReadFile(filepath.Join(from, file.Name()))
 		if err == nil {
 			err = os.WriteFile(filepath.Join(to, file.Name()), data, 0o666)

@@ -75,7 +75,8 @@ const (
 // os.Exit panics in a test.
 const status = 1
 
-// wordOf is what the line begins with by which a child says how it ended.
+// wordOf returns the beginning of the line in which a child says how its function
+// ended.
 func wordOf(token string) string { return "=== child " + token + " " }
 
 // running has each test that is inside Run, in a process that is no child.
@@ -152,9 +153,9 @@ func End(t *testing.T) {
 	this.end(passed)
 }
 
-// failedAbove reports whether a test around t has failed: f may well have called
-// Error of one that it sees, and a server that the test has started may do so.
-// That ends in the parent of the parent, which no exported method tells.
+// failedAbove reports whether a test around t has failed: f may have called Error
+// of one that it sees, and a server that the test has started may do so. No
+// method tells, and these tests do not end in a child.
 func failedAbove(t *testing.T) bool {
 	for above := reflect.ValueOf(t).Elem().FieldByName("parent"); !above.IsNil(); above = above.Elem().FieldByName("parent") {
 		if above.Elem().FieldByName("failed").Bool() {
@@ -180,6 +181,9 @@ func start(t *testing.T, prepare func(t *testing.T, cmd *exec.Cmd, dir string)) 
 	t.Helper()
 	// A short name, since the path of a Unix socket has no more than 107 bytes.
 	dir, err := os.MkdirTemp(os.Getenv("GOTMPDIR"), "test")
+	if err == nil {
+		dir, err = filepath.Abs(dir) // the child has another working directory, where the test has changed it
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
