@@ -600,6 +600,7 @@ func init() {
 		},
 		"a relative directory for temporary files": {
 			test: func(t *testing.T) {
+				t.TempDir()
 				t.Chdir("..")
 				run(t, func(t *testing.T) { must(t, write(t.TempDir(), "file")) })
 			},
