@@ -341,8 +341,9 @@ func init() {
 					t.Run("same", func(t *testing.T) { run(t, func(t *testing.T) { t.Log("same", i) }) })
 				}
 				t.Run("sandboxed", func(t *testing.T) { run(t, func(t *testing.T) { t.Log("named so") }) })
+				t.Run("a|b(c)[d/\\e\x00 \u2003é%s", func(t *testing.T) { run(t, func(t *testing.T) { t.Log("odd name") }) })
 			},
-			want: []string{"loop 0", "loop 1", "same 0", "same 1", "named so", "--- PASS: " + sandboxed + " ", "--- PASS: " + sandboxed + "#01", "--- PASS: TestScenario/S/same/sandboxed", "--- PASS: TestScenario/S/same#01/sandboxed", "--- PASS: TestScenario/S/sandboxed#02/sandboxed"},
+			want: []string{"loop 0", "loop 1", "same 0", "same 1", "named so", "odd name", "--- PASS: " + sandboxed + " ", "--- PASS: " + sandboxed + "#01", "--- PASS: TestScenario/S/same/sandboxed", "--- PASS: TestScenario/S/same#01/sandboxed", "--- PASS: TestScenario/S/sandboxed#02/sandboxed"},
 			not:  []string{"(?s)loop 0.*loop 0"},
 		},
 		"the second of two fails": {
