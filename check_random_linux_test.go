@@ -31,51 +31,63 @@ const (
 // What Check and Explain say is what the kernel does: random files, rulesets and
 // operations. Each operation is done by a thread that the ruleset restricts.
 func TestCheckIsTheKernels(t *testing.T) {
+	if os.Getenv(checkHere) != "" {
+		checkRandomly(t, os.Getenv(childDir))
+		return
+	}
 	inBoth(t, func(t *testing.T, dir string) {
-		if os.Geteuid() == 0 && os.Getenv(checkHere) == "" {
+		if os.Geteuid() == 0 {
 			checkInNamespace(t)
-			return
-		}
-		ops, limit := math.MaxInt, time.Now().Add(time.Second)
-		if longTests() {
-			limit = limit.Add(10 * time.Second)
-		}
-		seed := uint64(1) // the same for all, but for who looks for what is new
-		if n, err := strconv.Atoi(os.Getenv(checkOps)); err == nil {
-			ops, limit, seed = n, limit.Add(24*time.Hour), uint64(time.Now().UnixNano())
-		}
-		if n, err := strconv.ParseUint(os.Getenv(checkSeed), 0, 64); err == nil {
-			seed = n
-		}
-		counts := &checkCounts{kinds: map[string]int{}}
-		more := func() bool { // a slow machine takes the time that it needs to show anything
-			return counts.done < ops && (time.Now().Before(limit) || counts.denied == 0 || counts.done < 200)
-		}
-		for more() && !t.Failed() {
-			newCheckWorld(t, seed, dir, counts).run(more)
-			seed++
-		}
-		t.Logf("%d operations compared, %d denied, %d of them let through by what Explain said to add; %v",
-			counts.done, counts.denied, counts.mended, counts.kinds)
-		if counts.denied == 0 || counts.denied == counts.done {
-			t.Error("all or none were denied: this shows nothing")
+		} else {
+			checkRandomly(t, dir)
 		}
 	})
 }
 
 // checkInNamespace runs this test again where it can mount without being seen.
 func checkInNamespace(t *testing.T) {
-	cmd := exec.Command(self(), os.Args[1:]...)
-	cmd.Env = append(os.Environ(), checkHere+"=1")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNS}
-	out, err := cmd.CombinedOutput()
-	if errors.Is(err, unix.EPERM) {
-		cmd = exec.Command(self(), os.Args[1:]...)
-		cmd.Env = append(os.Environ(), checkHere+"=without")
-		out, err = cmd.CombinedOutput()
+	again := func(here string, flags uintptr) (string, error) {
+		cmd := exec.Command(self(), append(os.Args[1:], "-test.v=true")...)
+		cmd.Env = append(os.Environ(), checkHere+"="+here)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: flags}
+		out, err := cmd.CombinedOutput()
+		return string(out), err
 	}
-	if t.Logf("%s", out); err != nil {
+	out, err := again("1", unix.CLONE_NEWNS)
+	if errors.Is(err, unix.EPERM) {
+		out, err = again("without", 0)
+	}
+	if t.Log(out); err != nil || !strings.Contains(out, compared) {
 		t.Fatal(err)
+	}
+}
+
+const compared = "operations compared"
+
+func checkRandomly(t *testing.T, dir string) {
+	ops, limit := math.MaxInt, time.Now().Add(time.Second)
+	if longTests() {
+		limit = limit.Add(10 * time.Second)
+	}
+	seed := uint64(1) // the same for all, but for who looks for what is new
+	if n, err := strconv.Atoi(os.Getenv(checkOps)); err == nil {
+		ops, limit, seed = n, limit.Add(24*time.Hour), uint64(time.Now().UnixNano())
+	}
+	if n, err := strconv.ParseUint(os.Getenv(checkSeed), 0, 64); err == nil {
+		seed = n
+	}
+	counts := &checkCounts{kinds: map[string]int{}}
+	more := func() bool { // a slow machine takes the time that it needs to show anything
+		return counts.done < ops && (time.Now().Before(limit) || counts.denied == 0 || counts.done < 200)
+	}
+	for more() && !t.Failed() {
+		newCheckWorld(t, seed, dir, counts).run(more)
+		seed++
+	}
+	t.Logf("%d %s, %d denied, %d of them let through by what Explain said to add; %v",
+		counts.done, compared, counts.denied, counts.mended, counts.kinds)
+	if counts.denied == 0 || counts.denied == counts.done {
+		t.Error("all or none were denied: this shows nothing")
 	}
 }
 

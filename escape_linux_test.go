@@ -20,6 +20,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"example.com/landlock/internal/testchild"
 )
 
 // attempt is something that an attacker in a sandboxed child tries, to reach
@@ -196,7 +198,7 @@ func beAttacker() error {
 // made in a sandbox and, to see that it is a way at all, without.
 func TestEscape(t *testing.T) {
 	needABI(t, V1)
-	if os.Getenv(childTest) == "" && os.Getuid() == 0 {
+	if !testchild.Inside() && os.Getuid() == 0 {
 		ownNamespaces(t)
 	}
 	inChild(t, prepareProgram, func(t *testing.T, dir string) {

@@ -1,26 +1,21 @@
 package landlock
 
 import (
-	"context"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
+
+	"example.com/landlock/internal/testchild"
 )
 
-// A restriction cannot be undone, so each test that makes one does it in a
-// process of its own: this test binary, started again for that test alone.
 const (
-	childTest = "LANDLOCK_CHILD_TEST" // the test whose child part to run
-	childDir  = "LANDLOCK_CHILD_DIR"  // the scratch directory that its parent made
-	childTry  = "LANDLOCK_CHILD_TRY"  // be a program that tries what its arguments say
-	checkOps  = "LANDLOCK_CHECK_OPS"  // how many operations TestCheckIsTheKernels compares; without, as many as there are in some seconds
+	childDir = "LANDLOCK_CHILD_DIR" // the scratch directory of a child, see inChild
+	childTry = "LANDLOCK_CHILD_TRY" // be a program that tries what its arguments say
+	checkOps = "LANDLOCK_CHECK_OPS" // how many operations TestCheckIsTheKernels compares; without, as many as there are in some seconds
 )
 
 func TestMain(m *testing.M) {
@@ -31,49 +26,26 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// inChild runs f in a process of its own, with a scratch directory that
-// prepare has filled. Where that can be, it does so twice: as this user, and
-// as one without any privileges. It returns in the parent
-// only, with what each printed.
-func inChild(t *testing.T, prepare, f func(t *testing.T, dir string)) (outputs []string) {
+// inChild runs f in a process of its own, since a restriction cannot be undone,
+// with a scratch directory that prepare has filled. Where that can be, it does so
+// twice: as this user, and as one without any privileges.
+func inChild(t *testing.T, prepare, f func(t *testing.T, dir string)) {
 	t.Helper()
-	if os.Getenv(childTest) == t.Name() {
-		f(t, os.Getenv(childDir))
-		if t.Failed() {
-			t.FailNow() // what follows is the parent's
-		}
-		fmt.Println("child done:", t.Name())
-		os.Exit(0)
-	}
 	for _, user := range testUsers() {
-		dir := scratch(t)
-		if prepare != nil {
-			prepare(t, dir)
-		}
-		pattern := regexp.QuoteMeta(t.Name())
-		// One that hangs is killed before this process is.
-		timeout := 2 * time.Minute
-		if os.Getenv(checkOps) != "" {
-			timeout = 24 * time.Hour // as long as that may take
-		}
-		limit, cancel := context.WithTimeout(t.Context(), timeout)
-		defer cancel()
-		cmd := exec.CommandContext(limit, self(), "-test.v", fmt.Sprint("-test.short=", testing.Short()), "-test.run=^"+strings.ReplaceAll(pattern, "/", "$/^")+"$")
-		// A child may be unable to remove what it makes: the parent does.
-		cmd.Env = append(os.Environ(), childTest+"="+t.Name(), childDir+"="+dir, "TMPDIR="+dir,
-			"GORACE=atexit_sleep_ms=0") // the race detector sleeps a second else
-		cmd.WaitDelay = 5 * time.Second // on what it has started
-		user.become(cmd, dir)
-		out, err := cmd.CombinedOutput()
-		if err != nil || !strings.Contains(string(out), "child done: "+t.Name()+"\n") {
-			t.Fatalf("child as %s: %v\n%s", user.name, err, out)
-		}
-		if testing.Verbose() {
-			t.Logf("as %s:\n%s", user.name, out)
-		}
-		outputs = append(outputs, string(out))
+		testchild.Run(t, user.name, func(t *testing.T, cmd *exec.Cmd, own string) {
+			dir := scratch(t)
+			if prepare != nil {
+				prepare(t, dir)
+			}
+			cmd.Path = self()
+			cmd.Env = append(cmd.Env, childDir+"="+dir, "TMPDIR="+dir)
+			user.become(cmd, dir)
+		}, func(t *testing.T, _ string) {
+			os.Unsetenv("GOTMPDIR")
+			f(t, os.Getenv(childDir))
+			testchild.End(t) // it may be unable to remove what it has made: the parent does
+		})
 	}
-	return outputs
 }
 
 // longTests says that what takes long is to run at full length.
@@ -109,7 +81,7 @@ func write(t *testing.T, path, text string) string {
 // needABI skips a test that the kernel cannot run.
 func needABI(t testing.TB, need ABI) {
 	t.Helper()
-	if os.Getenv(childTest) != "" {
+	if testchild.Inside() {
 		return // the parent has asked, and Probe keeps its first answer
 	}
 	kernel, err := Probe()
@@ -124,7 +96,7 @@ func needABI(t testing.TB, need ABI) {
 // needBelow skips a test of what only older kernels do.
 func needBelow(t testing.TB, limit ABI) {
 	t.Helper()
-	if os.Getenv(childTest) != "" {
+	if testchild.Inside() {
 		return
 	}
 	if kernel, _ := Probe(); kernel.ABI >= limit {

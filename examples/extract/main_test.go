@@ -9,35 +9,24 @@ import (
 	"io/fs"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
 
 	"example.com/landlock"
+	"example.com/landlock/internal/testchild"
+	"example.com/landlock/landlocktest"
 )
 
-// The tests start their own binary as the program: that needs no Go toolchain.
-func TestMain(m *testing.M) {
-	if os.Getenv("LANDLOCK_EXAMPLE_MAIN") == "1" {
-		main()
-		return
-	}
-	m.Run()
-}
+func TestMain(m *testing.M) { testchild.Main(m, main) }
 
 // extract runs the program in dir.
 func extract(t *testing.T, dir string, args ...string) (status int, stdout, stderr string) {
 	t.Helper()
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
 	var out, errs strings.Builder
-	cmd := exec.Command(exe, args...)
-	cmd.Env = append(os.Environ(), "LANDLOCK_EXAMPLE_MAIN=1")
-	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, &out, &errs
+	cmd := testchild.Program(t, dir, args...)
+	cmd.Stdout, cmd.Stderr = &out, &errs
 	cmd.Run()
 	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
 }
@@ -225,7 +214,7 @@ func TestSandboxed(t *testing.T) {
 		if want := "extract: " + err.Error() + "\n"; status != 1 || stderr != want {
 			t.Errorf("without Landlock: status %d, %q, want 1 and %q", status, stderr, want)
 		}
-		t.Skipf("needs Landlock ABI 1: %v", err)
+		landlocktest.NeedABI(t, landlock.V1)
 	}
 	for archive := range formats {
 		t.Run(archive, func(t *testing.T) {

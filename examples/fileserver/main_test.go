@@ -6,36 +6,17 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 
 	"example.com/landlock"
+	"example.com/landlock/internal/testchild"
+	"example.com/landlock/landlocktest"
 )
 
-// The tests start their own binary as the program: that needs no Go toolchain.
-func TestMain(m *testing.M) {
-	if os.Getenv("LANDLOCK_EXAMPLE_MAIN") == "1" {
-		main()
-		return
-	}
-	m.Run()
-}
-
-// program returns the program as a child that runs in dir.
-func program(t *testing.T, dir string, args ...string) *exec.Cmd {
-	t.Helper()
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.CommandContext(t.Context(), exe, args...)
-	cmd.Env = append(os.Environ(), "LANDLOCK_EXAMPLE_MAIN=1")
-	cmd.Dir = dir
-	return cmd
-}
+func TestMain(m *testing.M) { testchild.Main(m, main) }
 
 // site makes a directory with the directory "site" to serve, and files beside
 // it that only links in "site" lead to.
@@ -65,7 +46,7 @@ func site(t *testing.T) string {
 // and returns what it has logged.
 func serve(t *testing.T, box string, flags ...string) (url string, stop func() string) {
 	t.Helper()
-	cmd := program(t, box, append(flags, "-addr", "127.0.0.1:0", "site")...)
+	cmd := testchild.Program(t, box, append(flags, "-addr", "127.0.0.1:0", "site")...)
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -116,12 +97,12 @@ func TestServe(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			kernel, err := landlock.Probe()
 			if sandboxed && err != nil {
-				cmd := program(t, t.TempDir(), "-addr", "127.0.0.1:0", ".")
+				cmd := testchild.Program(t, t.TempDir(), "-addr", "127.0.0.1:0", ".")
 				out, _ := cmd.CombinedOutput()
 				if want := "fileserver: " + err.Error() + "\n"; cmd.ProcessState.ExitCode() != 1 || string(out) != want {
 					t.Errorf("without Landlock: %v, output:\n%swant status 1 and:\n%s", cmd.ProcessState, out, want)
 				}
-				t.Skipf("needs Landlock ABI 1: %v", err)
+				landlocktest.NeedABI(t, landlock.V1)
 			}
 			url, stop := serve(t, site(t), flags...)
 			for _, want := range []struct {
@@ -185,7 +166,7 @@ func TestMistakes(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			cmd := program(t, box, test.args...)
+			cmd := testchild.Program(t, box, test.args...)
 			out, _ := cmd.CombinedOutput()
 			text := string(out)
 			if cmd.ProcessState.ExitCode() != 1 || strings.Count(text, "\n") != 1 ||

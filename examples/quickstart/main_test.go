@@ -3,30 +3,20 @@ package main
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"strings"
 	"testing"
 
 	"example.com/landlock"
+	"example.com/landlock/internal/testchild"
+	"example.com/landlock/landlocktest"
 )
 
-// The tests start their own binary as the program: that needs no Go toolchain.
-func TestMain(m *testing.M) {
-	if os.Getenv("LANDLOCK_EXAMPLE_MAIN") == "1" {
-		main()
-		return
-	}
-	m.Run()
-}
+func TestMain(m *testing.M) { testchild.Main(m, main) }
 
 func TestQuickstart(t *testing.T) {
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
 	temp := t.TempDir()
-	cmd := exec.Command(exe)
-	cmd.Env = append(os.Environ(), "LANDLOCK_EXAMPLE_MAIN=1", "TMPDIR="+temp, "TMP="+temp)
+	cmd := testchild.Program(t, "")
+	cmd.Env = append(cmd.Env, "TMPDIR="+temp, "TMP="+temp)
 	out, err := cmd.CombinedOutput()
 
 	if left, err := os.ReadDir(temp); err != nil || len(left) > 0 {
@@ -38,7 +28,7 @@ func TestQuickstart(t *testing.T) {
 		if string(out) != want || cmd.ProcessState.ExitCode() != 1 {
 			t.Errorf("without Landlock: %v, output:\n%swant status 1 and:\n%s", err, out, want)
 		}
-		t.Skipf("needs Landlock ABI 1: %v", probeErr)
+		landlocktest.NeedABI(t, landlock.V1)
 	}
 	if err != nil {
 		t.Fatalf("%v, output:\n%s", err, out)

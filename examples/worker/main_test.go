@@ -4,40 +4,21 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"example.com/landlock"
+	"example.com/landlock/internal/testchild"
+	"example.com/landlock/landlocktest"
 )
 
-// The tests start their own binary as the program: that needs no Go toolchain.
-func TestMain(m *testing.M) {
-	if os.Getenv("LANDLOCK_EXAMPLE_MAIN") == "1" {
-		main()
-		return
-	}
-	m.Run()
-}
-
-// program returns the program as a child that runs in dir.
-func program(t *testing.T, dir string, args ...string) *exec.Cmd {
-	t.Helper()
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.CommandContext(t.Context(), exe, args...)
-	cmd.Env = append(os.Environ(), "LANDLOCK_EXAMPLE_MAIN=1", "GORACE=atexit_sleep_ms=0")
-	cmd.Dir = dir
-	return cmd
-}
+func TestMain(m *testing.M) { testchild.Main(m, main) }
 
 // worker runs the program in dir.
 func worker(t *testing.T, dir string, args ...string) (status int, stdout, stderr string) {
 	t.Helper()
-	cmd := program(t, dir, args...)
+	cmd := testchild.Program(t, dir, args...)
 	var out, errs strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	cmd.Run()
@@ -140,7 +121,7 @@ func TestJobs(t *testing.T) {
 				if want := "worker: " + probeErr.Error() + "\n"; status != 1 || stderr != want {
 					t.Errorf("without Landlock: status %d, %q, want 1 and %q", status, stderr, want)
 				}
-				t.Skipf("needs Landlock ABI 1: %v", probeErr)
+				landlocktest.NeedABI(t, landlock.V1)
 			}
 			for name, content := range map[string]string{"secret": "secret", "old": "kept", "remove": "kept"} {
 				if err := os.WriteFile(filepath.Join(box, name), []byte(content), 0o644); err != nil {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"example.com/landlock"
+	"example.com/landlock/internal/testchild"
 )
 
 // A job has a session of its own, so no terminal, and a signal to its process
@@ -24,7 +25,7 @@ func TestSession(t *testing.T) {
 		if _, err := landlock.Probe(); err != nil && mode != "-unsafe" {
 			continue
 		}
-		cmd := program(t, t.TempDir(), "-jobs", "1", mode, "jobs", "kill -KILL 0", "echo next")
+		cmd := testchild.Program(t, t.TempDir(), "-jobs", "1", mode, "jobs", "kill -KILL 0", "echo next")
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // not to be hit itself
 		out, _ := cmd.Output()
 		if _, results, _ := strings.Cut(string(out), "\n"); results != "job-1: signal: killed\njob-2: ok\n" {
@@ -55,7 +56,7 @@ func TestInterrupt(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	cmd := program(t, box, "-unsafe", "-jobs", "1", "jobs", "exec 3>../../fifo; sleep 600 & echo >&3; wait", "echo >../../late")
+	cmd := testchild.Program(t, box, "-unsafe", "-jobs", "1", "jobs", "exec 3>../../fifo; sleep 600 & echo >&3; wait", "echo >../../late")
 	var stdout strings.Builder
 	cmd.Stdout = &stdout
 	if err := cmd.Start(); err != nil {

@@ -1,0 +1,9 @@
+//go:build !linux
+
+package testchild
+
+import "os/exec"
+
+func tie(*exec.Cmd) {}
+
+func endRest(*exec.Cmd) {}
