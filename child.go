@@ -298,12 +298,15 @@ func (o outcome) pass() error {
 // restrict restricts this thread, for good.
 func (s *Sandbox) restrict() error {
 	hadMoreLayers.Store(true)
-	return s.withFd(func(fd int) error { return restrictThread(fd, s.flags, s.noNewPrivs) })
+	return s.withFd(s.restrictThread)
 }
 
-// withFd calls f with the ruleset's descriptor, which is not closed, and opened
-// as something else, meanwhile.
-func (s *Sandbox) withFd(f func(fd int) error) error {
+// withFd calls f with the ruleset's descriptor, or noRuleset, which is not
+// closed, and opened as something else, meanwhile.
+func (s *Sandbox) withFd(f func(ruleset int) error) error {
+	if s.file == nil && s.filter != nil && !s.closed.Load() {
+		return f(noRuleset)
+	}
 	if s.file == nil {
 		return errClosed
 	}

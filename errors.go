@@ -66,21 +66,39 @@ type mistake struct{ error }
 func (m mistake) Unwrap() error        { return m.error }
 func (m mistake) Is(target error) bool { return target == fs.ErrInvalid }
 
-// UnsupportedError says that the kernel is too old for a ruleset. Nothing has
-// been restricted. It Is [errors.ErrUnsupported].
+// UnsupportedError says that the kernel is too old for a ruleset, or takes no
+// seccomp filter for its FilterSockets. Nothing has been restricted. It Is
+// [errors.ErrUnsupported].
 type UnsupportedError struct {
 	Kernel       Kernel   // what is running
-	Needed       ABI      // the lowest ABI that would do
+	Needed       ABI      // the lowest ABI that would do; the kernel's own where only a socket filter is missing
 	Missing      Rights   // what the ruleset handles and this kernel cannot restrict
 	MissingLog   LogFlags // the logging flags that it does not know
 	MissingQuiet bool     // the ruleset has quiet rules, which it does not know
 
-	threadScopes bool // scopes are missing only because of the other threads
-	bestEffort   bool // the floor is not met, or nothing would be enforced
+	// MissingSocketFilter: the ruleset has FilterSockets, and there are no
+	// seccomp filters to be had, whatever the ABI.
+	MissingSocketFilter bool
+
+	threadScopes bool  // scopes are missing only because of the other threads
+	bestEffort   bool  // the floor is not met, or nothing would be enforced
+	noFilter     error // why there are none
 }
 
 // Error names what is missing and the Linux release that has it.
 func (e *UnsupportedError) Error() string {
+	if !e.MissingSocketFilter {
+		return e.tooOld()
+	}
+	text := fmt.Sprintf("FilterSockets needs a seccomp filter, which cannot be had here: %v", e.noFilter)
+	if e.Needed > e.Kernel.ABI {
+		return e.tooOld() + "; " + text
+	}
+	return "landlock: " + text + "; BestEffort would run without"
+}
+
+// tooOld says what a newer kernel would bring.
+func (e *UnsupportedError) tooOld() string {
 	var missing []string
 	// Only what the ABI that is asked for would add.
 	if rights := e.Missing.intersect(e.Needed.Rights()); !rights.isZero() {
@@ -111,6 +129,9 @@ func (e *UnsupportedError) Error() string {
 
 // Is reports whether target is [errors.ErrUnsupported].
 func (e *UnsupportedError) Is(target error) bool { return target == errors.ErrUnsupported }
+
+// Unwrap returns why there are no seccomp filters, where that is what is missing.
+func (e *UnsupportedError) Unwrap() error { return e.noFilter }
 
 // RuleError says which rule of a ruleset is wrong, and why.
 type RuleError struct {

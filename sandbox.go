@@ -7,6 +7,8 @@ import (
 	"os"
 	"slices"
 	"sync/atomic"
+
+	"example.com/landlock/internal/seccomp"
 )
 
 var errOnlyDirectories error = &sentinel{"not a directory, and only directories can have these rights", errNotDirectory}
@@ -21,14 +23,22 @@ var errOnlyDirectories error = &sentinel{"not a directory, and only directories 
 // own, which has the process's: what only the calling thread has set for
 // itself, such as an affinity or a priority, they do not see.
 type Sandbox struct {
-	file         *os.File // the ruleset; nil where unrestricted
+	file         *os.File // the ruleset; nil where Landlock has nothing to enforce
 	rules        *Ruleset // what was loaded, to explain a refusal
 	unrestricted bool     // there is nothing to enforce; the zero value is no way out
-	flags        uint32
-	noNewPrivs   bool
-	report       Report
-	closed       atomic.Bool
+	restriction
+	report Report
+	closed atomic.Bool
 }
+
+// restriction is what is done to a thread besides enforcing a ruleset.
+type restriction struct {
+	flags      uint32 // of landlock_restrict_self
+	noNewPrivs bool   // set it by prctl first
+	filter     []seccomp.Instruction
+}
+
+func (r *restriction) setsNoNewPrivs() bool { return r.noNewPrivs || r.flags&restrictNoNewPrivs != 0 }
 
 // Prepare loads the ruleset for children and pieces of work, and restricts
 // nothing. A child has one domain from its first instruction, so scopes are
@@ -42,8 +52,9 @@ func (r *Ruleset) Prepare() (*Sandbox, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Sandbox{rules: r.Clone(), unrestricted: ruleset == noRuleset, flags: p.flags, noNewPrivs: p.noNewPrivs, report: p.report}
-	if !s.unrestricted {
+	s := &Sandbox{rules: r.Clone(), restriction: p.restriction, report: p.report}
+	s.unrestricted = ruleset == noRuleset && p.filter == nil
+	if ruleset != noRuleset {
 		s.file = os.NewFile(uintptr(ruleset), "landlock-ruleset")
 	}
 	return s, nil
@@ -62,7 +73,8 @@ func (s *Sandbox) Report() Report {
 // Fd returns the ruleset's file descriptor for those who make the system calls
 // themselves. It is close-on-exec, and valid until Close, as long as the
 // Sandbox is reachable (see [runtime.KeepAlive]). It is ^uintptr(0) after
-// Close, and where BestEffort(0) left nothing to enforce.
+// Close, and where BestEffort(0) left Landlock nothing to enforce. The socket
+// filter of FilterSockets is not in it.
 func (s *Sandbox) Fd() uintptr {
 	number := ^uintptr(0)
 	if s == nil || s.file == nil {
@@ -119,9 +131,9 @@ func (r *Ruleset) Apply() (Report, error) {
 	}
 	if ruleset != noRuleset {
 		defer closeFd(ruleset)
-		if err := restrictProcess(ruleset, p); err != nil {
-			return Report{}, err
-		}
+	}
+	if err := p.restrictProcess(ruleset); err != nil {
+		return Report{}, err
 	}
 	return p.report, nil
 }
@@ -153,9 +165,16 @@ func (r *Ruleset) load(who reach, added func(rule *pathRule, fd int, allowed Acc
 	r = r.orEmpty()
 	errs := r.allMistakes()
 	kernel, probeErr := Probe()
-	p, err := r.fit(kernel, who)
-	if probeErr != nil && !(r.bestEffort && r.floor == 0 && errors.Is(probeErr, errors.ErrUnsupported)) {
+	var noFilter error
+	if r.sockets {
+		noFilter = socketFilters()
+	}
+	p, err := r.fit(kernel, noFilter, who)
+	if probeErr != nil && (err != nil || !errors.Is(probeErr, errors.ErrUnsupported)) {
 		err = probeErr // it says more than that the ABI is 0
+	}
+	if err == nil && p.sockets != nil {
+		p.filter, err = p.sockets.Program()
 	}
 	if err != nil && len(errs) == 0 { // else the caller has something to mend first
 		errs = append(errs, err)

@@ -116,8 +116,6 @@ func (s *Sandbox) likeCaller(caller threadState) error {
 	return nil
 }
 
-func (s *Sandbox) setsNoNewPrivs() bool { return s.noNewPrivs || s.flags&restrictNoNewPrivs != 0 }
-
 // onOwnThread runs f on a thread of its own, and returns what it returns. Where
 // f fails the thread ends, and with it what f had changed of the thread alone.
 func onOwnThread(f func() error) error {
