@@ -298,6 +298,9 @@ func (o outcome) pass() error {
 // restrict restricts this thread, for good.
 func (s *Sandbox) restrict() error {
 	hadMoreLayers.Store(true)
+	if s.filter != nil {
+		noteOwnFilter()
+	}
 	return s.withFd(s.restrictThread)
 }
 

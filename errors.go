@@ -161,14 +161,25 @@ func (e *RuleError) Unwrap() error { return e.Err }
 // one, and one that runs out of memory meanwhile, or a thread that has stacked
 // more layers than the others by its own system calls. On other architectures
 // than amd64 and arm64 the Go runtime ends the process then.
+//
+// With FilterSockets there is one more way, on any kernel: all that could be
+// found out before was well, the ruleset is enforced on all threads, and then
+// the kernel has no memory for the socket filter, or a thread has got a seccomp
+// filter of its own in between.
 type PartialError struct {
 	Restricted int   // threads that are restricted
 	Failed     int   // threads that are not
 	Err        error // the kernel's answer to the first that failed
+	// MissingSocketFilter: every thread is restricted by Landlock, and none
+	// has the socket filter.
+	MissingSocketFilter bool
 }
 
 // Error says how many threads there are of each kind, and what to do.
 func (e *PartialError) Error() string {
+	if e.MissingSocketFilter {
+		return fmt.Sprintf("landlock: the ruleset is enforced and its socket filter is not: exit now, nothing else is safe: %v", e.Err)
+	}
 	return fmt.Sprintf("landlock: %d threads are restricted and %d are not: exit now, nothing else is safe: %v",
 		e.Restricted, e.Failed, e.Err)
 }
