@@ -241,7 +241,7 @@ func (c *child) restrict(ruleset int) {
 		c.image.Add(unix.SYS_LANDLOCK_RESTRICT_SELF, uintptr(ruleset), uintptr(c.sandbox.flags))
 	}
 	if filter := c.sandbox.filter; filter != nil {
-		c.image.Add(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, c.filterProgram(filter))
+		c.image.Add(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_SPEC_ALLOW, c.filterProgram(filter))
 	}
 }
 

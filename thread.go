@@ -158,11 +158,10 @@ func (r *restriction) enforce(ruleset int) error {
 
 // filterError says what failed where the seccomp filter does.
 func filterError(err error) error {
-	text := "landlock: filter sockets: %w"
 	if errors.Is(err, errDenied) {
-		text += ": needs no_new_privs, which AllowNewPrivs leaves unset, or CAP_SYS_ADMIN"
+		return fmt.Errorf("landlock: filter sockets: %w: with AllowNewPrivs, which leaves no_new_privs unset, it takes CAP_SYS_ADMIN", err)
 	}
-	return fmt.Errorf(text, err)
+	return fmt.Errorf("landlock: filter sockets: %w", err)
 }
 
 // tryTwice fails where a thread that has one layer more than the others could
