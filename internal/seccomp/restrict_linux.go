@@ -3,25 +3,185 @@ package seccomp
 import (
 	"errors"
 	"fmt"
-)
+	"os"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+	"unsafe"
 
-var errNotYet = fmt.Errorf("seccomp: %w", errors.ErrUnsupported)
+	"golang.org/x/sys/unix"
+)
 
 // Available returns nil, or why this kernel or container takes no filters. The
 // error Is errors.ErrUnsupported. It changes nothing.
-func Available() error { return errNotYet }
+func Available() error {
+	// The kernel looks at the flags first, and then for the program, which is
+	// not there.
+	_, errno := setFilter(unix.SECCOMP_FILTER_FLAG_TSYNC, nil)
+	var reason string
+	switch errno {
+	case unix.EFAULT:
+		return nil
+	case unix.EINVAL:
+		reason = "this kernel is built without seccomp filters"
+	case unix.ENOSYS:
+		reason = "this kernel is built without seccomp, or a filter that is there already refuses it"
+	default:
+		reason = "a filter that is there already, of a container, refuses it"
+	}
+	return fmt.Errorf("seccomp: no filter can be installed: %s: %w: %w", reason, os.NewSyscallError("seccomp", errno), errors.ErrUnsupported)
+}
 
-// CanRestrictProcess returns why RestrictProcess would fail, as far as that can
-// be told before. noNewPrivs says that it will be set by then; without it the
-// thread needs CAP_SYS_ADMIN. The trial is made on a thread that has ended when
-// it returns. Nothing else of the process changes.
-func CanRestrictProcess(program []Instruction, noNewPrivs bool) error { return errNotYet }
+// CanRestrictProcess returns why [RestrictProcess] would fail, as far as that can
+// be told in advance. noNewPrivs says that no_new_privs is going to be set first;
+// otherwise CAP_SYS_ADMIN is needed. It installs the program on a thread that has
+// ended when it returns, and changes nothing else.
+func CanRestrictProcess(program []Instruction, noNewPrivs bool) error {
+	if err := Available(); err != nil {
+		return err
+	}
+	if err := sameFilters(); err != nil {
+		return err
+	}
+	thread, err := onThreadThatEnds(func() error {
+		if noNewPrivs {
+			if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+				return fmt.Errorf("seccomp: set no_new_privs: %w", os.NewSyscallError("prctl", err))
+			}
+		}
+		return RestrictThread(program)
+	})
+	if err != nil {
+		return err
+	}
+	return awaitEnd(thread)
+}
 
-// RestrictThread installs the filter on the calling thread, which the caller has
-// locked, and which has no_new_privs set or CAP_SYS_ADMIN.
-func RestrictThread(program []Instruction) error { return errNotYet }
+// RestrictThread installs the program on the calling thread, which the caller has
+// locked, and which has no_new_privs set or CAP_SYS_ADMIN. Nothing but what the
+// thread was restricted for may run on it afterwards.
+func RestrictThread(program []Instruction) error {
+	_, err := install(0, program)
+	return err
+}
 
-// RestrictProcess installs the filter on all threads of this process or on none.
-// The calling thread, which the caller has locked, has no_new_privs set or
-// CAP_SYS_ADMIN; no_new_privs becomes set for all.
-func RestrictProcess(program []Instruction) error { return errNotYet }
+// RestrictProcess installs the program on all threads of this process, or on
+// none. The calling thread, which the caller has locked, has no_new_privs set or
+// CAP_SYS_ADMIN; where it is set, it is set for all threads.
+func RestrictProcess(program []Instruction) error {
+	thread, err := install(unix.SECCOMP_FILTER_FLAG_TSYNC, program)
+	if err == nil && thread != 0 {
+		err = fmt.Errorf("seccomp: no thread was restricted, since thread %d has a filter that this one has not: "+
+			"install filters on all threads, or end that thread first", thread)
+	}
+	return err
+}
+
+// install returns a thread that prevents it, if there is one.
+func install(flags uintptr, program []Instruction) (thread int, err error) {
+	if len(program) > unix.BPF_MAXINSNS {
+		return 0, fmt.Errorf("seccomp: a filter of %d instructions: at most %d are possible: %w", len(program), unix.BPF_MAXINSNS, unix.EINVAL)
+	}
+	thread, errno := setFilter(flags, &unix.SockFprog{
+		Len:    uint16(len(program)),
+		Filter: (*unix.SockFilter)(unsafe.Pointer(unsafe.SliceData(program))),
+	})
+	err = os.NewSyscallError("seccomp", errno)
+	switch errno {
+	case 0:
+		return thread, nil
+	case unix.EACCES:
+		return 0, fmt.Errorf("seccomp: install a filter: it needs no_new_privs or CAP_SYS_ADMIN: %w", err)
+	case unix.ENOMEM:
+		return 0, fmt.Errorf("seccomp: install a filter: too many are there already, or memory is short: "+
+			"those of a thread have room for 32768 instructions in all: %w", err)
+	}
+	return 0, fmt.Errorf("seccomp: install a filter: %w", err)
+}
+
+// setFilter makes the system call. Without SPEC_ALLOW kernels before 5.16 slow a
+// process down for a filter; what does not know the flag does not need it.
+func setFilter(flags uintptr, program *unix.SockFprog) (int, syscall.Errno) {
+	for _, flags := range []uintptr{flags | unix.SECCOMP_FILTER_FLAG_SPEC_ALLOW, flags} {
+		result, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, uintptr(unsafe.Pointer(program)))
+		if errno != unix.EINVAL {
+			return int(result), errno
+		}
+	}
+	return 0, unix.EINVAL
+}
+
+// sameFilters returns an error where one thread has other filters than another.
+// Those that are about to end get a moment for it.
+func sameFilters() error {
+	var err error
+	for range 1000 {
+		if err = compareFilters(); err == nil {
+			return nil
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return err
+}
+
+// compareFilters passes over what /proc does not tell: the kernel itself compares
+// the filters before it restricts any thread.
+func compareFilters() error {
+	threads, _ := os.ReadDir("/proc/self/task")
+	first, firstFilters := "", ""
+	for _, thread := range threads {
+		status, err := os.ReadFile("/proc/self/task/" + thread.Name() + "/status")
+		state := field(status, "State")
+		if err != nil || strings.HasPrefix(state, "Z") || strings.HasPrefix(state, "X") {
+			continue // it has ended
+		}
+		filters := field(status, "Seccomp") + ", " + field(status, "Seccomp_filters")
+		if first == "" {
+			first, firstFilters = thread.Name(), filters
+		}
+		if filters != firstFilters {
+			return fmt.Errorf("seccomp: not all threads can be restricted: thread %s has other filters than thread %s "+
+				"(mode and number are %s and %s): install filters on all threads, or end those that differ first",
+				thread.Name(), first, filters, firstFilters)
+		}
+	}
+	return nil
+}
+
+// field returns a field of a status file, or "".
+func field(status []byte, name string) string {
+	_, value, _ := strings.Cut(string(status), "\n"+name+":\t")
+	value, _, _ = strings.Cut(value, "\n")
+	return value
+}
+
+// onThreadThatEnds runs f on a thread that ends after it.
+func onThreadThatEnds(f func() error) (thread int, err error) {
+	done := make(chan bool)
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // and not unlocked: so it ends with this goroutine
+		thread = unix.Gettid()
+		if thread != unix.Getpid() {
+			err = f()
+			return
+		}
+		// The main thread cannot end. While this goroutine holds it, another
+		// one gets another.
+		thread, err = onThreadThatEnds(f)
+		runtime.UnlockOSThread()
+	}()
+	<-done
+	return thread, err
+}
+
+func awaitEnd(thread int) error {
+	for range 10_000 {
+		if unix.Tgkill(unix.Getpid(), thread, 0) != nil {
+			return nil
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return fmt.Errorf("seccomp: thread %d does not end: %w", thread, unix.ETIMEDOUT)
+}

@@ -1,27 +1,29 @@
-// Package seccomp builds and installs the socket filter.
+// Package seccomp builds and installs the filter that keeps a process from making
+// sockets that Landlock's network rules do not govern.
+//
+// # What it holds, and what not
+//
+// A process under the filter, and every process that it starts, makes none of
+// the sockets that [Sockets] refuses, by no system call of any ABI that the
+// kernel has. The filter sees numbers alone, not what pointers point to. So it
+// refuses a call where only such memory could tell: socketcall of 32-bit ABIs,
+// the whole of io_uring, and TCP_ULP.
+//
+// It does not stop a process from using what others have made: sockets that are
+// open already, that come through a Unix socket, or that are taken from another
+// process with pidfd_getfd or ptrace. The last two Landlock forbids for processes
+// outside the domain; on a kernel without Landlock nothing does. The thread that
+// the kernel runs for a ring of io_uring made before, with IORING_SETUP_SQPOLL,
+// takes requests from memory, without a system call.
+//
+// A thread or process that is made by one under the filter is under it from its
+// first instruction, and so is what it executes. Children that were made before,
+// by fork or vfork, are other processes and stay as they are.
+//
+// # Order of events
+//
+// All that can be told before comes from [CanRestrictProcess]. What it cannot
+// tell: two threads that have the same number of filters, but not the same ones;
+// a thread that installs one in between; and that memory runs out. Then
+// [RestrictProcess] fails, and still no thread is restricted.
 package seccomp
-
-import (
-	"errors"
-	"fmt"
-	"runtime"
-)
-
-// Instruction is one instruction of classic BPF, laid out as struct sock_filter.
-type Instruction struct {
-	Code   uint16
-	JT, JF uint8
-	K      uint32
-}
-
-// Sockets says what the filter refuses beyond what it always does.
-type Sockets struct {
-	RefuseUDP      bool // no datagram sockets of IP at all
-	RefuseFastOpen bool // connect_tcp is handled, which MSG_FASTOPEN would pass
-}
-
-// Program returns the filter for the architecture that this program was built
-// for. The error Is errors.ErrUnsupported where there is none.
-func (s Sockets) Program() ([]Instruction, error) {
-	return nil, fmt.Errorf("seccomp: there is no socket filter for %s: %w", runtime.GOARCH, errors.ErrUnsupported)
-}
