@@ -101,6 +101,16 @@ func tryAll(args []string) {
 			return
 		case "mount":
 			err = unix.Mount("tmpfs", object, "tmpfs", 0, "")
+		case "sockets": // whether the filter is in force, with UDP refused or not
+			err = tryFilter(object == "noudp")
+		case "child": // that tries something
+			cmd, out := try(object)
+			if err = cmd.Run(); err == nil && out.String() != lines(object+": ok") {
+				err = errors.New(out.String())
+			}
+		case "filteredexec": // what tries the sockets then
+			verb, _ := refusesUDP()
+			err = filtering().Exec(self(), []string{"self", verb}, os.Environ())
 		case "exit":
 			os.Exit(number)
 		}

@@ -223,11 +223,13 @@ func (r *Ruleset) AllowNewPrivs() *Ruleset {
 //	                                          getaddrinfo use it
 //	all others (raw, packet, ping, SCTP,      EACCES
 //	SMC, UDP-Lite, vsock, AF_ALG, …)
-//	io_uring_setup                            EPERM: a ring makes sockets past a filter
+//	io_uring                                  EPERM: a ring makes sockets past a filter
 //	sendto, sendmsg and sendmmsg with         EOPNOTSUPP where NetConnectTCP is
 //	MSG_FASTOPEN                              handled: it connects past that
-//	by the calls of another ABI of the        refused
-//	machine (i386 and x32, arm on arm64)
+//	setsockopt TCP_ULP                        ENOENT: it can make TCP into SMC; programs
+//	                                          do TLS themselves then, not by the kernel
+//	sockets by another ABI of the machine     EACCES
+//	(i386 and x32 on amd64, arm on arm64)
 //
 // The same holds of socketpair. No other system call is touched.
 //
@@ -239,10 +241,9 @@ func (r *Ruleset) AllowNewPrivs() *Ruleset {
 // [Ruleset.BestEffort] of 0 it is in force without. [Report].SocketFilter says
 // that it is.
 //
-// Where the kernel or a container takes no seccomp filters, and on an
-// architecture that this package has no filter for (all but amd64 and arm64 may
-// lack one), a strict ruleset is an [UnsupportedError]; with BestEffort the
-// Report has MissingSocketFilter.
+// Where the kernel or a container takes no seccomp filters, and on 386, s390x and
+// mips, for which there is none, a strict ruleset is an [UnsupportedError]; with
+// BestEffort the Report has MissingSocketFilter.
 //
 // It does not reach sockets that are open already, or sent by others, and it
 // knows nothing of ports: those are the rights' part. A TCP socket that was never
