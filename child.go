@@ -26,7 +26,7 @@ import (
 // runs, as with os/exec: the child dies with the thread that has started it, and
 // a Do ends a thread.
 // With AllowNewPrivs the child itself needs CAP_SYS_ADMIN, after Credential has
-// taken effect.
+// taken effect. The filter of FilterSockets is the last thing before the program.
 //
 // What is started is a stub, which restricts itself and executes the program.
 // It is a memory file, executed by way of /proc. Start fails where that cannot
@@ -189,6 +189,9 @@ func execError(path string, err error) error { return &fs.PathError{Op: "exec", 
 // A panic and a [runtime.Goexit] in f are carried over to the caller. The thread
 // ends with f. Like Exec, Do fails where its thread has more than the calling
 // one, and needs /proc to see that.
+//
+// The filter of FilterSockets is on f's thread too, and ends with it: sockets that
+// f could not make, other threads can.
 //
 // Only what f itself does is restricted. Goroutines that it starts are not, nor
 // is what it passes to others, and packages start some unseen: an http.Client
