@@ -26,7 +26,7 @@ import (
 // runs, as with os/exec: the child dies with the thread that has started it, and
 // a Do ends a thread.
 // With AllowNewPrivs the child itself needs CAP_SYS_ADMIN, after Credential has
-// taken effect. The filter of FilterSockets is the last thing before the program.
+// taken effect.
 //
 // What is started is a stub, which restricts itself and executes the program.
 // It is a memory file, executed by way of /proc. Start fails where that cannot

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -93,6 +94,10 @@ func hostile(t *testing.T, box string, port int, kernel landlock.Kernel) []job {
 		t.Log("no connection is tried: needs bash, perl or python3")
 	} else {
 		jobs = append(jobs, job{command: connect, denied: kernel.ABI >= landlock.V4})
+	}
+	if _, err := os.Stat("/bin/bash"); err == nil {
+		// By the socket filter where the kernel does not know UDP.
+		jobs = append(jobs, job{command: "/bin/bash -c ': <> /dev/udp/127.0.0.1/53'", denied: kernel.ABI >= landlock.V10 || runtime.GOARCH != "386"})
 	}
 	for i := range jobs {
 		if jobs[i].refusal == "" {
