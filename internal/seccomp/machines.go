@@ -42,8 +42,8 @@ var (
 		{46, toFlags2},  // sendmsg
 		{307, toFlags3}, // sendmmsg
 		{54, toOption},  // setsockopt
-		// x32 has its own numbers for some. Before Linux 5.4 they worked without
-		// the bit as well, and those above have worked with it ever since.
+		// x32 has its own numbers for some. Before Linux 5.4 every number worked
+		// with the bit and without it.
 		{518, toFlags2}, // sendmsg
 		{538, toFlags3}, // sendmmsg
 		{541, toOption}, // setsockopt

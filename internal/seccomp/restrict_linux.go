@@ -113,16 +113,14 @@ func setFilter(flags uintptr, program *unix.SockFprog) (int, syscall.Errno) {
 }
 
 // sameFilters returns an error where one thread has other filters than another.
-// Those that are about to end get a moment for it.
+// Those that are about to end get a second for it.
 func sameFilters() error {
-	var err error
-	for range 1000 {
-		if err = compareFilters(); err == nil {
-			return nil
+	for start := time.Now(); ; time.Sleep(time.Millisecond) {
+		err := compareFilters()
+		if err == nil || time.Since(start) > time.Second {
+			return err
 		}
-		time.Sleep(time.Millisecond)
 	}
-	return err
 }
 
 // compareFilters passes over what /proc does not tell: the kernel itself compares

@@ -74,6 +74,7 @@ const (
 	toEPERM           label = "EPERM"
 	toENOENT          label = "ENOENT"
 	toEACCES          label = "EACCES"
+	toENOSYS          label = "ENOSYS"
 	toEPROTONOSUPPORT label = "EPROTONOSUPPORT"
 	toEOPNOTSUPP      label = "EOPNOTSUPP"
 )
@@ -86,6 +87,7 @@ var ends = []struct {
 	{toEPERM, returnErrno | eperm},
 	{toENOENT, returnErrno | enoent},
 	{toEACCES, returnErrno | eacces},
+	{toENOSYS, returnErrno | enosys},
 	{toEPROTONOSUPPORT, returnErrno | eprotonosupport},
 	{toEOPNOTSUPP, returnErrno | eopnotsupp},
 }
@@ -104,9 +106,112 @@ func (s Sockets) programFor(goarch string) ([]Instruction, error) {
 	return a.assemble()
 }
 
-// write writes the filter. For amd64, with both fields set, it is this.
+// write writes the filter. This is the one for amd64 with RefuseFastOpen. With
+// RefuseUDP it lacks what is said about SOCK_DGRAM.
 //
-// LISTING
+//	   0  A = arch
+//	   1  if A == 0xc000003e goto amd64
+//	   2  if A == 0x40000003 goto i386
+//	   3  fail with ENOSYS
+//	amd64:
+//	   4  A = number
+//	   5  if A >= 0x40000000 goto x32
+//	   6  if A == 41 goto socket                     socket
+//	   7  if A == 53 goto socket                     socketpair
+//	   8  if A == 44 goto flags3                     sendto
+//	   9  if A == 46 goto flags2                     sendmsg
+//	  10  if A == 307 goto flags3                    sendmmsg
+//	  11  if A == 54 goto option                     setsockopt
+//	  12  if A == 518 goto flags2                    sendmsg
+//	  13  if A == 538 goto flags3                    sendmmsg
+//	  14  if A == 541 goto option                    setsockopt
+//	  15  if A == 425 goto EPERM                     io_uring_setup
+//	  16  if A == 426 goto EPERM                     io_uring_enter
+//	  17  if A == 427 goto EPERM                     io_uring_register
+//	  18  allow
+//	x32:
+//	  19  if A == 0x40000029 goto EACCES             socket
+//	  20  if A == 0x40000035 goto EACCES             socketpair
+//	  21  if A == 0x4000002c goto flags3             sendto
+//	  22  if A == 0x4000002e goto flags2             sendmsg
+//	  23  if A == 0x40000133 goto flags3             sendmmsg
+//	  24  if A == 0x40000036 goto option             setsockopt
+//	  25  if A == 0x40000206 goto flags2             sendmsg
+//	  26  if A == 0x4000021a goto flags3             sendmmsg
+//	  27  if A == 0x4000021d goto option             setsockopt
+//	  28  if A == 0x400001a9 goto EPERM              io_uring_setup
+//	  29  if A == 0x400001aa goto EPERM              io_uring_enter
+//	  30  if A == 0x400001ab goto EPERM              io_uring_register
+//	  31  allow
+//	i386:
+//	  32  A = number
+//	  33  if A == 359 goto EACCES                    socket
+//	  34  if A == 360 goto EACCES                    socketpair
+//	  35  if A == 102 goto EACCES                    socketcall
+//	  36  if A == 369 goto flags3                    sendto
+//	  37  if A == 370 goto flags2                    sendmsg
+//	  38  if A == 345 goto flags3                    sendmmsg
+//	  39  if A == 366 goto option                    setsockopt
+//	  40  if A == 425 goto EPERM                     io_uring_setup
+//	  41  if A == 426 goto EPERM                     io_uring_enter
+//	  42  if A == 427 goto EPERM                     io_uring_register
+//	  43  allow
+//	socket:
+//	  44  A = argument 0
+//	  45  if A == 1 goto allow                       AF_UNIX
+//	  46  if A == 2 goto inet                        AF_INET
+//	  47  if A == 10 goto inet                       AF_INET6
+//	  48  if A == 16 goto netlink                    AF_NETLINK
+//	  49  fail with EACCES
+//	inet:
+//	  50  A = argument 1
+//	  51  A &= 0xf                                   SOCK_TYPE_MASK
+//	  52  if A == 1 goto stream                      SOCK_STREAM
+//	  53  if A == 2 goto datagram                    SOCK_DGRAM
+//	  54  fail with EACCES
+//	stream:
+//	  55  A = argument 2
+//	  56  if A == 0 goto allow
+//	  57  if A == 6 goto allow                       IPPROTO_TCP
+//	  58  if A == 262 goto EPROTONOSUPPORT           IPPROTO_MPTCP
+//	  59  fail with EACCES
+//	datagram:
+//	  60  A = argument 2
+//	  61  if A == 0 goto allow
+//	  62  if A == 17 goto allow                      IPPROTO_UDP
+//	  63  fail with EACCES
+//	netlink:
+//	  64  A = argument 2
+//	  65  if A == 0 goto allow                       NETLINK_ROUTE
+//	  66  fail with EACCES
+//	option:
+//	  67  A = argument 1
+//	  68  if A == 6 goto tcp option                  IPPROTO_TCP
+//	  69  allow
+//	tcp option:
+//	  70  A = argument 2
+//	  71  if A == 31 goto ENOENT                     TCP_ULP
+//	  72  allow
+//	flags2:
+//	  73  A = argument 2
+//	  74  if A & 0x20000000 goto EOPNOTSUPP          MSG_FASTOPEN
+//	  75  allow
+//	flags3:
+//	  76  A = argument 3
+//	  77  if A & 0x20000000 goto EOPNOTSUPP          MSG_FASTOPEN
+//	  78  allow
+//	allow:
+//	  79  allow
+//	EPERM:
+//	  80  fail with EPERM
+//	ENOENT:
+//	  81  fail with ENOENT
+//	EACCES:
+//	  82  fail with EACCES
+//	EPROTONOSUPPORT:
+//	  83  fail with EPROTONOSUPPORT
+//	EOPNOTSUPP:
+//	  84  fail with EOPNOTSUPP
 func (s Sockets) write(goarch string) (*assembler, error) {
 	m, err := machineOf(goarch)
 	if err != nil {
