@@ -18,6 +18,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -108,6 +109,14 @@ func tryAll(args []string) {
 			if err = cmd.Run(); err == nil && out.String() != lines(object+": ok") {
 				err = errors.New(out.String())
 			}
+		case "timeapply": // in nanoseconds
+			r := NewHandling(Rights{FS: V1.FS(), Net: V4.Net()})
+			if object != "" {
+				r.FilterSockets()
+			}
+			start := time.Now()
+			_, err = r.Apply()
+			fmt.Println(time.Since(start).Nanoseconds())
 		case "filteredexec": // what tries the sockets then
 			verb, _ := refusesUDP()
 			err = filtering().Exec(self(), []string{"self", verb}, os.Environ())

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"sync"
 	"sync/atomic"
 
 	"example.com/landlock/internal/seccomp"
@@ -179,7 +180,7 @@ func (r *Ruleset) load(who reach, added func(rule *pathRule, fd int, allowed Acc
 		err = probeErr // it says more than that the ABI is 0
 	}
 	if err == nil && p.sockets != nil {
-		p.filter, err = p.sockets.Program()
+		p.filter, err = socketProgram(*p.sockets)
 	}
 	if err != nil && len(errs) == 0 { // else the caller has something to mend first
 		errs = append(errs, err)
@@ -201,6 +202,21 @@ func (r *Ruleset) load(who reach, added func(rule *pathRule, fd int, allowed Acc
 		return noRuleset, nil, errs[0]
 	}
 	return noRuleset, nil, errors.Join(errs...)
+}
+
+// socketPrograms holds each filter that was used: there are four in all.
+var socketPrograms sync.Map
+
+// socketProgram returns a filter, which nobody may change.
+func socketProgram(sockets seccomp.Sockets) ([]seccomp.Instruction, error) {
+	if program, known := socketPrograms.Load(sockets); known {
+		return program.([]seccomp.Instruction), nil
+	}
+	program, err := sockets.Program()
+	if err == nil {
+		socketPrograms.Store(sockets, program)
+	}
+	return program, err
 }
 
 // makeRuleset makes the system calls of p, and returns an error for each that

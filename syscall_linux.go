@@ -255,7 +255,7 @@ func restrictSelf(ruleset int, flags uint32, noNewPrivs bool) error {
 
 // socketFilters returns why there is no filter to be had, or nil.
 func socketFilters() error {
-	if _, err := (seccomp.Sockets{}).Program(); err != nil {
+	if _, err := socketProgram(seccomp.Sockets{}); err != nil {
 		return err
 	}
 	return seccomp.Available()
