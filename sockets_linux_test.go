@@ -185,6 +185,7 @@ func TestSocketFilterReachesAll(t *testing.T) {
 	needFilter(t)
 	inChild(t, nil, func(t *testing.T, dir string) {
 		verb, noUDP := refusesUDP()
+		filters := countFilters() // a container's
 		if cthreads.Available {
 			cthreads.Setup(write(t, filepath.Join(dir, "file"), ""), -1)
 			cthreads.Start(cthreads.Sleep, 3, false)
@@ -223,7 +224,7 @@ func TestSocketFilterReachesAll(t *testing.T) {
 			noUDP != strings.Contains(report.String(), "sockets filtered (which enforces UDP)") {
 			t.Errorf("ABI %d: %v, DryRun %v", kernel.ABI, report, dry)
 		}
-		checkThreadFilters(t, 1)
+		checkThreadFilters(t, filters+1)
 		child, out := try(verb)
 		if err := child.Run(); err != nil || out.String() != lines(verb+": ok") {
 			t.Errorf("a child: %v: %s", err, out)
@@ -233,16 +234,16 @@ func TestSocketFilterReachesAll(t *testing.T) {
 			t.Errorf("a grandchild: %v: %s", err, out)
 		}
 		mustApply(t, filtering()) // and once more
-		checkThreadFilters(t, 2)
+		checkThreadFilters(t, filters+2)
 		if err := tryFilter(noUDP); err != nil {
 			t.Errorf("after a second Apply: %v", err)
 		}
 	})
 }
 
-// checkThreadFilters checks that every thread has as many filters as this test
-// has installed, and no_new_privs.
-func checkThreadFilters(t *testing.T, more int) {
+// checkThreadFilters checks that every thread has as many filters, and
+// no_new_privs.
+func checkThreadFilters(t *testing.T, want int) {
 	t.Helper()
 	threads, err := filepath.Glob("/proc/self/task/*/status")
 	if err != nil || len(threads) < 2 {
@@ -258,21 +259,21 @@ func checkThreadFilters(t *testing.T, more int) {
 		}
 		if _, counted, known := strings.Cut(string(status), "Seccomp_filters:\t"); known { // since Linux 5.9
 			var n int
-			if fmt.Sscan(counted, &n); n != more+filtersBefore {
-				t.Errorf("%s: %d filters, want %d", thread, n, more+filtersBefore)
+			if fmt.Sscan(counted, &n); n != want {
+				t.Errorf("%s: %d filters, want %d", thread, n, want)
 			}
 		}
 	}
 }
 
-// filtersBefore is how many filters this process had from its start, such as a
-// container's.
-var filtersBefore = func() (n int) {
+// countFilters returns how many filters this process has, where that can be
+// told: from Linux 5.9.
+func countFilters() (n int) {
 	status, _ := os.ReadFile("/proc/self/status")
 	_, counted, _ := strings.Cut(string(status), "Seccomp_filters:\t")
 	fmt.Sscan(counted, &n)
 	return n
-}()
+}
 
 // A Sandbox's children, what replaces a process, and the function of a Do.
 func TestSocketFilterOfSandbox(t *testing.T) {
