@@ -324,7 +324,7 @@ func (c *checker) port(access AccessNet, port uint16) *DeniedError {
 		e.suggest(fmt.Sprintf("AllowNet(%s, %d)", strings.Join(names, "|"), port), "")
 	}
 	if missing&c.refused.Net != 0 {
-		e.Uncertain = "the socket filter refuses UDP as a whole: with a rule, this kernel would allow all of it, since it cannot tell UDP ports apart"
+		e.remedy += ", and all other UDP with it: the socket filter refuses UDP as a whole, and this kernel cannot tell its ports apart"
 	}
 	return e
 }

@@ -39,6 +39,9 @@ import (
 // advice and no DeniedError, since another layer, or another security module, may
 // be the reason too.
 //
+// A socket that FilterSockets refuses has no right that would allow it: err is
+// wrapped with words alone, but for UDP where the filter stands in for its rights.
+//
 // Where the ruleset itself cannot be loaded any more, because the path of a rule
 // is gone, the error says so. On a kernel that is too old for the ruleset, and off
 // Linux, nothing is enforced and err is returned as it is. So is nil.

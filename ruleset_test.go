@@ -400,4 +400,8 @@ func TestErrors(t *testing.T) {
 	if text := partial.Error(); !errors.Is(partial, errTooBig) || !strings.Contains(text, "3 threads are restricted and 1 are not: exit now") {
 		t.Error(text)
 	}
+	partial = &PartialError{MissingSocketFilter: true, Err: errTooBig}
+	if text := partial.Error(); !errors.Is(partial, errTooBig) || !strings.Contains(text, "enforced and its socket filter is not: exit now") {
+		t.Error(text)
+	}
 }
