@@ -176,7 +176,8 @@ func (r *Ruleset) load(who reach, added func(rule *pathRule, fd int, allowed Acc
 		noFilter = socketFilters()
 	}
 	p, err := r.fit(kernel, noFilter, who)
-	if probeErr != nil && (err != nil || !errors.Is(probeErr, errors.ErrUnsupported)) {
+	old, _ := err.(*UnsupportedError)
+	if probeErr != nil && (old != nil && old.Needed > 0 || !errors.Is(probeErr, errors.ErrUnsupported)) {
 		err = probeErr // it says more than that the ABI is 0
 	}
 	if err == nil && p.sockets != nil {
