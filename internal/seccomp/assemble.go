@@ -78,7 +78,8 @@ func (a *assembler) equal(k uint32, to label)   { a.add(codeEqual, k, to) }
 func (a *assembler) atLeast(k uint32, to label) { a.add(codeAtLeast, k, to) }
 func (a *assembler) hasBit(k uint32, to label)  { a.add(codeHasBit, k, to) }
 
-// assemble returns the program with its jumps filled in.
+// assemble returns the program with its jumps filled in, or an error that only a
+// mistake in this package can cause.
 func (a *assembler) assemble() ([]Instruction, error) {
 	var mistakes []error
 	for i, to := range a.jumps {
@@ -93,5 +94,8 @@ func (a *assembler) assemble() ([]Instruction, error) {
 		}
 		a.program[i].JT = uint8(skip)
 	}
-	return a.program, errors.Join(mistakes...)
+	if mistakes != nil {
+		return nil, errors.Join(mistakes...)
+	}
+	return a.program, nil
 }

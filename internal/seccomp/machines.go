@@ -103,11 +103,6 @@ var (
 		"ppc64le": {abis: []abi{ppc64le, ppcle}},
 		"ppc64":   {abis: []abi{ppc64, ppc}, bigEndian: true},
 	}
-
-	reasons = map[string]string{
-		"386":   "it makes sockets with socketcall, whose arguments no filter can read",
-		"s390x": "it makes sockets with socketcall, whose arguments no filter can read",
-	}
 )
 
 // machineOf returns an error that Is errors.ErrUnsupported where there is no filter.
@@ -115,9 +110,9 @@ func machineOf(goarch string) (machine, error) {
 	if m, ok := machines[goarch]; ok {
 		return m, nil
 	}
-	reason, ok := reasons[goarch]
-	if !ok {
-		reason = "its numbers are not known here"
+	reason := "there is no table of its system calls"
+	if goarch == "386" || goarch == "s390x" {
+		reason = "its programs make sockets with socketcall, whose arguments no filter can read"
 	}
 	return machine{}, fmt.Errorf("seccomp: no socket filter for %s: %s: %w", goarch, reason, errors.ErrUnsupported)
 }

@@ -24,7 +24,7 @@ func Available() error {
 	case unix.EFAULT:
 		return nil
 	case unix.EINVAL:
-		reason = "this kernel is built without seccomp filters"
+		reason = "this kernel is built without seccomp filters, or is older than Linux 4.17"
 	case unix.ENOSYS:
 		reason = "this kernel is built without seccomp, or a filter that is there already refuses it"
 	default:
@@ -100,16 +100,11 @@ func install(flags uintptr, program []Instruction) (thread int, err error) {
 	return 0, fmt.Errorf("seccomp: install a filter: %w", err)
 }
 
-// setFilter makes the system call. Without SPEC_ALLOW kernels before 5.16 slow a
-// process down for a filter; what does not know the flag does not need it.
+// setFilter makes the system call. Without SPEC_ALLOW kernels before 5.16 would
+// slow the process down.
 func setFilter(flags uintptr, program *unix.SockFprog) (int, syscall.Errno) {
-	for _, flags := range []uintptr{flags | unix.SECCOMP_FILTER_FLAG_SPEC_ALLOW, flags} {
-		result, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, uintptr(unsafe.Pointer(program)))
-		if errno != unix.EINVAL {
-			return int(result), errno
-		}
-	}
-	return 0, unix.EINVAL
+	result, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags|unix.SECCOMP_FILTER_FLAG_SPEC_ALLOW, uintptr(unsafe.Pointer(program)))
+	return int(result), errno
 }
 
 // sameFilters returns an error where one thread has other filters than another.
@@ -175,11 +170,11 @@ func onThreadThatEnds(f func() error) (thread int, err error) {
 }
 
 func awaitEnd(thread int) error {
-	for range 10_000 {
+	for range 100_000 {
 		if unix.Tgkill(unix.Getpid(), thread, 0) != nil {
 			return nil
 		}
-		time.Sleep(time.Millisecond)
+		time.Sleep(time.Millisecond / 10)
 	}
 	return fmt.Errorf("seccomp: thread %d does not end: %w", thread, unix.ETIMEDOUT)
 }

@@ -14,7 +14,9 @@
 // process with pidfd_getfd or ptrace. The last two Landlock forbids for processes
 // outside the domain; on a kernel without Landlock nothing does. The thread that
 // the kernel runs for a ring of io_uring made before, with IORING_SETUP_SQPOLL,
-// takes requests from memory, without a system call.
+// takes requests from memory, without a system call. And a BPF program of the
+// machine's administrator can make Multipath TCP of what was asked for as TCP
+// (update_socket_protocol, from Linux 6.6).
 //
 // A thread or process that is made by one under the filter is under it from its
 // first instruction, and so is what it executes. Children that were made before,
