@@ -27,6 +27,7 @@ const (
 	abiLog        = V7
 	abiTSYNC      = V8
 	abiQuiet      = V10
+	abiUDP        = V10
 	abiNoNewPrivs = V11
 	newest        = V11
 )

@@ -97,6 +97,7 @@ const fsFile = FSExecute | FSWriteFile | FSReadFile | FSTruncate | FSIoctlDev | 
 // rules for addresses or hosts. The TCP rights cover TCP proper: a Multipath TCP
 // socket, which [net.Listen] makes by default, is not restricted by them. (On a
 // kernel without the fix for [ErratumTCPSockets] it still is.)
+// [Ruleset.FilterSockets] refuses it, with all others that no right governs.
 type AccessNet uint64
 
 // The network access rights.

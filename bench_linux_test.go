@@ -98,9 +98,7 @@ func pair(b *testing.B, base, ours func() error) {
 		baseTimes = append(baseTimes, timed(base))
 		oursTimes = append(oursTimes, timed(ours))
 	}
-	baseTime, oursTime := median(baseTimes), median(oursTimes)
-	b.ReportMetric(float64(oursTime)/float64(baseTime), "times-base")
-	b.ReportMetric(float64(oursTime.Nanoseconds()), "ns/ours")
+	report(b, [2][]time.Duration{baseTimes, oursTimes}, 1)
 }
 
 func median(times []time.Duration) time.Duration {
@@ -212,4 +210,104 @@ func benchCheck(b *testing.B, r *Ruleset, path string) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// BenchmarkSockets measures what FilterSockets costs, each time in turn with the
+// same without.
+func BenchmarkSockets(b *testing.B) {
+	needABI(b, V4)
+	needFilter(b)
+	program, err := exec.LookPath("true")
+	if err != nil {
+		b.Skip("needs true")
+	}
+	plain := NewHandling(Rights{FS: V1.FS(), Net: V4.Net()}).AllowExecute("/")
+	filtered := plain.Clone().FilterSockets()
+	prepare := func(r *Ruleset) func() error {
+		return func() error {
+			s, err := r.Prepare()
+			if err != nil {
+				return err
+			}
+			return s.Close()
+		}
+	}
+	start := func(r *Ruleset) func() error {
+		s := mustPrepare(b, r)
+		return func() error { return s.Run(exec.Command(program)) }
+	}
+	b.Run("Prepare", func(b *testing.B) { pair(b, prepare(plain), prepare(filtered)) })
+	b.Run("Run", func(b *testing.B) { pair(b, start(plain), start(filtered)) })
+	b.Run("Apply", func(b *testing.B) {
+		var times [2][]time.Duration // of children, each of which does it once
+		for b.Loop() {
+			for i, verb := range []string{"timeapply", "timeapply=sockets"} {
+				cmd, out := try(verb)
+				var took int64
+				if err := cmd.Run(); err != nil {
+					b.Fatal(err)
+				} else if _, err := fmt.Sscan(out.String(), &took); err != nil {
+					b.Fatal(out)
+				}
+				times[i] = append(times[i], time.Duration(took))
+			}
+		}
+		report(b, times, 1)
+	})
+	// The filter stays on this thread, which ends with the goroutine that has it.
+	for name, call := range map[string]func() error{
+		"getppid": func() error { unix.Getppid(); return nil },
+		"sendto":  func() error { return unix.Sendto(-1, nil, 0, &unix.SockaddrInet4{}) },
+		"socket":  func() error { return makeSocket(socketKind{unix.AF_INET, unix.SOCK_STREAM, 0}, 0) },
+		"read":    func() error { _, err := unix.Read(-1, nil); return err },
+	} {
+		b.Run("call="+name, func(b *testing.B) { benchCall(b, func() { call() }) })
+	}
+}
+
+// benchCall times a system call on a thread with the filter and on one without.
+func benchCall(b *testing.B, call func()) {
+	const calls = 1_000
+	ask, answers := [2]chan bool{make(chan bool), make(chan bool)}, make(chan time.Duration)
+	for i, r := range []*Ruleset{nil, filtering()} {
+		var s *Sandbox
+		if r != nil {
+			s = mustPrepare(b, r)
+		}
+		ready := make(chan error)
+		takeThread(func() (reusable bool) {
+			var err error
+			if s != nil {
+				err = s.restrict()
+			}
+			ready <- err
+			for range ask[i] {
+				start := time.Now()
+				for range calls {
+					call()
+				}
+				answers <- time.Since(start)
+			}
+			return false
+		})
+		if err := <-ready; err != nil {
+			b.Fatal(err)
+		}
+		defer close(ask[i])
+	}
+	var times [2][]time.Duration
+	for b.Loop() {
+		for i := range ask {
+			ask[i] <- true
+			times[i] = append(times[i], <-answers)
+		}
+	}
+	report(b, times, calls)
+}
+
+// report reports the ratio of the medians, and what one of the calls takes.
+func report(b *testing.B, times [2][]time.Duration, calls float64) {
+	base, ours := median(times[0]), median(times[1])
+	b.ReportMetric(float64(ours)/float64(base), "times-base")
+	b.ReportMetric(float64(ours.Nanoseconds())/calls, "ns/ours")
 }

@@ -78,8 +78,9 @@ func checkError(err error) error { return fmt.Errorf("landlock: check: %w", err)
 // CheckNet reports whether the ruleset would allow access on a port, on this
 // kernel: nil where it would, and a [DeniedError] where not. As with
 // [Ruleset.Check], rights that are not handled, or that this kernel cannot
-// restrict, are allowed. What the TCP rights do not cover, such as Multipath TCP,
-// is no concern of it: see [AccessNet]. Its other errors are those of Check.
+// restrict, are allowed; what [Ruleset.FilterSockets] denies in the kernel's stead
+// is denied. What the TCP rights do not cover, such as Multipath TCP, is no
+// concern of it: see [AccessNet]. Its other errors are those of Check.
 func (r *Ruleset) CheckNet(access AccessNet, port uint16) error {
 	if unknown := access &^ knownRights.Net; access == 0 || unknown != 0 {
 		return invalid(fmt.Sprintf("landlock: check access %v on port %d: no right, or an unknown one", access, port))
@@ -162,6 +163,8 @@ func printable(path string) string {
 type checker struct {
 	kernel  Kernel
 	denied  Rights // denied, except where a rule allows it
+	sockets bool   // there is a socket filter
+	refused Rights // what of denied that one denies, in the kernel's stead
 	files   map[fileID]grant
 	ports   map[uint16]AccessNet
 	ruleset int // kept open, so that the files of the rules stay what they are
@@ -180,6 +183,7 @@ func (r *Ruleset) newChecker() (*checker, error) {
 		return nil, err
 	}
 	c.ruleset, c.kernel, c.denied = ruleset, p.report.Kernel, p.report.Enforced
+	c.sockets, c.refused = p.report.SocketFilter, p.inStead()
 	if p.handled.FS != 0 {
 		c.denied.FS |= FSRefer // handled or not
 	}
@@ -318,6 +322,9 @@ func (c *checker) port(access AccessNet, port uint16) *DeniedError {
 		names := goNames("landlock.Net", netWords, uint64(missing))
 		slices.Sort(names)
 		e.suggest(fmt.Sprintf("AllowNet(%s, %d)", strings.Join(names, "|"), port), "")
+	}
+	if missing&c.refused.Net != 0 {
+		e.remedy += ", and all other UDP with it: the socket filter refuses UDP as a whole, and this kernel cannot tell its ports apart"
 	}
 	return e
 }

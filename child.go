@@ -191,6 +191,9 @@ func execError(path string, err error) error { return &fs.PathError{Op: "exec", 
 // ends with f. Like Exec, Do fails where its thread has more than the calling
 // one, and needs /proc to see that.
 //
+// The filter of FilterSockets is on f's thread too, and ends with it: sockets that
+// f could not make, other threads can.
+//
 // Only what f itself does is restricted. Goroutines that it starts are not, nor
 // is what it passes to others, and packages start some unseen: an http.Client
 // dials in one. What a package loads when it is first used (MIME types, the
@@ -300,12 +303,18 @@ func (o outcome) pass() error {
 // restrict restricts this thread, for good.
 func (s *Sandbox) restrict() error {
 	hadMoreLayers.Store(true)
-	return s.withFd(func(fd int) error { return restrictThread(fd, s.flags, s.noNewPrivs) })
+	if s.filter != nil {
+		noteOwnFilter()
+	}
+	return s.withFd(s.restrictThread)
 }
 
-// withFd calls f with the ruleset's descriptor, which is not closed, and opened
-// as something else, meanwhile.
-func (s *Sandbox) withFd(f func(fd int) error) error {
+// withFd calls f with the ruleset's descriptor, or noRuleset, which is not
+// closed, and opened as something else, meanwhile.
+func (s *Sandbox) withFd(f func(ruleset int) error) error {
+	if s.file == nil && s.filter != nil && !s.closed.Load() {
+		return f(noRuleset)
+	}
 	if s.file == nil {
 		return errClosed
 	}

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"example.com/landlock/internal/seccomp"
 	"example.com/landlock/internal/stub"
 )
 
@@ -104,9 +105,15 @@ func (s *Sandbox) newChild(cmd *exec.Cmd) (c *child, err error) {
 		return c, err
 	}
 	// A copy: the Sandbox may be closed meanwhile.
-	copied := -1
-	err = s.withFd(func(fd int) (err error) {
-		copied, err = unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
+	ruleset := noRuleset
+	err = s.withFd(func(fd int) error {
+		if fd == noRuleset {
+			return nil
+		}
+		copied, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
+		if err == nil {
+			ruleset = c.place(os.NewFile(uintptr(copied), "landlock-ruleset"))
+		}
 		return os.NewSyscallError("fcntl", err)
 	})
 	if err == errClosed {
@@ -115,7 +122,6 @@ func (s *Sandbox) newChild(cmd *exec.Cmd) (c *child, err error) {
 	if err != nil {
 		return c, fmt.Errorf("landlock: start: %w", err)
 	}
-	ruleset := c.place(os.NewFile(uintptr(copied), "landlock-ruleset"))
 	var pipe [2]int // and not os.Pipe, to keep the Go runtime's poller out of a wait that is so short
 	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
 		return c, fmt.Errorf("landlock: start: %w", os.NewSyscallError("pipe2", err))
@@ -231,7 +237,23 @@ func (c *child) restrict(ruleset int) {
 	if c.sandbox.noNewPrivs {
 		c.image.Add(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1)
 	}
-	c.image.Add(unix.SYS_LANDLOCK_RESTRICT_SELF, uintptr(ruleset), uintptr(c.sandbox.flags))
+	if ruleset != noRuleset {
+		c.image.Add(unix.SYS_LANDLOCK_RESTRICT_SELF, uintptr(ruleset), uintptr(c.sandbox.flags))
+	}
+	if filter := c.sandbox.filter; filter != nil {
+		c.image.Add(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_SPEC_ALLOW, c.filterProgram(filter))
+	}
+}
+
+// filterProgram gives the stub a struct sock_fprog, and returns its address
+// there.
+func (c *child) filterProgram(filter []seccomp.Instruction) uintptr {
+	text := unsafe.Slice((*byte)(unsafe.Pointer(&filter[0])), len(filter)*int(unsafe.Sizeof(filter[0])))
+	program := struct {
+		length       uint16
+		instructions uintptr
+	}{uint16(len(filter)), c.image.Data(text)}
+	return c.image.Data(unsafe.Slice((*byte)(unsafe.Pointer(&program)), unsafe.Sizeof(program)))
 }
 
 // changeRoot has the stub change its root, since there may be no /proc in the
@@ -495,6 +517,8 @@ func (c *child) failure(f stub.Failure) error {
 			return restrictError(errno, c.sandbox.setsNoNewPrivs())
 		case call.Number == unix.SYS_PRCTL && call.Args[0] == unix.PR_SET_NO_NEW_PRIVS:
 			return noNewPrivsError(errno)
+		case call.Number == unix.SYS_SECCOMP:
+			return filterError(os.NewSyscallError("seccomp", errno))
 		}
 	}
 	err := &fs.PathError{Op: "fork/exec", Path: c.was.Path, Err: errno} // as os/exec

@@ -18,6 +18,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -106,6 +107,24 @@ func tryAll(args []string) {
 			return
 		case "mount":
 			err = unix.Mount("tmpfs", object, "tmpfs", 0, "")
+		case "sockets": // whether the filter is in force, with UDP refused or not
+			err = tryFilter(object == "noudp")
+		case "child": // that tries something
+			cmd, out := try(object)
+			if err = cmd.Run(); err == nil && out.String() != lines(object+": ok") {
+				err = errors.New(out.String())
+			}
+		case "timeapply": // in nanoseconds
+			r := NewHandling(Rights{FS: V1.FS(), Net: V4.Net()})
+			if object != "" {
+				r.FilterSockets()
+			}
+			start := time.Now()
+			_, err = r.Apply()
+			fmt.Println(time.Since(start).Nanoseconds())
+		case "filteredexec": // what tries the sockets then
+			verb, _ := refusesUDP()
+			err = filtering().Exec(self(), []string{"self", verb}, os.Environ())
 		case "exit":
 			os.Exit(number)
 		}

@@ -66,21 +66,39 @@ type mistake struct{ error }
 func (m mistake) Unwrap() error        { return m.error }
 func (m mistake) Is(target error) bool { return target == fs.ErrInvalid }
 
-// UnsupportedError says that the kernel is too old for a ruleset. Nothing has
-// been restricted. It Is [errors.ErrUnsupported].
+// UnsupportedError says that the kernel is too old for a ruleset, or takes no
+// seccomp filter for its FilterSockets. Nothing has been restricted. It Is
+// [errors.ErrUnsupported].
 type UnsupportedError struct {
 	Kernel       Kernel   // what is running
-	Needed       ABI      // the lowest ABI that would do
+	Needed       ABI      // the lowest ABI that would do; the kernel's own where only a socket filter is missing
 	Missing      Rights   // what the ruleset handles and this kernel cannot restrict
 	MissingLog   LogFlags // the logging flags that it does not know
 	MissingQuiet bool     // the ruleset has quiet rules, which it does not know
 
-	threadScopes bool // scopes are missing only because of the other threads
-	bestEffort   bool // the floor is not met, or nothing would be enforced
+	// MissingSocketFilter: the ruleset has FilterSockets, and there are no
+	// seccomp filters to be had, whatever the ABI.
+	MissingSocketFilter bool
+
+	threadScopes bool  // scopes are missing only because of the other threads
+	bestEffort   bool  // the floor is not met, or nothing would be enforced
+	noFilter     error // why there are none
 }
 
 // Error names what is missing and the Linux release that has it.
 func (e *UnsupportedError) Error() string {
+	if !e.MissingSocketFilter {
+		return e.tooOld()
+	}
+	text := fmt.Sprintf("FilterSockets needs a seccomp filter, which cannot be had here: %v", e.noFilter)
+	if e.Needed > e.Kernel.ABI {
+		return e.tooOld() + "; " + text
+	}
+	return "landlock: " + text + "; BestEffort would run without"
+}
+
+// tooOld says what a newer kernel would bring.
+func (e *UnsupportedError) tooOld() string {
 	var missing []string
 	// Only what the ABI that is asked for would add.
 	if rights := e.Missing.intersect(e.Needed.Rights()); !rights.isZero() {
@@ -112,6 +130,9 @@ func (e *UnsupportedError) Error() string {
 // Is reports whether target is [errors.ErrUnsupported].
 func (e *UnsupportedError) Is(target error) bool { return target == errors.ErrUnsupported }
 
+// Unwrap returns why there are no seccomp filters, where that is what is missing.
+func (e *UnsupportedError) Unwrap() error { return e.noFilter }
+
 // RuleError says which rule of a ruleset is wrong, and why.
 type RuleError struct {
 	Path   string       // the rule's path, or its file's name; empty for a port
@@ -140,14 +161,25 @@ func (e *RuleError) Unwrap() error { return e.Err }
 // one, and one that runs out of memory meanwhile, or a thread that has stacked
 // more layers than the others by its own system calls. On other architectures
 // than amd64 and arm64 the Go runtime ends the process then.
+//
+// With FilterSockets there is one more way, on any kernel: all that could be
+// found out before was well, the ruleset is enforced on all threads, and then
+// the kernel has no memory for the socket filter, or a thread has got a seccomp
+// filter of its own in between.
 type PartialError struct {
 	Restricted int   // threads that are restricted
 	Failed     int   // threads that are not
 	Err        error // the kernel's answer to the first that failed
+	// MissingSocketFilter: every thread is restricted by Landlock, and none
+	// has the socket filter.
+	MissingSocketFilter bool
 }
 
 // Error says how many threads there are of each kind, and what to do.
 func (e *PartialError) Error() string {
+	if e.MissingSocketFilter {
+		return fmt.Sprintf("landlock: the ruleset is enforced and its socket filter is not: exit now, nothing else is safe: %v", e.Err)
+	}
 	return fmt.Sprintf("landlock: %d threads are restricted and %d are not: exit now, nothing else is safe: %v",
 		e.Restricted, e.Failed, e.Err)
 }

@@ -46,7 +46,8 @@ const (
 	rowListen     = "listen by TCP without bind"
 	rowMultipath  = "connect or bind by Multipath TCP"
 	rowUDP        = "send, connect or bind by UDP"
-	rowProtocols  = "use other protocols: ping, netlink, vsock, UDP-Lite"
+	rowProtocols  = "use other protocols: ping, vsock, UDP-Lite"
+	rowRoute      = "look at interfaces and routes by netlink; as root, change them"
 	rowRootNet    = "as root: raw and packet sockets"
 	rowMount      = "mount, unmount, remount, move a mount, change the root"
 	rowMountFlags = "as root: change flags of a mount, make one that is nowhere, `chroot`, freeze a file system"
@@ -308,13 +309,18 @@ var escapes = slices.Concat(
 			return send(unix.AF_INET, unix.SOCK_DGRAM, unix.IPPROTO_ICMP, local(0), 0)
 		}},
 		{name: "netlink", try: func(*world) error {
-			return bind(unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_ROUTE, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
+			return bind(unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_KOBJECT_UEVENT, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
 		}},
 		{name: "vsock", needs: "vsock", try: func(*world) error {
 			return bind(unix.AF_VSOCK, unix.SOCK_STREAM, 0, &unix.SockaddrVM{CID: unix.VMADDR_CID_ANY, Port: unix.VMADDR_PORT_ANY})
 		}},
 		{name: "UDP-Lite", needs: "UDP-Lite", try: func(w *world) error {
 			return send(unix.AF_INET, unix.SOCK_DGRAM, unix.IPPROTO_UDPLITE, local(w.UDP), 0)
+		}},
+	}),
+	rows(rowRoute, 0, nil, []attempt{
+		{name: "netlink for routes", try: func(*world) error {
+			return bind(unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_ROUTE, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
 		}},
 	}),
 	rows(rowRootNet, 0, nil, []attempt{

@@ -60,6 +60,18 @@ func ExampleSandbox_Do() {
 }
 
 // A base for all requests, and a ruleset for each.
+func ExampleRuleset_FilterSockets() {
+	// No network at all, on a kernel that can restrict TCP (6.7 and newer): the
+	// filter refuses UDP where the kernel does not know it yet, and the sockets
+	// that Landlock never governs.
+	tcpAndUDP := landlock.Rights{Net: landlock.V10.Net()}
+	report, err := landlock.NewHandling(tcpAndUDP).FilterSockets().Apply()
+	if err != nil {
+		log.Fatal(err)
+	}
+	log.Print(report)
+}
+
 func ExampleRuleset_Clone() {
 	base := landlock.New(landlock.V9).BestEffort(landlock.V6).AllowExecute("/usr", "/bin")
 	for _, job := range []string{"/srv/jobs/1", "/srv/jobs/2"} {

@@ -20,7 +20,7 @@ import (
 // or a port that is taken are nothing that Landlock has to do with.
 //
 // It covers opening, listing, truncating, removing, making, renaming and linking
-// files, executing programs, connecting and binding sockets, and signals:
+// files, executing programs, making, connecting and binding sockets, and signals:
 // [io/fs.PathError], [os.LinkError], [net.OpError], and [os.SyscallError] of a
 // call that has no path. An errno alone names no operation, and it is all that
 // [os.Process.Signal] returns: make it an os.NewSyscallError("kill", err).
@@ -38,6 +38,9 @@ import (
 // was enforced, as editors and log rotation do: then err is wrapped with that
 // advice and no DeniedError, since another layer, or another security module, may
 // be the reason too.
+//
+// A socket that FilterSockets refuses has no right that would allow it: err is
+// wrapped with words alone, but for UDP where the filter stands in for its rights.
 //
 // Where the ruleset itself cannot be loaded any more, because the path of a rule
 // is gone, the error says so. On a kernel that is too old for the ruleset, and off
@@ -105,7 +108,11 @@ func operationOf(err error) operation {
 	if path := find[*fs.PathError](err); path != nil {
 		return pathOperation(path)
 	}
-	if call := find[*os.SyscallError](err); call != nil && answered(call, errNotPermitted) {
+	call := find[*os.SyscallError](err)
+	if call != nil && makesSocket(call.Syscall) && answered(call, errDenied) {
+		return (*checker).socket
+	}
+	if call != nil && answered(call, errNotPermitted) {
 		switch call.Syscall {
 		case "kill", "tgkill", "tkill", "pidfd_send_signal", "rt_sigqueueinfo", "rt_tgsigqueueinfo":
 			return func(c *checker) []error {
@@ -477,10 +484,24 @@ func (c *checker) scope(scope Scope, unless string) []error {
 	return []error{&DeniedError{Port: -1, Missing: Rights{Scope: scope}, Uncertain: unless}}
 }
 
+func makesSocket(call string) bool { return call == "socket" || call == "socketpair" }
+
+// errFilteredSocket is why a socket could not be made. There is no right that
+// would allow it.
+var errFilteredSocket error = &sentinel{"landlock: FilterSockets refuses this kind of socket", fs.ErrPermission}
+
+// socket returns why a socket could not be made.
+func (c *checker) socket() []error {
+	if !c.sockets {
+		return nil
+	}
+	return []error{errFilteredSocket}
+}
+
 // socketCall is what failed with a socket, of a *net.OpError. Package net is too
 // big to import for that, and makes a binary one with cgo.
 type socketCall struct {
-	call           string // the system call
+	op, call       string // net's word, and the system call
 	network        string
 	address, local string
 	err            error
@@ -495,7 +516,7 @@ func socketOperation(err error) (s socketCall, ok bool) {
 		return s, false
 	}
 	fields := reflect.ValueOf(found).Elem()
-	s.network = fields.FieldByName("Net").String()
+	s.op, s.network = fields.FieldByName("Op").String(), fields.FieldByName("Net").String()
 	s.address, s.local = addressText(fields.FieldByName("Addr")), addressText(fields.FieldByName("Source"))
 	s.err, _ = fields.FieldByName("Err").Interface().(error)
 	if call := find[*os.SyscallError](s.err); call != nil {
@@ -529,6 +550,8 @@ func (s socketCall) operation() operation {
 		return func(c *checker) []error { return c.scope(ScopeAbstractUnixSocket, "") }
 	case !answered(s.err, errDenied) || abstract:
 		return nil
+	case makesSocket(s.call):
+		return s.making
 	case unix && s.call == "bind":
 		return inDirectory(s.address, FSMakeSock)
 	case unix:
@@ -541,6 +564,20 @@ func (s socketCall) operation() operation {
 		return s.ports(portAccess{address, NetBindTCP, NetBindUDP})
 	}
 	return s.ports(portAccess{s.address, NetConnectTCP, NetConnectSendUDP}, portAccess{":0", 0, NetBindUDP})
+}
+
+// making returns why the socket could not be made: for UDP it is what the filter
+// stands in for.
+func (s socketCall) making(c *checker) []error {
+	switch udp := strings.HasPrefix(s.network, "udp"); {
+	case udp && c.refused.Net == 0 || strings.HasPrefix(s.network, "tcp") || strings.HasPrefix(s.network, "unix"):
+		return nil // not by the filter
+	case udp && s.op == "listen":
+		return s.ports(portAccess{s.address, 0, NetBindUDP})(c)
+	case udp:
+		return s.ports(portAccess{s.address, 0, NetConnectSendUDP})(c)
+	}
+	return c.socket()
 }
 
 // portAccess is what is needed on the port of an address.

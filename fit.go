@@ -1,5 +1,7 @@
 package landlock
 
+import "example.com/landlock/internal/seccomp"
+
 // reach is whom one enforcement restricts.
 type reach int
 
@@ -16,6 +18,9 @@ const (
 	addRuleQuiet       uint32 = 1 << 0
 )
 
+// netUDP is what governs a UDP socket as a whole.
+const netUDP = NetBindUDP | NetConnectSendUDP
+
 // plan is what one kernel can do of a ruleset: the arguments of every system
 // call, and the report of it.
 type plan struct {
@@ -28,9 +33,8 @@ type plan struct {
 	paths []pathRule
 	ports []portRule
 
-	// Of landlock_restrict_self.
-	flags      uint32
-	noNewPrivs bool // set it by prctl first, since there is no flag for it
+	restriction                  // its filter is made of sockets, once loaded
+	sockets     *seccomp.Sockets // what the seccomp filter refuses; nil where there is none
 
 	report  Report
 	skipped map[string]bool // what report.Skipped names
@@ -62,11 +66,12 @@ func (p *plan) forPort(rule *portRule) (allowed AccessNet, flags uint32) {
 }
 
 // fit works out what a kernel can do of r. It is pure: it makes no system call
-// and changes nothing. The error is an *UnsupportedError.
-func (r *Ruleset) fit(kernel Kernel, who reach) (*plan, error) {
-	p := r.assess(kernel, who)
+// and changes nothing. That no seccomp filter can be had is noFilter; it is nil
+// where one can. The error is an *UnsupportedError.
+func (r *Ruleset) fit(kernel Kernel, noFilter error, who reach) (*plan, error) {
+	p := r.assess(kernel, noFilter, who)
 	if !r.accepts(p) {
-		return nil, r.unsupported(p, who)
+		return nil, r.unsupported(p, noFilter, who)
 	}
 	abi := kernel.ABI.known()
 	p.attrSize = attrSize(abi)
@@ -88,12 +93,15 @@ func (r *Ruleset) fit(kernel Kernel, who reach) (*plan, error) {
 }
 
 // assess fills in what is handled, and the report.
-func (r *Ruleset) assess(kernel Kernel, who reach) *plan {
+func (r *Ruleset) assess(kernel Kernel, noFilter error, who reach) *plan {
 	abi := kernel.ABI.known()
 	handled := r.handled.intersect(restrictable(abi, who))
 	p := &plan{handled: handled, report: Report{Kernel: kernel, Enforced: handled}}
 	if handled.FS != 0 {
 		r.assessRefer(p, abi)
+	}
+	if r.sockets {
+		r.assessSockets(p, noFilter)
 	}
 	p.report.Missing = r.handled.minus(p.report.Enforced)
 	if abi < abiLog {
@@ -135,24 +143,72 @@ func (r *Ruleset) assessRefer(p *plan, abi ABI) {
 	p.handled.FS |= named
 }
 
+// assessSockets settles what the seccomp filter is to refuse. Where Landlock
+// does not know UDP yet, and none is to be allowed, that is UDP as a whole.
+func (r *Ruleset) assessSockets(p *plan, noFilter error) {
+	if noFilter != nil {
+		p.report.MissingSocketFilter = true
+		return
+	}
+	p.report.SocketFilter = true
+	p.sockets = &seccomp.Sockets{
+		RefuseUDP:      p.handled.Net&netUDP == 0 && r.refusesUDP(),
+		RefuseFastOpen: r.handled.Net&NetConnectTCP != 0,
+	}
+	p.report.Enforced.Net |= p.inStead().Net
+}
+
+// refusesUDP reports whether r wants no UDP at all.
+func (r *Ruleset) refusesUDP() bool {
+	for i := range r.ports {
+		if rule := &r.ports[i]; !rule.quiet && rule.access&netUDP != 0 {
+			return false
+		}
+	}
+	return r.handled.Net&netUDP == netUDP
+}
+
+// inStead returns the rights that the socket filter enforces in the kernel's
+// stead.
+func (p *plan) inStead() Rights {
+	if p.sockets != nil && p.sockets.RefuseUDP {
+		return Rights{Net: netUDP}
+	}
+	return Rights{}
+}
+
 // accepts reports whether the caller puts up with what a kernel can do.
 func (r *Ruleset) accepts(p *plan) bool {
 	report := &p.report
 	if r.bestEffort {
-		return report.Kernel.ABI >= r.floor && (r.floor == 0 || !p.handled.isZero())
+		return report.Kernel.ABI >= r.floor && (r.floor == 0 || !report.Enforced.isZero())
 	}
-	return report.Kernel.ABI >= r.target && report.Missing.isZero() && report.MissingLog == 0 && !report.MissingQuiet
+	return report.Kernel.ABI >= r.strictABI(p) && report.Missing.isZero() &&
+		report.MissingLog == 0 && !report.MissingQuiet && !report.MissingSocketFilter
+}
+
+// strictABI returns the lowest ABI that a strict ruleset takes: its target, or
+// less where it is only for what the socket filter enforces that it is so high.
+func (r *Ruleset) strictABI(p *plan) ABI {
+	rest := r.handled.minus(p.inStead())
+	switch {
+	case rest == r.handled || r.target != abiUDP:
+		return r.target
+	case rest.isZero():
+		return 0
+	}
+	return lowestABI(rest)
 }
 
 // unsupported returns the error for a plan that is not accepted.
-func (r *Ruleset) unsupported(p *plan, who reach) error {
+func (r *Ruleset) unsupported(p *plan, noFilter error, who reach) error {
 	abi := p.report.Kernel.ABI.known()
-	needed := abi + 1
-	for needed < newest && !r.accepts(r.assess(Kernel{ABI: needed}, who)) {
+	needed := abi // where it is only the filter that is missing
+	for needed < newest && !r.accepts(r.assess(Kernel{ABI: needed}, nil, who)) {
 		needed++
 	}
-	missing := r.handled.minus(restrictable(abi, who))
-	return &UnsupportedError{
+	missing := r.handled.minus(restrictable(abi, who)).minus(p.inStead())
+	e := &UnsupportedError{
 		Kernel:       p.report.Kernel,
 		Needed:       needed,
 		Missing:      missing,
@@ -161,6 +217,10 @@ func (r *Ruleset) unsupported(p *plan, who reach) error {
 		threadScopes: missing.Scope&abi.Scopes() != 0,
 		bestEffort:   r.bestEffort,
 	}
+	if p.report.MissingSocketFilter && !r.bestEffort {
+		e.MissingSocketFilter, e.noFilter = true, noFilter
+	}
+	return e
 }
 
 // attrSize returns how many bytes of landlock_ruleset_attr an ABI knows.

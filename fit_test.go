@@ -28,7 +28,7 @@ func TestFitEveryABI(t *testing.T) {
 						r.AllowNewPrivs()
 					}
 					kernel := Kernel{ABI: abi, Errata: 5}
-					p, err := r.fit(kernel, who)
+					p, err := r.fit(kernel, nil, who)
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -146,7 +146,7 @@ func TestFitRefused(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(fmt.Sprintf("%s on %d", test.name, test.kernel), func(t *testing.T) {
-			_, err := test.ruleset.fit(Kernel{ABI: test.kernel}, test.who)
+			_, err := test.ruleset.fit(Kernel{ABI: test.kernel}, nil, test.who)
 			if test.needed == 0 {
 				if err != nil {
 					t.Errorf("refused: %v", err)
@@ -163,7 +163,7 @@ func TestFitRefused(t *testing.T) {
 			if !strings.Contains(err.Error(), test.words) || !strings.Contains(err.Error(), fmt.Sprintf("needs ABI %d (Linux ", test.needed)) {
 				t.Errorf("error %q does not contain %q and ABI %d", err, test.words, int(test.needed))
 			}
-			if _, err := test.ruleset.fit(Kernel{ABI: test.needed}, test.who); err != nil {
+			if _, err := test.ruleset.fit(Kernel{ABI: test.needed}, nil, test.who); err != nil {
 				t.Errorf("refused on the kernel it asks for: %v", err)
 			}
 		})
@@ -173,7 +173,7 @@ func TestFitRefused(t *testing.T) {
 // FSRefer is denied whether handled or not, so a rule for it is always worth having.
 func TestFitReferUnhandled(t *testing.T) {
 	r := NewHandling(Rights{FS: FSWriteFile}).AllowReadWrite("/tmp")
-	p, err := r.fit(Kernel{ABI: V2}, oneThread)
+	p, err := r.fit(Kernel{ABI: V2}, nil, oneThread)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -185,14 +185,14 @@ func TestFitReferUnhandled(t *testing.T) {
 		t.Errorf("enforced %v, want %v", p.report.Enforced, want)
 	}
 	r = NewHandling(Rights{FS: FSWriteFile}).Quiet(FSRefer, "/tmp")
-	if p, err = r.fit(Kernel{ABI: V10}, oneThread); err != nil || p.handled.FS != FSWriteFile|FSRefer || p.quiet.FS != FSRefer {
+	if p, err = r.fit(Kernel{ABI: V10}, nil, oneThread); err != nil || p.handled.FS != FSWriteFile|FSRefer || p.quiet.FS != FSRefer {
 		t.Errorf("with quiet refer: handled %v, quiet %v, %v, want refer in both", p.handled.FS, p.quiet.FS, err)
 	}
-	if p, err = r.BestEffort(V1).fit(Kernel{ABI: V1}, oneThread); err != nil || p.report.Denied != 0 {
+	if p, err = r.BestEffort(V1).fit(Kernel{ABI: V1}, nil, oneThread); err != nil || p.report.Denied != 0 {
 		t.Errorf("a quiet rule counts as one that is denied: %v, %v", p.report.Denied, err)
 	}
 	r = NewHandling(Rights{Net: NetBindTCP, FS: FSTruncate}).AllowReadWrite("/tmp").BestEffort(V2)
-	if p, err = r.fit(Kernel{ABI: V2}, oneThread); err == nil {
+	if p, err = r.fit(Kernel{ABI: V2}, nil, oneThread); err == nil {
 		t.Errorf("refer alone is handled: %v", p.handled)
 	}
 }
@@ -230,6 +230,9 @@ func randomRuleset(rnd *rand.Rand) *Ruleset {
 			r.Log(LogFlags(rnd.IntN(8)))
 		case 5:
 			r.AllowNewPrivs()
+			if r.handled.Net != 0 {
+				r.FilterSockets()
+			}
 		case 6:
 			if r.handled.Scope&scope != 0 {
 				r.QuietScope(scope)
@@ -258,19 +261,23 @@ func TestFitProperties(t *testing.T) {
 		}
 		kernel := Kernel{ABI(rnd.IntN(13)), Errata(rnd.Uint32())}
 		who := reach(rnd.IntN(2))
+		var noFilter error
+		if rnd.IntN(3) == 0 {
+			noFilter = errNoSeccomp
+		}
 		before := fmt.Sprintf("%+v", r)
-		p, err := r.fit(kernel, who)
+		p, err := r.fit(kernel, noFilter, who)
 		if after := fmt.Sprintf("%+v", r); after != before {
 			t.Fatalf("seed %d: fit changed the ruleset:\n%s\n%s", seed, before, after)
 		}
-		for _, broken := range brokenProperties(r, kernel, who, p, err) {
+		for _, broken := range brokenProperties(r, kernel, noFilter, who, p, err) {
 			t.Errorf("seed %d: %s\non %v for %d: %+v\n%v\nfrom %s", seed, broken, kernel, who, p, err, before)
 		}
 	}
 }
 
 // brokenProperties returns what must hold for every fit and does not.
-func brokenProperties(r *Ruleset, kernel Kernel, who reach, p *plan, err error) (broken []string) {
+func brokenProperties(r *Ruleset, kernel Kernel, noFilter error, who reach, p *plan, err error) (broken []string) {
 	holds := func(ok bool, property string) {
 		if !ok {
 			broken = append(broken, property)
@@ -279,7 +286,8 @@ func brokenProperties(r *Ruleset, kernel Kernel, who reach, p *plan, err error) 
 	if err != nil {
 		unsupported, ok := errors.AsType[*UnsupportedError](err)
 		holds(ok, "the error is an UnsupportedError")
-		holds(ok && unsupported.Needed > kernel.ABI.known(), "what is needed is newer")
+		holds(ok && (unsupported.Needed > kernel.ABI.known() || unsupported.MissingSocketFilter), "what is needed is newer, or a filter")
+		holds(ok && (!unsupported.MissingSocketFilter || r.sockets && noFilter != nil && !r.bestEffort), "a filter is missed where it is asked for, and cannot be had")
 		holds(r.floor > 0 || !r.bestEffort, "best effort without a floor never fails")
 		holds(p == nil, "no plan comes with an error")
 		return broken
@@ -293,6 +301,11 @@ func brokenProperties(r *Ruleset, kernel Kernel, who reach, p *plan, err error) 
 	holds(p.handled.FS == 0 || r.handled.FS&^FSRefer != 0 || r.handled.FS == p.handled.FS, "refer comes only with other rights")
 	holds(p.quiet.minus(p.handled).isZero(), "quiet rights are handled")
 	holds(len(p.paths) == len(r.paths) && len(p.ports) == len(r.ports), "no rule is lost")
+	holds(report.SocketFilter == (r.sockets && noFilter == nil), "there is a socket filter where it is asked for and can be had")
+	holds(report.MissingSocketFilter == (r.sockets && noFilter != nil), "a socket filter that cannot be had is missing")
+	holds((p.sockets != nil) == report.SocketFilter, "the filter is there where the report says so")
+	holds(p.inStead().isZero() || kernel.ABI < V10, "the filter stands in for nothing that the kernel knows")
+	holds(report.Enforced.Net&^p.inStead().Net&^can.Net == 0, "what is enforced of the network the kernel knows, or the filter")
 	holds(report.Denied == 0 || kernel.ABI == V1, "rules are denied on ABI 1 only")
 	for i := range p.paths {
 		rule := &p.paths[i]
@@ -311,13 +324,13 @@ func brokenProperties(r *Ruleset, kernel Kernel, who reach, p *plan, err error) 
 	}
 	holds(kernel.ABI >= V7 || p.flags&7 == 0, "no log flag below ABI 7")
 	if !r.bestEffort {
-		holds(kernel.ABI >= r.target && report.Missing.isZero(), "strict means that nothing is missing")
+		holds((kernel.ABI >= r.target || !p.inStead().isZero()) && report.Missing.isZero() && !report.MissingSocketFilter, "strict means that nothing is missing")
 	}
 	if kernel.ABI >= r.target && (who == oneThread || kernel.ABI >= V8) {
 		holds(report.Missing.isZero(), "nothing is missing at or above the target")
 	}
 	if r.bestEffort && r.floor > 0 {
-		holds(!p.handled.isZero() && kernel.ABI >= r.floor, "a floor promises that something is enforced")
+		holds(!report.Enforced.isZero() && kernel.ABI >= r.floor, "a floor promises that something is enforced")
 	}
 	return broken
 }
@@ -332,12 +345,12 @@ func TestFitNeverStricter(t *testing.T) {
 		}
 		r.bestEffort, r.floor = true, 0
 		who := reach(rnd.IntN(2))
-		full, err := r.fit(Kernel{ABI: newest}, who)
+		full, err := r.fit(Kernel{ABI: newest}, nil, who)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for abi := ABI(0); abi < newest; abi++ {
-			p, err := r.fit(Kernel{ABI: abi}, who)
+			p, err := r.fit(Kernel{ABI: abi}, nil, who)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -351,6 +364,118 @@ func TestFitNeverStricter(t *testing.T) {
 					t.Errorf("seed %d: ABI %d allows %v beneath %s, the target %v", seed, int(abi), old, r.paths[i].path, new)
 				}
 			}
+		}
+	}
+}
+
+var errNoSeccomp = fmt.Errorf("no seccomp: %w", errors.ErrUnsupported)
+
+// What FilterSockets comes to on each ABI, for a whole process and for one
+// thread, with a filter and without.
+func TestFitSockets(t *testing.T) {
+	udp := Rights{Net: netUDP}
+	for _, test := range []struct {
+		name     string
+		ruleset  func() *Ruleset
+		stands   bool // the filter, below ABI 10, for UDP
+		fastOpen bool // is refused
+		// The lowest ABI on which the ruleset is accepted when it is strict.
+		strict, strictWhole ABI
+	}{
+		{"everything", func() *Ruleset { return New(V10) }, true, true, V9, V9},
+		{"everything, and more", func() *Ruleset { return New(V11) }, true, true, V11, V11},
+		{"without UDP", func() *Ruleset { return New(V5) }, false, true, V5, V5},
+		{"a rule for UDP", func() *Ruleset { return New(V10).AllowNet(NetConnectSendUDP, 53) }, false, true, V10, V10},
+		{"a rule for UDP and TCP", func() *Ruleset { return New(V10).AllowNet(NetConnectTCP|NetBindUDP, 53) }, false, true, V10, V10},
+		{"a quiet rule for UDP", func() *Ruleset { return New(V10).QuietNet(NetBindUDP, 53) }, true, true, V10, V10},
+		{"rules for TCP", func() *Ruleset { return New(V10).AllowConnectTCP(443).AllowBindTCP(0) }, true, true, V9, V9},
+		{"UDP alone", func() *Ruleset { return NewHandling(udp) }, true, false, 0, 0},
+		{"UDP and files", func() *Ruleset { return NewHandling(Rights{FS: FSReadFile, Net: netUDP}) }, true, false, V1, V1},
+		{"UDP and scopes", func() *Ruleset { return NewHandling(Rights{Net: netUDP, Scope: ScopeSignal}) }, true, false, V6, V8},
+		{"binding UDP", func() *Ruleset { return NewHandling(Rights{Net: NetBindUDP}) }, false, false, V10, V10},
+		{"sending UDP", func() *Ruleset { return NewHandling(Rights{Net: NetConnectSendUDP | NetBindTCP}) }, false, false, V10, V10},
+		{"binding TCP", func() *Ruleset { return NewHandling(Rights{Net: NetBindTCP}) }, false, false, V4, V4},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			for abi := ABI(0); abi <= 12; abi++ {
+				for _, who := range []reach{oneThread, wholeProcess} {
+					kernel := Kernel{ABI: abi}
+					plain, err := test.ruleset().BestEffort(0).fit(kernel, nil, who)
+					if err != nil {
+						t.Fatal(err)
+					}
+					want := plain.report
+					want.SocketFilter = true
+					stands := test.stands && abi < 10
+					if stands {
+						want.Enforced = want.Enforced.union(udp)
+						want.Missing = want.Missing.minus(udp)
+					}
+					filtered, err := test.ruleset().BestEffort(0).FilterSockets().fit(kernel, nil, who)
+					if err != nil || fmt.Sprint(filtered.report) != fmt.Sprint(want) || filtered.report.SocketFilter != want.SocketFilter {
+						t.Fatalf("ABI %d, reach %d: report %+v, %v\nwant %+v", abi, who, filtered.report, err, want)
+					}
+					if got := *filtered.sockets; got.RefuseUDP != stands || got.RefuseFastOpen != test.fastOpen {
+						t.Errorf("ABI %d, reach %d: the filter refuses %+v, want UDP %v, fast open %v", abi, who, got, stands, test.fastOpen)
+					}
+					if filtered.handled != plain.handled || filtered.flags != plain.flags || filtered.noNewPrivs != plain.noNewPrivs {
+						t.Errorf("ABI %d, reach %d: the filter changes what Landlock does: %+v, want %+v", abi, who, filtered, plain)
+					}
+					want = plain.report
+					want.MissingSocketFilter = true
+					missing, err := test.ruleset().BestEffort(0).FilterSockets().fit(kernel, errNoSeccomp, who)
+					if err != nil || fmt.Sprint(missing.report) != fmt.Sprint(want) || missing.sockets != nil || missing.report.Complete() {
+						t.Errorf("ABI %d, reach %d, no seccomp: report %+v, %v\nwant %+v", abi, who, missing.report, err, want)
+					}
+					lowest := test.strict
+					if who == wholeProcess {
+						lowest = test.strictWhole
+					}
+					checkStrictSockets(t, test.ruleset().FilterSockets(), kernel, who, lowest)
+				}
+			}
+		})
+	}
+}
+
+func checkStrictSockets(t *testing.T, r *Ruleset, kernel Kernel, who reach, lowest ABI) {
+	t.Helper()
+	p, err := r.fit(kernel, nil, who)
+	switch unsupported, _ := errors.AsType[*UnsupportedError](err); {
+	case kernel.ABI < lowest && (unsupported == nil || unsupported.Needed != lowest || unsupported.MissingSocketFilter):
+		t.Errorf("strict on ABI %d, reach %d: %v, want ABI %d to be needed", kernel.ABI, who, err, lowest)
+	case kernel.ABI >= lowest && (err != nil || !p.report.Complete() || !p.report.SocketFilter || p.report.Enforced != r.handled):
+		t.Errorf("strict on ABI %d, reach %d: %v, want all to be enforced", kernel.ABI, who, err)
+	}
+	_, err = r.fit(kernel, errNoSeccomp, who)
+	unsupported, _ := errors.AsType[*UnsupportedError](err)
+	if unsupported == nil || !unsupported.MissingSocketFilter || !errors.Is(err, errNoSeccomp) || unsupported.Needed != max(lowest, kernel.ABI.known()) ||
+		!strings.Contains(err.Error(), "FilterSockets needs a seccomp filter, which cannot be had here: no seccomp") ||
+		strings.Contains(err.Error(), "this kernel has ") != (unsupported.Needed > kernel.ABI) {
+		t.Errorf("strict on ABI %d, reach %d, without seccomp: %v", kernel.ABI, who, err)
+	}
+}
+
+// A floor promises that something is enforced, and the filter alone may be it.
+func TestFitSocketsFloor(t *testing.T) {
+	for _, test := range []struct {
+		handled  AccessNet
+		floor    ABI
+		kernel   ABI
+		noFilter error
+		refused  bool
+	}{
+		{netUDP, V1, V1, nil, false},
+		{netUDP, V1, V1, errNoSeccomp, true},
+		{netUDP, V1, 0, nil, true},
+		{netUDP, 0, 0, nil, false},
+		{NetBindTCP, V1, V3, nil, true},
+		{NetBindTCP, V1, V4, errNoSeccomp, false},
+		{NetBindUDP, V1, V9, nil, true},
+	} {
+		r := NewHandling(Rights{Net: test.handled}).BestEffort(test.floor).FilterSockets()
+		if _, err := r.fit(Kernel{ABI: test.kernel}, test.noFilter, oneThread); (err != nil) != test.refused {
+			t.Errorf("%v on ABI %d, filters %v: %v", r, test.kernel, test.noFilter, err)
 		}
 	}
 }

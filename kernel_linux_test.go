@@ -128,6 +128,9 @@ func TestMultipathTCP(t *testing.T) {
 		defer listener.Close()
 		address := &unix.SockaddrInet4{Port: listener.Addr().(*net.TCPAddr).Port, Addr: [4]byte{127, 0, 0, 1}}
 		mustApply(t, NewHandling(Rights{Net: NetBindTCP | NetConnectTCP}))
+		if _, err := net.Listen("tcp", "127.0.0.1:0"); !errors.Is(err, want) {
+			t.Errorf("net.Listen: %v, want %v", err, want)
+		}
 		if _, err := net.Dial("tcp", listener.Addr().String()); !errors.Is(err, unix.EACCES) {
 			t.Errorf("connect by TCP: %v, want EACCES", err)
 		}
@@ -143,6 +146,17 @@ func TestMultipathTCP(t *testing.T) {
 			if err := try(fd); !errors.Is(err, want) {
 				t.Errorf("%s by Multipath TCP: %v, want %v", name, err, want)
 			}
+		}
+		// net.Listen makes such a socket first: with the filter it goes on to TCP.
+		if socketFilters() != nil {
+			return
+		}
+		mustApply(t, NewHandling(Rights{Net: NetBindTCP}).FilterSockets())
+		if _, err := socket(); err != unix.EPROTONOSUPPORT {
+			t.Errorf("a socket of Multipath TCP, with the filter: %v, want EPROTONOSUPPORT", err)
+		}
+		if _, err := net.Listen("tcp", "127.0.0.1:0"); !errors.Is(err, unix.EACCES) {
+			t.Errorf("net.Listen, with the filter: %v, want EACCES", err)
 		}
 	})
 }

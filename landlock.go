@@ -7,6 +7,7 @@
 //		AllowRead("/usr/share").
 //		AllowReadWrite(os.TempDir()).
 //		AllowConnectTCP(443).
+//		FilterSockets(). // no way around the rules for TCP
 //		Apply()
 //	if err != nil {
 //		log.Fatal(err) // not sandboxed: do not go on
@@ -34,10 +35,11 @@
 //
 // Landlock leaves some things alone: files that are open already; metadata
 // (stat, chmod, chown, setxattr, utime); the working directory; Multipath TCP,
-// MSG_FASTOPEN, and sockets that are neither TCP, UDP nor Unix; a terminal that
-// is shared; System V IPC; the limits and priorities of other processes. A
-// process that is root keeps its capabilities, and some of them lead around any
-// sandbox: drop them first. README has a table of it all.
+// MSG_FASTOPEN, and sockets that are neither TCP, UDP nor Unix, unless
+// [Ruleset.FilterSockets] closes those; a terminal that is shared; System V IPC;
+// the limits and priorities of other processes. A process that is root keeps its
+// capabilities, and some of them lead around any sandbox: drop them first. README
+// has a table of it all.
 //
 // The kernel's own description is the man page landlock(7) and
 // Documentation/userspace-api/landlock.rst.

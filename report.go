@@ -15,7 +15,8 @@ type Report struct {
 	// is no Landlock.
 	Kernel Kernel `json:"kernel"`
 	// Enforced is denied now, except where a rule allows it. Where it is
-	// empty there is no sandbox.
+	// empty there is no sandbox, but for a SocketFilter. What of it this
+	// kernel does not know, the filter enforces.
 	Enforced Rights `json:"enforced"`
 	// Missing is handled by the ruleset, but this kernel cannot restrict
 	// it: it is still allowed everywhere. Only BestEffort lets that happen.
@@ -32,12 +33,16 @@ type Report struct {
 	// MissingQuiet says that the ruleset has quiet rules, and this kernel
 	// logs their denials all the same.
 	MissingQuiet bool `json:"missing_quiet"`
+	// SocketFilter says that FilterSockets is in force.
+	SocketFilter bool `json:"socket_filter"`
+	// MissingSocketFilter says that it was asked for and cannot be had.
+	MissingSocketFilter bool `json:"missing_socket_filter"`
 }
 
 // Complete reports whether everything that the ruleset asks for is in force:
 // nothing is missing, and no rule is denied. Skipped paths do not count.
 func (r Report) Complete() bool {
-	return r.Missing.isZero() && r.Denied == 0 && r.MissingLog == 0 && !r.MissingQuiet
+	return r.Missing.isZero() && r.Denied == 0 && r.MissingLog == 0 && !r.MissingQuiet && !r.MissingSocketFilter
 }
 
 // String returns the report in one short line, for people: what is enforced,
@@ -45,8 +50,17 @@ func (r Report) Complete() bool {
 // report in JSON, name every right.
 func (r Report) String() string {
 	text := "NOT SANDBOXED: nothing is enforced"
+	if r.SocketFilter {
+		text = "NOT SANDBOXED: nothing but the socket filter is enforced"
+	}
 	if abi := int(r.Kernel.ABI); !r.Enforced.isZero() {
 		text = fmt.Sprintf("enforced on ABI %d: %s", abi, r.Enforced.brief())
+		if abi == 0 {
+			text = "enforced without Landlock: " + r.Enforced.brief()
+		}
+		if r.SocketFilter {
+			text += r.filtered()
+		}
 	} else if abi > 0 {
 		text += fmt.Sprint(" on ABI ", abi)
 	}
@@ -54,6 +68,9 @@ func (r Report) String() string {
 		text += "; no Landlock here to restrict " + r.Missing.brief()
 	} else if lacks := r.lacks(); len(lacks) > 0 {
 		text += "; not on this kernel: " + strings.Join(lacks, ", ")
+	}
+	if r.MissingSocketFilter {
+		text += "; no seccomp here to filter sockets"
 	}
 	if r.Denied != 0 {
 		text += fmt.Sprintf("; denied in spite of a rule: %v (allowed from Linux %s on)", r.Denied, V2.linux())
@@ -65,6 +82,14 @@ func (r Report) String() string {
 		}
 	}
 	return text
+}
+
+// filtered says what the socket filter does.
+func (r Report) filtered() string {
+	if by := (Rights{Net: r.Enforced.Net &^ r.Kernel.ABI.Net()}); !by.isZero() {
+		return ", sockets filtered (which enforces " + by.brief() + ")"
+	}
+	return ", sockets filtered"
 }
 
 // lacks names what the kernel cannot do, each with the Linux release that can.

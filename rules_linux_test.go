@@ -156,7 +156,7 @@ func loadAs(abi ABI, add func(*Ruleset)) error {
 	if len(r.mistakes) > 0 {
 		return r.mistakes[0]
 	}
-	p, err := r.fit(Kernel{ABI: abi}, oneThread)
+	p, err := r.fit(Kernel{ABI: abi}, nil, oneThread)
 	if err != nil {
 		return err
 	}

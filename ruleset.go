@@ -36,6 +36,7 @@ type Ruleset struct {
 	quiet    Rights // whose denials are not logged; the rules say where
 	log      LogFlags
 	newPrivs bool
+	sockets  bool // FilterSockets
 	mistakes []error
 }
 
@@ -200,6 +201,64 @@ func (r *Ruleset) AllowConnectTCP(ports ...uint16) *Ruleset {
 func (r *Ruleset) AllowNewPrivs() *Ruleset {
 	if r != nil {
 		r.newPrivs = true
+	}
+	return r
+}
+
+// FilterSockets closes what the network rights leave open: the process, or
+// child, can make no socket that they do not govern. Without it there are many,
+// and Go's own net.Listen makes one: Multipath TCP passes every rule for TCP.
+// Enforcing the ruleset then installs a seccomp filter as well, which takes no
+// privilege either, and reaches all threads in one call.
+//
+//	socket                                    with the filter
+//	----------------------------------------  ---------------------------------------
+//	AF_UNIX                                   as before
+//	AF_INET, AF_INET6: TCP                    as before; the TCP rights govern it
+//	AF_INET, AF_INET6: Multipath TCP          EPROTONOSUPPORT: package net and others
+//	                                          go on with TCP
+//	AF_INET, AF_INET6: UDP                    as before; EACCES where it stands in for
+//	                                          the UDP rights, see below
+//	AF_NETLINK: NETLINK_ROUTE                 as before; net.Interfaces and C's
+//	                                          getaddrinfo use it
+//	all others (raw, packet, ping, SCTP,      EACCES
+//	SMC, UDP-Lite, vsock, AF_ALG, …)
+//	io_uring                                  EPERM: a ring makes sockets past a filter
+//	sendto, sendmsg and sendmmsg with         EOPNOTSUPP where NetConnectTCP is
+//	MSG_FASTOPEN                              handled: it connects past that
+//	setsockopt TCP_ULP                        ENOENT: it can make TCP into SMC; programs
+//	                                          do TLS themselves then, not by the kernel
+//	sockets by another ABI of the machine     EACCES
+//	(i386 and x32 on amd64, arm on arm64)
+//
+// The same holds of socketpair. No other system call is touched.
+//
+// It stands in for what an older kernel lacks: where both UDP rights are handled
+// and no rule allows any UDP, a kernel below ABI 10 refuses UDP sockets by the
+// filter. These rights then count as Enforced, and a strict ruleset needs no ABI
+// for them. Where a rule allows UDP on some port they stay missing there: a
+// filter cannot tell ports apart. It needs no Landlock at all: with a
+// [Ruleset.BestEffort] of 0 it is in force without. [Report].SocketFilter says
+// that it is.
+//
+// Where the kernel or a container takes no seccomp filters, and on 386, s390x and
+// mips, for which there is none, a strict ruleset is an [UnsupportedError]; with
+// BestEffort the Report has MissingSocketFilter.
+//
+// It does not reach sockets that are open already, or sent by others, and it
+// knows nothing of ports: those are the rights' part. A TCP socket that was never
+// bound can still listen: the kernel picks its port, whatever NetBindTCP says. A
+// filter takes some memory and never goes: [Ruleset.Apply] stacks another each
+// time. A ruleset that handles no network right governs no socket, and calling
+// it there is a mistake.
+func (r *Ruleset) FilterSockets() *Ruleset {
+	if r == nil {
+		return nil
+	}
+	r.sockets = true
+	if r.handled.Net == 0 && !r.handled.isZero() {
+		r.mistake("filter sockets: the ruleset handles no network right that could govern them: " +
+			"handle one (New does from V4 on), or leave FilterSockets out")
 	}
 	return r
 }
@@ -374,6 +433,9 @@ func (r *Ruleset) options() []string {
 	}
 	if r.newPrivs {
 		all = append(all, "new privileges")
+	}
+	if r.sockets {
+		all = append(all, "sockets filtered")
 	}
 	if r.log != 0 {
 		all = append(all, r.log.String())

@@ -235,6 +235,9 @@ func TestUnhandledRules(t *testing.T) {
 		{"quiet scope", New(V5).QuietScope(ScopeSignal), "quiet scope signal: the ruleset does not handle this"},
 		{"quiet scope, handled", New(V6).QuietScope(ScopeSignal), ""},
 		{"a target that is wrong already", New(0).AllowRead("/"), "target ABI 0"},
+		{"sockets, without a network right", New(V3).FilterSockets(), "filter sockets: the ruleset handles no network right"},
+		{"sockets, with one", New(V4).FilterSockets(), ""},
+		{"sockets, with a target that is wrong already", New(0).FilterSockets(), "target ABI 0"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			err := errors.Join(test.ruleset.mistakes...)
@@ -287,7 +290,7 @@ func TestClone(t *testing.T) {
 	change := func(r *Ruleset, n int) {
 		path := fmt.Sprint("/of/", n)
 		r.AllowRead(path).AllowOptional(FSRead, path).AllowBindTCP(uint16(n)).Quiet(FSWrite, path).QuietNet(NetBindUDP, 5).QuietScope(ScopeSignal).
-			Log(LogNewExecOn).Log(LogFlags(n) << 8).AllowNewPrivs().BestEffort(ABI(n))
+			Log(LogNewExecOn).Log(LogFlags(n) << 8).AllowNewPrivs().FilterSockets().BestEffort(ABI(n))
 	}
 	change(first, 7)
 	change(second, 8)
@@ -326,6 +329,7 @@ func TestRulesetString(t *testing.T) {
 		{New(0), "handling nothing, MISTAKES (1)"},
 		{New(V9), "ABI 9"},
 		{New(V9).BestEffort(0), "ABI 9, best effort even without Landlock"},
+		{New(V9).FilterSockets(), "ABI 9, sockets filtered"},
 		{NewHandling(Rights{FS: FSReadFile, Net: V4.Net(), Scope: ScopeSignal}).AllowNewPrivs(), "handling read_file, TCP, signal scope, new privileges"},
 		{New(V9).BestEffort(V4).AllowRead("/usr/share", "/a b").AllowConnectTCP(443).AllowReadWrite("/tmp").AllowConnectTCP(80, 8080),
 			`ABI 9, best effort from ABI 4: read beneath "/usr/share", "/a b"; connect_tcp on port 443; read,write beneath "/tmp"; connect_tcp on port 80, 8080`},
@@ -394,6 +398,10 @@ func TestErrors(t *testing.T) {
 	}
 	partial := &PartialError{Restricted: 3, Failed: 1, Err: errTooBig}
 	if text := partial.Error(); !errors.Is(partial, errTooBig) || !strings.Contains(text, "3 threads are restricted and 1 are not: exit now") {
+		t.Error(text)
+	}
+	partial = &PartialError{MissingSocketFilter: true, Err: errTooBig}
+	if text := partial.Error(); !errors.Is(partial, errTooBig) || !strings.Contains(text, "enforced and its socket filter is not: exit now") {
 		t.Error(text)
 	}
 }

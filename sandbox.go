@@ -6,7 +6,10 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"sync"
 	"sync/atomic"
+
+	"example.com/landlock/internal/seccomp"
 )
 
 var errOnlyDirectories error = &sentinel{"not a directory, and only directories can have these rights", errNotDirectory}
@@ -21,14 +24,22 @@ var errOnlyDirectories error = &sentinel{"not a directory, and only directories 
 // own, which has the process's: what only the calling thread has set for
 // itself, such as an affinity or a priority, they do not see.
 type Sandbox struct {
-	file         *os.File // the ruleset; nil where unrestricted
+	file         *os.File // the ruleset; nil where Landlock has nothing to enforce
 	rules        *Ruleset // what was loaded, to explain a refusal
 	unrestricted bool     // there is nothing to enforce; the zero value is no way out
-	flags        uint32
-	noNewPrivs   bool
-	report       Report
-	closed       atomic.Bool
+	restriction
+	report Report
+	closed atomic.Bool
 }
+
+// restriction is what is done to a thread besides enforcing a ruleset.
+type restriction struct {
+	flags      uint32 // of landlock_restrict_self
+	noNewPrivs bool   // set it by prctl first
+	filter     []seccomp.Instruction
+}
+
+func (r *restriction) setsNoNewPrivs() bool { return r.noNewPrivs || r.flags&restrictNoNewPrivs != 0 }
 
 // Prepare loads the ruleset for children and pieces of work, and restricts
 // nothing. A child has one domain from its first instruction, so scopes are
@@ -42,8 +53,9 @@ func (r *Ruleset) Prepare() (*Sandbox, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Sandbox{rules: r.Clone(), unrestricted: ruleset == noRuleset, flags: p.flags, noNewPrivs: p.noNewPrivs, report: p.report}
-	if !s.unrestricted {
+	s := &Sandbox{rules: r.Clone(), restriction: p.restriction, report: p.report}
+	s.unrestricted = ruleset == noRuleset && p.filter == nil
+	if ruleset != noRuleset {
 		s.file = os.NewFile(uintptr(ruleset), "landlock-ruleset")
 	}
 	return s, nil
@@ -62,7 +74,8 @@ func (s *Sandbox) Report() Report {
 // Fd returns the ruleset's file descriptor for those who make the system calls
 // themselves. It is close-on-exec, and valid until Close, as long as the
 // Sandbox is reachable (see [runtime.KeepAlive]). It is ^uintptr(0) after
-// Close, and where BestEffort(0) left nothing to enforce.
+// Close, and where BestEffort(0) left Landlock nothing to enforce. The socket
+// filter of FilterSockets is not in it.
 func (s *Sandbox) Fd() uintptr {
 	number := ^uintptr(0)
 	if s == nil || s.file == nil {
@@ -99,6 +112,11 @@ func (s *Sandbox) Close() error {
 // [UnsupportedError]; [ErrTooManyLayers]; and whatever else the kernel answers.
 // The exception is [PartialError], after which the only safe thing is to exit.
 //
+// With [Ruleset.FilterSockets] it also fails where a thread has a seccomp filter
+// that the others have not, or where they have no room for one more. That is found
+// out before anything is restricted, on a thread that ends; the ruleset comes
+// next, and the filter last, for all threads at once.
+//
 // It sets no_new_privs first, unless AllowNewPrivs was called. Where an error
 // comes after that, no_new_privs may stay set below ABI 8 on other architectures
 // than amd64 and arm64.
@@ -119,9 +137,9 @@ func (r *Ruleset) Apply() (Report, error) {
 	}
 	if ruleset != noRuleset {
 		defer closeFd(ruleset)
-		if err := restrictProcess(ruleset, p); err != nil {
-			return Report{}, err
-		}
+	}
+	if err := p.restrictProcess(ruleset); err != nil {
+		return Report{}, err
 	}
 	return p.report, nil
 }
@@ -153,9 +171,17 @@ func (r *Ruleset) load(who reach, added func(rule *pathRule, fd int, allowed Acc
 	r = r.orEmpty()
 	errs := r.allMistakes()
 	kernel, probeErr := Probe()
-	p, err := r.fit(kernel, who)
-	if probeErr != nil && !(r.bestEffort && r.floor == 0 && errors.Is(probeErr, errors.ErrUnsupported)) {
+	var noFilter error
+	if r.sockets {
+		noFilter = socketFilters()
+	}
+	p, err := r.fit(kernel, noFilter, who)
+	old, _ := err.(*UnsupportedError)
+	if probeErr != nil && (old != nil && old.Needed > 0 || !errors.Is(probeErr, errors.ErrUnsupported)) {
 		err = probeErr // it says more than that the ABI is 0
+	}
+	if err == nil && p.sockets != nil {
+		p.filter, err = socketProgram(*p.sockets)
 	}
 	if err != nil && len(errs) == 0 { // else the caller has something to mend first
 		errs = append(errs, err)
@@ -177,6 +203,21 @@ func (r *Ruleset) load(who reach, added func(rule *pathRule, fd int, allowed Acc
 		return noRuleset, nil, errs[0]
 	}
 	return noRuleset, nil, errors.Join(errs...)
+}
+
+// socketPrograms holds each filter that was used: there are four in all.
+var socketPrograms sync.Map
+
+// socketProgram returns a filter, which nobody may change.
+func socketProgram(sockets seccomp.Sockets) ([]seccomp.Instruction, error) {
+	if program, known := socketPrograms.Load(sockets); known {
+		return program.([]seccomp.Instruction), nil
+	}
+	program, err := sockets.Program()
+	if err == nil {
+		socketPrograms.Store(sockets, program)
+	}
+	return program, err
 }
 
 // makeRuleset makes the system calls of p, and returns an error for each that

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"example.com/landlock/internal/allthreads"
+	"example.com/landlock/internal/seccomp"
 )
 
 const (
@@ -231,18 +232,30 @@ func parentDeathSignal() int {
 	return int(signal)
 }
 
-// restrictThread makes one call of landlock_restrict_self, on this thread.
-func restrictThread(ruleset int, flags uint32, noNewPrivs bool) error {
-	if noNewPrivs {
-		if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-			return noNewPrivsError(err)
-		}
+// setNoNewPrivs sets no_new_privs on this thread.
+func setNoNewPrivs() error {
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return noNewPrivsError(err)
 	}
+	return nil
+}
+
+// restrictSelf makes one call of landlock_restrict_self, on this thread. That
+// no_new_privs is set, or will be by the call, is noNewPrivs.
+func restrictSelf(ruleset int, flags uint32, noNewPrivs bool) error {
 	if flags&restrictTSYNC != 0 {
 		defer interruptWaits()()
 	}
 	_, _, errno := unix.Syscall(unix.SYS_LANDLOCK_RESTRICT_SELF, uintptr(ruleset), uintptr(flags), 0)
-	return ownRestrictError(errno, noNewPrivs || flags&restrictNoNewPrivs != 0)
+	return ownRestrictError(errno, noNewPrivs)
+}
+
+// socketFilters returns why there is no filter to be had, or nil.
+func socketFilters() error {
+	if _, err := socketProgram(seccomp.Sockets{}); err != nil {
+		return err
+	}
+	return seccomp.Available()
 }
 
 // interruptWaits has the kernel signal this thread after 10 ms, 20 ms and so on,
@@ -314,7 +327,7 @@ func signalEachThread(ruleset int, flags uint32, noNewPrivs bool) error {
 	case !ok:
 		return err
 	case failure.Restricted > 0:
-		return &PartialError{failure.Restricted, failure.Failed, failure}
+		return &PartialError{Restricted: failure.Restricted, Failed: failure.Failed, Err: failure}
 	case failure.Op == "landlock_restrict_self":
 		return ownRestrictError(failure.Errno, noNewPrivs)
 	case failure.Op == "prctl":
@@ -360,6 +373,8 @@ func mayRestrict() bool {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	return unix.Capget(&header, &data[0]) == nil && data[0].Effective&(1<<unix.CAP_SYS_ADMIN) != 0
 }
+
+func threadEnded(thread int) bool { return unix.Tgkill(unix.Getpid(), thread, 0) == unix.ESRCH }
 
 // awaitThreadEnd returns when a thread that is about to end has done so.
 func awaitThreadEnd(thread int) error {

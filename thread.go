@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
+
+	"example.com/landlock/internal/seccomp"
 )
 
 // applyLock keeps Apply apart from the threads that Sandboxes restrict. Apply
@@ -39,34 +42,138 @@ var (
 // one layer more than the others and may take a moment to end.
 var hadMoreLayers atomic.Bool
 
-// restrictProcess restricts every thread of this process.
-func restrictProcess(ruleset int, p *plan) error {
+// ownFilters has the threads that a Sandbox gives a socket filter. No filter can
+// be put on all threads while one of them has another of its own, and these may
+// take a moment to end.
+var ownFilters struct {
+	sync.Mutex
+	threads []int
+}
+
+// noteOwnFilter is called by a thread that is about to have a filter of its own.
+func noteOwnFilter() {
+	ownFilters.Lock()
+	defer ownFilters.Unlock()
+	ownFilters.threads = append(slices.DeleteFunc(ownFilters.threads, threadEnded), threadID())
+}
+
+// awaitOwnFilters returns when those threads have ended. None of them has
+// anything left to do while applyLock is held, and no Do is running.
+func awaitOwnFilters() {
+	ownFilters.Lock()
+	defer ownFilters.Unlock()
+	for _, thread := range ownFilters.threads {
+		awaitThreadEnd(thread) // or not, where another thread has its number by now
+	}
+	ownFilters.threads = nil
+}
+
+// restrictProcess restricts every thread of this process. What may fail of the
+// socket filter is found out before anything is restricted.
+func (p *plan) restrictProcess(ruleset int) error {
+	if ruleset == noRuleset && p.filter == nil {
+		return nil
+	}
 	applyLock.Lock()
 	defer applyLock.Unlock()
 	if doCount.Load() > 0 {
 		return errDoRunning
 	}
+	if p.filter != nil {
+		awaitOwnFilters()
+		if err := seccomp.CanRestrictProcess(p.filter, p.setsNoNewPrivs()); err != nil {
+			return filterError(err)
+		}
+	}
+	if ruleset == noRuleset {
+		return p.filterProcess()
+	}
+	if err := p.enforceOnProcess(ruleset); err != nil || p.filter == nil {
+		return err
+	}
+	if err := p.filterProcess(); err != nil {
+		return &PartialError{MissingSocketFilter: true, Err: err}
+	}
+	return nil
+}
+
+// enforceOnProcess enforces the ruleset on every thread of this process.
+func (p *plan) enforceOnProcess(ruleset int) error {
 	if p.flags&restrictTSYNC == 0 {
 		if hadMoreLayers.Load() {
-			if err := tryTwice(ruleset, p); err != nil {
+			if err := p.tryTwice(ruleset); err != nil {
 				return err
 			}
 		}
 		return restrictEachThread(ruleset, p.flags, p.noNewPrivs)
 	}
-	return onOwnThread(func() error { return restrictThread(ruleset, p.flags, p.noNewPrivs) })
+	return onOwnThread(func() error { return p.enforce(ruleset) })
+}
+
+// filterProcess puts the socket filter on every thread of this process, or on
+// none.
+func (p *plan) filterProcess() error {
+	return onOwnThread(func() error {
+		if p.setsNoNewPrivs() { // else on some other thread, so far
+			if err := setNoNewPrivs(); err != nil {
+				return err
+			}
+		}
+		if err := seccomp.RestrictProcess(p.filter); err != nil {
+			return filterError(err)
+		}
+		return nil
+	})
+}
+
+// restrictThread restricts the calling thread alone.
+func (r *restriction) restrictThread(ruleset int) error {
+	if ruleset != noRuleset {
+		if err := r.enforce(ruleset); err != nil {
+			return err
+		}
+	} else if r.noNewPrivs {
+		if err := setNoNewPrivs(); err != nil {
+			return err
+		}
+	}
+	if r.filter == nil {
+		return nil
+	}
+	if err := seccomp.RestrictThread(r.filter); err != nil {
+		return filterError(err)
+	}
+	return nil
+}
+
+// enforce enforces the ruleset on the calling thread, or with TSYNC on all.
+func (r *restriction) enforce(ruleset int) error {
+	if r.noNewPrivs {
+		if err := setNoNewPrivs(); err != nil {
+			return err
+		}
+	}
+	return restrictSelf(ruleset, r.flags, r.setsNoNewPrivs())
+}
+
+// filterError says what failed where the seccomp filter does.
+func filterError(err error) error {
+	if errors.Is(err, errDenied) {
+		return fmt.Errorf("landlock: filter sockets: %w: with AllowNewPrivs, which leaves no_new_privs unset, it takes CAP_SYS_ADMIN", err)
+	}
+	return fmt.Errorf("landlock: filter sockets: %w", err)
 }
 
 // tryTwice fails where a thread that has one layer more than the others could
 // not be restricted. Found out half way that would be a PartialError, or, where
 // the Go runtime restricts the threads, the end of the program.
-func tryTwice(ruleset int, p *plan) error {
+func (p *plan) tryTwice(ruleset int) error {
 	result, thread := make(chan error, 1), 0
 	takeThread(func() (reusable bool) {
 		thread = threadID()
-		err := restrictThread(ruleset, p.flags, p.noNewPrivs)
+		err := p.enforce(ruleset)
 		if err == nil {
-			err = restrictThread(ruleset, p.flags, p.noNewPrivs)
+			err = p.enforce(ruleset)
 		}
 		result <- err
 		return false
@@ -123,8 +230,6 @@ func (s *Sandbox) likeCaller(caller threadState) error {
 	}
 	return nil
 }
-
-func (s *Sandbox) setsNoNewPrivs() bool { return s.noNewPrivs || s.flags&restrictNoNewPrivs != 0 }
 
 // onOwnThread runs f on a thread of its own, and returns what it returns. Where
 // f fails the thread ends, and with it what f had changed of the thread alone.

@@ -68,10 +68,10 @@ func restrict(dir string) error {
 	mime.TypeByExtension(".html")
 	_, _ = time.Now().Zone()
 
-	// Files can be restricted on every kernel with Landlock, TCP from ABI 4 and
-	// UDP from ABI 10 on: the report says what is missing. No ABI restricts
-	// new Multipath TCP sockets.
-	report, err := landlock.New(landlock.V11).BestEffort(landlock.V1).AllowRead(dir).Apply()
+	// Files can be restricted on every kernel with Landlock, and TCP from ABI 4
+	// on. All other sockets, UDP and Multipath TCP among them, FilterSockets
+	// refuses. The report says what is missing.
+	report, err := landlock.New(landlock.V11).BestEffort(landlock.V1).AllowRead(dir).FilterSockets().Apply()
 	if err != nil {
 		return err
 	}

@@ -62,7 +62,9 @@ func demo(dir string) error {
 		// For the cleanup. To remove an entry is a right on the directory that
 		// holds it: here, on no more than empty ones in the directory for temporary files.
 		Allow(landlock.FSRemoveFile, dir).
-		Allow(landlock.FSRemoveDir, os.TempDir())
+		Allow(landlock.FSRemoveDir, os.TempDir()).
+		// Without it there are sockets that no rule is about: net.Listen makes one.
+		FilterSockets()
 	report, err := rules.Apply()
 	if err != nil {
 		return err
@@ -84,6 +86,10 @@ func demo(dir string) error {
 	try("read /etc/passwd by a link in the directory", err)
 	_, err = net.Dial("tcp", "127.0.0.1:443")
 	try("connect to TCP port 443", err)
+	_, err = net.Listen("tcp", "127.0.0.1:0")
+	try("listen on a TCP port", err)
+	_, err = net.Dial("udp", "127.0.0.1:53")
+	try("connect to UDP port 53", err)
 	return nil
 }
 

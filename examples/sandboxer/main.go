@@ -147,6 +147,9 @@ func (o *options) explainRule(err *landlock.RuleError) error {
 }
 
 func (o *options) explainOld(old *landlock.UnsupportedError) error {
+	if old.MissingSocketFilter && old.Needed <= old.Kernel.ABI {
+		return fmt.Errorf("%w: --unrestricted-sockets goes without a filter, and so does --best-effort", errors.Unwrap(old))
+	}
 	var missing []string
 	if old.Missing != (landlock.Rights{}) {
 		missing = append(missing, old.Missing.String())
@@ -177,6 +180,9 @@ func (o *options) logReport(report landlock.Report) {
 		}
 		if report.MissingLog != 0 {
 			attrs = append(attrs, "missing_log", report.MissingLog.String())
+		}
+		if report.MissingSocketFilter {
+			attrs = append(attrs, "missing_socket_filter", true)
 		}
 		o.log.Warn(name+": this kernel cannot do all of it", attrs...)
 	}

@@ -138,6 +138,7 @@ func TestHelp(t *testing.T) {
 	}
 	for _, name := range []string{"ro", "rox", "rw", "rwx", "unix", "add-exec", "ldd", "ignore-missing",
 		"unrestricted-filesystem", "bind-tcp", "connect-tcp", "bind-udp", "connect-udp", "unrestricted-network",
+		"unrestricted-sockets",
 		"unrestricted-scoped", "env", "best-effort", "log-disable-originating", "log-enable-subprocesses",
 		"log-disable-subdomains", "status", "dry-run", "log-level", "version"} {
 		if !slices.Contains(names, name) {
@@ -254,5 +255,12 @@ func TestStatus(t *testing.T) {
 	}
 	if len(rights) > 0 {
 		t.Errorf("unknown rights: %v", rights)
+	}
+	sockets := "refused, by a seccomp filter"
+	if runtime.GOARCH == "386" {
+		sockets = "allowed, landlock: FilterSockets needs a seccomp filter"
+	}
+	if !strings.Contains(r.stdout, "\nsockets that no rule for ports is about: "+sockets) {
+		t.Errorf("%v\nwant sockets %s", r, sockets)
 	}
 }

@@ -45,6 +45,8 @@ Network, by port; 0 is any port that the kernel picks:
   --bind-udp PORT             bind a UDP socket; sending wants port 0 as well
   --connect-udp PORT          connect or send to a remote UDP port
   --unrestricted-network      restrict no ports
+  --unrestricted-sockets      allow sockets that no rule for ports is about:
+                              Multipath TCP, raw, packet, ping, vsock and more
 
 Processes outside the sandbox:
   --unrestricted-scoped       do not restrict signals and abstract Unix sockets
@@ -85,6 +87,7 @@ type options struct {
 	bestEffort, ignoreMissing bool
 	unrestrictedFilesystem    bool
 	unrestrictedNetwork       bool
+	unrestrictedSockets       bool
 	unrestrictedScoped        bool
 	logFlags                  landlock.LogFlags
 
@@ -215,6 +218,7 @@ func (o *options) defineSwitches(flags *optionSet) {
 		"ignore-missing":          &o.ignoreMissing,
 		"unrestricted-filesystem": &o.unrestrictedFilesystem,
 		"unrestricted-network":    &o.unrestrictedNetwork,
+		"unrestricted-sockets":    &o.unrestrictedSockets,
 		"unrestricted-scoped":     &o.unrestrictedScoped,
 		"add-exec":                &o.addExec,
 		"ldd":                     &o.ldd,

@@ -101,6 +101,9 @@ func (o *options) ruleset() *landlock.Ruleset {
 	for _, rule := range o.ports {
 		ruleset.AllowNet(rule.access, rule.port)
 	}
+	if !o.unrestrictedNetwork && !o.unrestrictedSockets {
+		ruleset.FilterSockets()
+	}
 	return ruleset.Log(o.logFlags)
 }
 

@@ -30,7 +30,21 @@ func printStatus(w io.Writer) error {
 			fmt.Fprintf(table, "%v\t%v\t%s\n", right, abi, answer)
 		}
 	}
-	return table.Flush()
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(w, "\nsockets that no rule for ports is about: %s\n", socketStatus())
+	return err
+}
+
+// socketStatus says whether sockets can be filtered here. UDP takes no Landlock
+// for that, where none is allowed.
+func socketStatus() string {
+	udp := landlock.Rights{Net: landlock.NetBindUDP | landlock.NetConnectSendUDP}
+	if _, err := landlock.NewHandling(udp).FilterSockets().DryRun(); err != nil {
+		return "allowed, " + err.Error()
+	}
+	return "refused, by a seccomp filter"
 }
 
 // printVersion writes which build this is, as the go command has recorded it: a

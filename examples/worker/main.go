@@ -4,8 +4,8 @@
 //	go run ./examples/worker -jobs 4 DIR 'date > now' 'cat ~/.ssh/id_*'
 //
 // Job N can read and write DIR/job-N, where it starts, and run the programs of
-// the system. It can open no other file, use no TCP, and signal nothing that it
-// has not started; on an older kernel the first line says what it can do.
+// the system. It can open no other file, use no network, and signal nothing that
+// it has not started; on an older kernel the first line says what it can do.
 // What it prints goes to DIR/job-N.out. With -unsafe there is no sandbox.
 // Ctrl-C ends the jobs.
 package main
@@ -142,11 +142,13 @@ func rules() *landlock.Ruleset {
 	return landlock.New(landlock.V11).BestEffort(landlock.V1).
 		AllowOptional(landlock.FSReadExecute, "/bin", "/lib", "/lib64", "/usr").
 		AllowOptional(landlock.FSRead, "/etc/ld.so.cache").
-		AllowOptional(landlock.FSReadWrite, "/dev/null")
+		AllowOptional(landlock.FSReadWrite, "/dev/null").
+		FilterSockets()
 }
 
 // printReport prints what this kernel denies to the jobs, and what it cannot:
-// the scopes for signals need ABI 6, Unix sockets ABI 9 and UDP ABI 10.
+// TCP needs ABI 4, the scopes for signals ABI 6 and Unix sockets ABI 9. UDP and
+// all other sockets are refused by a seccomp filter, on any kernel.
 func printReport() error {
 	sandbox, err := rules().Prepare()
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -74,6 +75,10 @@ func hostile(t *testing.T, box string, port int, kernel landlock.Kernel) []job {
 		t.Log("no connection is tried: needs bash, perl or python3")
 	} else {
 		jobs = append(jobs, job{command: connect, denied: kernel.ABI >= landlock.V4})
+	}
+	if _, err := os.Stat("/bin/bash"); err == nil {
+		// By the socket filter where the kernel does not know UDP.
+		jobs = append(jobs, job{command: "/bin/bash -c ': <> /dev/udp/127.0.0.1/53'", denied: kernel.ABI >= landlock.V10 || runtime.GOARCH != "386"})
 	}
 	for i := range jobs {
 		if jobs[i].refusal == "" {

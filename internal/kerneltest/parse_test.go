@@ -273,6 +273,13 @@ func TestExcused(t *testing.T) {
 	if !pure.excused("needs cgo and gcc", 11) || cgo.excused("needs cgo and gcc", 11) {
 		t.Error("cgo is for binaries with cgo to have")
 	}
+	small := &result{guest: guest{build: build{arch: "386"}}}
+	for _, reason := range []string{"needs a socket filter: none for 386", "needs an architecture that has a filter", "needs amd64"} {
+		amd64 := &result{guest: guest{build: build{arch: "amd64"}}}
+		if !small.excused(reason, 11) || amd64.excused(reason, 11) {
+			t.Errorf("%s: must be excused on 386 alone", reason)
+		}
+	}
 	for _, test := range []struct {
 		reason string
 		abi    int

@@ -90,6 +90,10 @@ func (r *result) excused(reason string, abi int) bool {
 		return abi == 0
 	case strings.HasPrefix(reason, "needs cgo"):
 		return !r.build.cgo
+	case strings.HasPrefix(reason, "needs a socket filter"), strings.HasPrefix(reason, "needs an architecture that has a filter"):
+		return r.build.arch == "386" // which has none
+	case strings.HasPrefix(reason, "needs amd64"):
+		return r.build.arch != "amd64"
 	}
 	return mayBeSkipped.MatchString(reason)
 }

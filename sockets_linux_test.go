@@ -1,0 +1,683 @@
+package landlock
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"example.com/landlock/internal/allthreads/cthreads"
+	"example.com/landlock/internal/testchild"
+)
+
+// needFilter skips a test where no socket filter can be had.
+func needFilter(t testing.TB) {
+	t.Helper()
+	if testchild.Inside() {
+		return
+	}
+	if err := socketFilters(); err != nil {
+		t.Skip("needs a socket filter: ", err)
+	}
+}
+
+// filtering handles all network rights, runs on every kernel, and filters sockets.
+func filtering() *Ruleset {
+	return NewHandling(Rights{Net: V10.Net()}).BestEffort(0).FilterSockets()
+}
+
+// refusesUDP is what the verb sockets has to know of this kernel.
+func refusesUDP() (verb string, refused bool) {
+	if kernel, _ := Probe(); kernel.ABI < V10 {
+		return "sockets=noudp", true
+	}
+	return "sockets=udp", false
+}
+
+// socketKind is what socket and socketpair are asked for.
+type socketKind struct{ family, kind, protocol int }
+
+// refusal returns what a filter for TCP and UDP has to answer, 0 where the kernel
+// is to decide.
+func (k socketKind) refusal(noUDP bool) unix.Errno {
+	internet := k.family == unix.AF_INET || k.family == unix.AF_INET6
+	switch {
+	case k.family == unix.AF_UNIX, k.family == unix.AF_NETLINK && k.protocol == unix.NETLINK_ROUTE:
+		return 0
+	case internet && k.kind == unix.SOCK_STREAM && (k.protocol == 0 || k.protocol == unix.IPPROTO_TCP):
+		return 0
+	case internet && k.kind == unix.SOCK_STREAM && k.protocol == unix.IPPROTO_MPTCP:
+		return unix.EPROTONOSUPPORT
+	case internet && k.kind == unix.SOCK_DGRAM && (k.protocol == 0 || k.protocol == unix.IPPROTO_UDP) && !noUDP:
+		return 0
+	}
+	return unix.EACCES
+}
+
+// everySocketKind returns all families that there are, and some more, with every
+// type, and the protocols that any family has something for.
+func everySocketKind() (all []socketKind) {
+	protocols := []int{0, 1, 2, 3, 6, 9, 15, 16, 17, 33, 47, 58, 132, 136, 255, 256, 262, 263, 0x300, -1}
+	for family := range 50 {
+		for _, kind := range []int{unix.SOCK_STREAM, unix.SOCK_DGRAM, unix.SOCK_RAW, unix.SOCK_RDM, unix.SOCK_SEQPACKET, unix.SOCK_DCCP, unix.SOCK_PACKET, 0, 7} {
+			for _, protocol := range protocols {
+				all = append(all, socketKind{family, kind, protocol})
+			}
+		}
+	}
+	return all
+}
+
+// works are the kinds that must go on to work with the filter. IPv6 may be off.
+var works = []socketKind{
+	{unix.AF_UNIX, unix.SOCK_STREAM, 0}, {unix.AF_UNIX, unix.SOCK_DGRAM, 0}, {unix.AF_UNIX, unix.SOCK_SEQPACKET, 0},
+	{unix.AF_INET, unix.SOCK_STREAM, 0}, {unix.AF_INET, unix.SOCK_STREAM, unix.IPPROTO_TCP},
+	{unix.AF_INET, unix.SOCK_DGRAM, 0}, {unix.AF_INET, unix.SOCK_DGRAM, unix.IPPROTO_UDP},
+	{unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_ROUTE}, {unix.AF_NETLINK, unix.SOCK_DGRAM, unix.NETLINK_ROUTE},
+}
+
+func makeSocket(k socketKind, flags int) error {
+	fd, err := unix.Socket(k.family, k.kind|flags, k.protocol)
+	if err == nil {
+		unix.Close(fd)
+	}
+	return err
+}
+
+func makePair(k socketKind, flags int) error {
+	pair, err := unix.Socketpair(k.family, k.kind|flags, k.protocol)
+	if err == nil {
+		unix.Close(pair[0])
+		unix.Close(pair[1])
+	}
+	return err
+}
+
+// tryFilter returns what is wrong with the filter of the calling thread, or nil.
+func tryFilter(noUDP bool) error {
+	var wrong []error
+	check := func(what string, err error, ok bool) {
+		if !ok {
+			wrong = append(wrong, fmt.Errorf("%s: %v", what, err))
+		}
+	}
+	for _, k := range everySocketKind() {
+		want := k.refusal(noUDP)
+		if want == 0 && !slices.Contains(works, k) {
+			continue
+		}
+		err := makeSocket(k, unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK)
+		check(fmt.Sprintf("socket %+v, want %v", k, want), err, want == 0 && err == nil || want != 0 && err == want)
+		if want != 0 {
+			err := makePair(k, unix.SOCK_CLOEXEC)
+			check(fmt.Sprintf("socketpair %+v, want %v", k, want), err, err == want)
+		}
+	}
+	err := makePair(socketKind{unix.AF_UNIX, unix.SOCK_STREAM, 0}, 0)
+	check("a pair of Unix sockets", err, err == nil)
+	for number := uintptr(unix.SYS_IO_URING_SETUP); number <= unix.SYS_IO_URING_REGISTER; number++ {
+		_, _, errno := unix.Syscall6(number, 0, 0, 0, 0, 0, 0)
+		check(fmt.Sprint("io_uring, call ", number), errno, errno == unix.EPERM)
+	}
+	return errors.Join(append(wrong, tryTCPFilter())...)
+}
+
+// tryTCPFilter is tryFilter for what is refused to TCP sockets.
+func tryTCPFilter() error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	to, text := &unix.SockaddrInet4{Port: 1, Addr: [4]byte{127, 0, 0, 1}}, []byte("x")
+	vector := unix.Iovec{Base: &text[0], Len: 1}
+	message := unix.Msghdr{Iov: &vector, Iovlen: 1}
+	sendmmsg := func(flags uintptr) error {
+		vector := struct {
+			unix.Msghdr
+			sent uint32
+		}{Msghdr: message}
+		if _, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&vector)), 1, flags, 0, 0); errno != 0 {
+			return errno
+		}
+		return nil
+	}
+	const quiet = unix.MSG_NOSIGNAL
+	for _, test := range []struct {
+		what      string
+		err, want error
+	}{
+		{"sendto with MSG_FASTOPEN", unix.Sendto(fd, text, quiet|unix.MSG_FASTOPEN, to), unix.EOPNOTSUPP},
+		{"sendmsg with MSG_FASTOPEN", unix.Sendmsg(fd, text, nil, to, quiet|unix.MSG_FASTOPEN), unix.EOPNOTSUPP},
+		{"sendmmsg with MSG_FASTOPEN", sendmmsg(quiet | unix.MSG_FASTOPEN), unix.EOPNOTSUPP},
+		{"sendto", unix.Sendto(fd, text, quiet, to), unix.EPIPE},
+		{"sendmsg", unix.Sendmsg(fd, text, nil, to, quiet), unix.EPIPE},
+		{"sendmmsg", sendmmsg(quiet), unix.EPIPE},
+		{"TCP_ULP", unix.SetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_ULP, "tls"), unix.ENOENT},
+		{"TCP_NODELAY", unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1), nil},
+	} {
+		if test.err != test.want {
+			return fmt.Errorf("%s: %v, want %v", test.what, test.err, test.want)
+		}
+	}
+	return nil
+}
+
+// unfiltered returns an error where this thread cannot make a socket that the
+// filter would refuse, and that needs no privilege.
+func unfiltered() error {
+	return makeSocket(socketKind{unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_KOBJECT_UEVENT}, unix.SOCK_CLOEXEC)
+}
+
+// Every thread, those of C too, and all that they start.
+func TestSocketFilterReachesAll(t *testing.T) {
+	needFilter(t)
+	inChild(t, nil, func(t *testing.T, dir string) {
+		verb, noUDP := refusesUDP()
+		filters := countFilters() // a container's
+		if cthreads.Available {
+			cthreads.Setup(write(t, filepath.Join(dir, "file"), ""), -1)
+			cthreads.Start(cthreads.Sleep, 3, false)
+			cthreads.Start(cthreads.Futex, 2, true)
+		}
+		if err := unfiltered(); err != nil {
+			t.Fatalf("before Apply: %v", err)
+		}
+		var before, after sync.WaitGroup
+		applied := make(chan struct{})
+		for range 20 {
+			before.Add(1)
+			after.Go(func() {
+				runtime.LockOSThread()
+				defer runtime.UnlockOSThread()
+				before.Done()
+				<-applied
+				if err := tryFilter(noUDP); err != nil {
+					t.Errorf("a thread: %v", err)
+				}
+			})
+		}
+		before.Wait()
+		dry, err := filtering().DryRun()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := unfiltered(); err != nil {
+			t.Errorf("after DryRun: %v", err)
+		}
+		report := mustApply(t, filtering())
+		close(applied)
+		after.Wait()
+		kernel, _ := Probe()
+		if !report.SocketFilter || report.MissingSocketFilter || report.Enforced.Net&netUDP != netUDP || fmt.Sprint(report) != fmt.Sprint(dry) ||
+			noUDP != strings.Contains(report.String(), "sockets filtered (which enforces UDP)") {
+			t.Errorf("ABI %d: %v, DryRun %v", kernel.ABI, report, dry)
+		}
+		checkThreadFilters(t, filters+1)
+		child, out := try(verb)
+		if err := child.Run(); err != nil || out.String() != lines(verb+": ok") {
+			t.Errorf("a child: %v: %s", err, out)
+		}
+		grandchild, out := try("child=" + verb)
+		if err := grandchild.Run(); err != nil || out.String() != lines("child="+verb+": ok") {
+			t.Errorf("a grandchild: %v: %s", err, out)
+		}
+		mustApply(t, filtering()) // and once more
+		checkThreadFilters(t, filters+2)
+		if err := tryFilter(noUDP); err != nil {
+			t.Errorf("after a second Apply: %v", err)
+		}
+	})
+}
+
+// checkThreadFilters checks that every thread has as many filters, and
+// no_new_privs.
+func checkThreadFilters(t *testing.T, want int) {
+	t.Helper()
+	threads, err := filepath.Glob("/proc/self/task/*/status")
+	if err != nil || len(threads) < 2 {
+		t.Fatalf("threads %v, %v", threads, err)
+	}
+	for _, thread := range threads {
+		status, err := os.ReadFile(thread) // which may have ended meanwhile
+		if err != nil || strings.Contains(string(status), "State:\tZ") || strings.Contains(string(status), "State:\tX") {
+			continue
+		}
+		if !strings.Contains(string(status), "Seccomp:\t2") || !strings.Contains(string(status), "NoNewPrivs:\t1") {
+			t.Errorf("%s: no filter, or no_new_privs unset:\n%s", thread, status)
+		}
+		if _, counted, known := strings.Cut(string(status), "Seccomp_filters:\t"); known { // since Linux 5.9
+			var n int
+			if fmt.Sscan(counted, &n); n != want {
+				t.Errorf("%s: %d filters, want %d", thread, n, want)
+			}
+		}
+	}
+}
+
+// countFilters returns how many filters this process has, where that can be
+// told: from Linux 5.9.
+func countFilters() (n int) {
+	status, _ := os.ReadFile("/proc/self/status")
+	_, counted, _ := strings.Cut(string(status), "Seccomp_filters:\t")
+	fmt.Sscan(counted, &n)
+	return n
+}
+
+// A Sandbox's children, what replaces a process, and the function of a Do.
+func TestSocketFilterOfSandbox(t *testing.T) {
+	needFilter(t)
+	inChild(t, nil, func(t *testing.T, dir string) {
+		verb, noUDP := refusesUDP()
+		s := mustPrepare(t, filtering())
+		if report := s.Report(); !report.SocketFilter || report.Enforced.Net&netUDP != netUDP {
+			t.Errorf("the Sandbox's report: %v", report)
+		}
+		for name, start := range map[string]func(*exec.Cmd) error{"Sandbox": s.Run, "Ruleset": filtering().Run} {
+			child, out := try(verb)
+			if err := start(child); err != nil || out.String() != lines(verb+": ok") {
+				t.Errorf("a child of the %s: %v: %s", name, err, out)
+			}
+		}
+		child, out := try("filteredexec")
+		if err := child.Run(); err != nil || out.String() != lines(verb+": ok") {
+			t.Errorf("Exec: %v: %s", err, out)
+		}
+		inside := func() error {
+			err := tryFilter(noUDP)
+			child, out := try(verb)
+			if runErr := s.Run(child); runErr != nil || out.String() != lines(verb+": ok") {
+				err = errors.Join(err, runErr, errors.New(out.String()))
+			}
+			return err
+		}
+		if err := s.Do(inside); err != nil {
+			t.Errorf("Do: %v", err)
+		}
+		if err := unfiltered(); err != nil {
+			t.Errorf("this process, after all that: %v", err)
+		}
+		// Threads that had a filter of their own are in nobody's way.
+		for range 5 {
+			if err := s.Exec(filepath.Join(dir, "nothing"), []string{"x"}, nil); !errors.Is(err, os.ErrNotExist) {
+				t.Fatalf("Exec of what is not there: %v", err)
+			}
+			if err := s.Do(func() error { return nil }); err != nil {
+				t.Fatal(err)
+			}
+			mustApply(t, filtering())
+		}
+		s.Close()
+		child, _ = try("exit=0")
+		for name, err := range map[string]error{
+			"Do":    s.Do(func() error { return nil }),
+			"Exec":  s.Exec("/", nil, nil),
+			"Start": s.Start(child),
+		} {
+			if !errors.Is(err, os.ErrClosed) {
+				t.Errorf("%s after Close: %v", name, err)
+			}
+		}
+	})
+}
+
+// UDP on kernels that Landlock does not know it on: a strict ruleset needs no
+// more than its other rights do.
+func TestSocketFilterStandsIn(t *testing.T) {
+	needFilter(t)
+	needBelow(t, V10)
+	inChild(t, nil, func(t *testing.T, _ string) {
+		kernel, _ := Probe()
+		r := NewHandling(Rights{Net: netUDP}).FilterSockets()
+		if kernel.ABI > 0 {
+			r = NewHandling(Rights{FS: FSMakeChar, Net: netUDP}).FilterSockets()
+		}
+		for port := range uint16(2) {
+			var denied *DeniedError
+			if err := r.CheckNet(NetConnectSendUDP, port); !errors.As(err, &denied) || denied.Missing.Net != NetConnectSendUDP {
+				t.Errorf("CheckNet: %v", err)
+			}
+		}
+		if report := mustApply(t, r); !report.Complete() || report.Enforced.Net != netUDP || !report.SocketFilter {
+			t.Errorf("strict Apply: %v", report)
+		}
+		_, dial := net.Dial("udp", "127.0.0.1:53")
+		_, listen := net.ListenPacket("udp", "127.0.0.1:53")
+		for err, want := range map[error]AccessNet{dial: NetConnectSendUDP, listen: NetBindUDP} {
+			explained := r.Explain(err)
+			var denied *DeniedError
+			if !errors.Is(err, unix.EACCES) || !errors.As(explained, &denied) || denied.Missing.Net != want || denied.Port != 53 || !strings.Contains(denied.Error(), "and all other UDP with it") {
+				t.Errorf("UDP: %v", explained)
+			}
+		}
+		_, ping := net.Dial("ip4:icmp", "127.0.0.1")
+		plain := os.NewSyscallError("socketpair", unix.EACCES)
+		for _, err := range []error{ping, plain} {
+			if explained := r.Explain(err); !errors.Is(err, unix.EACCES) || !errors.Is(explained, errFilteredSocket) {
+				t.Errorf("another socket: %v", explained)
+			}
+			if explained := NewHandling(Rights{Net: netUDP}).BestEffort(0).Explain(err); explained != err {
+				t.Errorf("without a filter: %v", explained)
+			}
+		}
+		if _, err := net.Listen("tcp", "127.0.0.1:0"); err != nil {
+			t.Errorf("TCP, which is not handled: %v", err)
+		}
+		// A rule for UDP is for one port, and the filter knows none.
+		some := NewHandling(Rights{Net: netUDP}).AllowNet(NetConnectSendUDP, 53)
+		if report, err := some.Clone().BestEffort(0).FilterSockets().DryRun(); err != nil || report.Missing.Net != netUDP {
+			t.Errorf("with a rule: %v, %v", report, err)
+		}
+		if _, err := some.FilterSockets().DryRun(); !errors.Is(err, errors.ErrUnsupported) {
+			t.Errorf("with a rule, strict: %v", err)
+		}
+	})
+}
+
+// Everything that a Go program does with the network by package net goes on, and
+// net.Listen meets the rules.
+func TestSocketFilterServer(t *testing.T) {
+	needFilter(t)
+	inChild(t, nil, func(t *testing.T, dir string) {
+		kernel, _ := Probe()
+		other, err := listenTCP("127.0.0.1:0") // a port that no rule allows
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer other.Close()
+		first, err := listenTCP("127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		port := uint16(first.Addr().(*net.TCPAddr).Port)
+		first.Close()
+		r := NewHandling(Rights{Net: V4.Net()}).BestEffort(0).AllowBindTCP(port).AllowConnectTCP(port).FilterSockets()
+		mustApply(t, r)
+		listener, err := net.Listen("tcp", first.Addr().String())
+		if err != nil {
+			t.Fatalf("listen on the port that is allowed: %v", err)
+		}
+		go http.Serve(listener, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "hello") }))
+		url := fmt.Sprintf("http://localhost:%d/", port)
+		response, err := http.Get(url)
+		if err != nil {
+			t.Fatalf("a client of the server: %v", err)
+		}
+		text, err := io.ReadAll(response.Body)
+		if response.Body.Close(); err != nil || string(text) != "hello" {
+			t.Errorf("the server says %q, %v", text, err)
+		}
+		if _, err := net.Interfaces(); err != nil {
+			t.Errorf("interfaces: %v", err)
+		}
+		if packets, err := net.ListenPacket("udp", "127.0.0.1:0"); err != nil {
+			t.Errorf("UDP, which is not handled: %v", err)
+		} else {
+			packets.Close()
+		}
+		var want error
+		if kernel.ABI >= V4 {
+			want = unix.EACCES
+		}
+		if _, err := net.Listen("tcp", "127.0.0.1:0"); !errors.Is(err, want) {
+			t.Errorf("listen on another port: %v, want %v", err, want)
+		}
+		if _, err := net.Dial("tcp", other.Addr().String()); !errors.Is(err, want) {
+			t.Errorf("connect to another port: %v, want %v", err, want)
+		}
+		for _, program := range []struct {
+			args   []string
+			output string // of success
+			fails  string // what it says of the refusal
+		}{
+			{[]string{"curl", "-sS", "--max-time", "20", url}, "hello", ""},
+			{[]string{"getent", "ahosts", "localhost"}, "STREAM", ""},
+			{[]string{"ping", "-c1", "-W5", "127.0.0.1"}, "", "ermi"}, // Permission denied, or not permitted
+			{[]string{"python3", "-c", "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('127.0.0.1', 0)); print('bound')"}, "bound", ""},
+			{[]string{"python3", "-c", "import socket; socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262)"}, "", "Protocol not supported"},
+			{[]string{"python3", "-c", "import socket; socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM)"}, "", "Permission denied"},
+			{[]string{"python3", "-c", "import asyncio; asyncio.run(asyncio.sleep(0)); print('slept')"}, "slept", ""},
+		} {
+			path, err := exec.LookPath(program.args[0])
+			if err != nil {
+				continue
+			}
+			cmd := exec.Command(path, program.args[1:]...)
+			cmd.Env = append(os.Environ(), "LC_ALL=C", "no_proxy=localhost")
+			if os.Getuid() != 0 && exec.Command(path, "--version").Run() != nil && exec.Command(path, "-V").Run() != nil {
+				continue // installed for root alone
+			}
+			out, err := cmd.CombinedOutput()
+			if (err != nil) != (program.fails != "") || !strings.Contains(string(out), program.output) || !strings.Contains(string(out), program.fails) {
+				t.Errorf("%q: %v: %s", program.args, err, out)
+			}
+		}
+	})
+}
+
+// With AllowNewPrivs no_new_privs stays unset, and it takes CAP_SYS_ADMIN.
+func TestSocketFilterNewPrivs(t *testing.T) {
+	needFilter(t)
+	inChild(t, nil, func(t *testing.T, _ string) {
+		_, noUDP := refusesUDP()
+		r := filtering().AllowNewPrivs()
+		report, err := r.Apply()
+		set, _ := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)
+		if os.Getuid() != 0 {
+			if !(errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM)) || report.SocketFilter || unfiltered() != nil {
+				t.Errorf("without CAP_SYS_ADMIN: %v, %v", report, err)
+			}
+			return
+		}
+		if err != nil || set != 0 {
+			t.Fatalf("Apply: %v; no_new_privs is %d", err, set)
+		}
+		if err := tryFilter(noUDP); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// fillFilters leaves no room for a socket filter on any thread.
+func fillFilters(t *testing.T) {
+	t.Helper()
+	for _, length := range []int{unix.BPF_MAXINSNS, 32, 4} {
+		filter := slices.Repeat([]unix.SockFilter{{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW}}, length)
+		for {
+			errno := installFilter(filter, unix.SECCOMP_FILTER_FLAG_TSYNC)
+			if errno == unix.ENOMEM {
+				break
+			} else if errno != 0 {
+				t.Fatalf("seccomp: %v", errno)
+			}
+		}
+	}
+}
+
+func installFilter(filter []unix.SockFilter, flags uintptr) unix.Errno {
+	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, uintptr(unsafe.Pointer(&program)))
+	return errno
+}
+
+// Whatever fails, nothing is restricted then.
+func TestSocketFilterFailures(t *testing.T) {
+	needFilter(t)
+	for name, test := range map[string]struct {
+		root  bool // to install filters without no_new_privs
+		needs ABI
+		setup func(t *testing.T)
+		want  error
+		words string
+	}{
+		"a thread with a filter of its own": {false, 0, func(t *testing.T) {
+			ready := make(chan unix.Errno)
+			go func() {
+				runtime.LockOSThread()
+				unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+				ready <- installFilter([]unix.SockFilter{{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW}}, 0)
+				select {}
+			}()
+			if errno := <-ready; errno != 0 {
+				t.Fatalf("seccomp: %v", errno)
+			}
+		}, nil, "landlock: filter sockets: "},
+		"no room": {true, 0, fillFilters, unix.ENOMEM, "landlock: filter sockets: "},
+		"Landlock refused": {true, V1, func(t *testing.T) {
+			refuse(t, unix.SYS_LANDLOCK_RESTRICT_SELF, unix.ENOMEM)
+		}, unix.ENOMEM, "enforce the ruleset"},
+		"seccomp refused": {true, 0, func(t *testing.T) { refuse(t, unix.SYS_SECCOMP, unix.EPERM) },
+			errors.ErrUnsupported, "FilterSockets needs a seccomp filter, which cannot be had here"},
+		"seccomp not built": {true, 0, func(t *testing.T) { refuse(t, unix.SYS_SECCOMP, unix.ENOSYS) },
+			errors.ErrUnsupported, "FilterSockets needs a seccomp filter, which cannot be had here"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if test.needs > 0 {
+				needABI(t, test.needs)
+			}
+			inChild(t, nil, func(t *testing.T, dir string) {
+				if test.root && os.Getuid() != 0 {
+					return
+				}
+				r := NewHandling(Rights{Net: netUDP}).FilterSockets() // strict
+				kernel, _ := Probe()
+				if kernel.ABI > 0 {
+					r = NewHandling(Rights{FS: FSReadDir, Net: netUDP}).FilterSockets()
+				}
+				file := write(t, filepath.Join(dir, "file"), "")
+				test.setup(t)
+				before := openFiles()
+				for range 3 {
+					report, err := r.Apply()
+					if err == nil || test.want != nil && !errors.Is(err, test.want) || !strings.Contains(err.Error(), test.words) || report.SocketFilter || !report.Enforced.isZero() {
+						t.Fatalf("Apply: %v, %v, want %v", report, err, test.want)
+					}
+					if _, partial := errors.AsType[*PartialError](err); partial {
+						t.Fatalf("Apply: %v", err)
+					}
+					if test.words == "landlock: filter sockets: " && test.want == nil {
+						break // it takes a second to see that the thread does not end
+					}
+				}
+				for fd := range openFiles() {
+					if !before[fd] && readLink(fd) != fmt.Sprintf("/proc/%d/task", os.Getpid()) {
+						t.Errorf("descriptor %d is left open", fd)
+					}
+				}
+				if err := unfiltered(); err != nil {
+					t.Errorf("the sockets of this process are filtered: %v", err)
+				}
+				if _, err := os.ReadDir(filepath.Dir(file)); err != nil {
+					t.Errorf("this process is restricted: %v", err)
+				}
+				if test.want != errors.ErrUnsupported {
+					return
+				}
+				child, _ := try("exit=0")
+				runErr := r.Run(child)
+				if unsupported, ok := errors.AsType[*UnsupportedError](runErr); !ok || !unsupported.MissingSocketFilter {
+					t.Errorf("Run: %v", runErr)
+				}
+				report := mustApply(t, r.Clone().BestEffort(0))
+				if !report.MissingSocketFilter || report.SocketFilter || report.Complete() || !strings.Contains(report.String(), "no seccomp here to filter sockets") {
+					t.Errorf("best effort: %v", report)
+				}
+				if err := unfiltered(); err != nil {
+					t.Errorf("a filter that is missing: %v", err)
+				}
+			})
+		})
+	}
+}
+
+// Of children, no room is told before the program runs.
+func TestSocketFilterFailsInChild(t *testing.T) {
+	needFilter(t)
+	inChild(t, nil, func(t *testing.T, dir string) {
+		if os.Getuid() != 0 {
+			return // cannot install the filters that leave no room
+		}
+		s := mustPrepare(t, filtering())
+		fillFilters(t)
+		ran := func(err error) {
+			t.Helper()
+			if !errors.Is(err, unix.ENOMEM) || !strings.Contains(err.Error(), "filter sockets") {
+				t.Errorf("without room: %v", err)
+			}
+		}
+		cmd, out := try("exit=0")
+		ran(s.Run(cmd))
+		ran(s.Do(func() error { t.Error("the function of a Do runs"); return nil }))
+		ran(s.Exec("/", []string{"/"}, nil))
+		if out.Len() > 0 {
+			t.Errorf("the program runs: %s", out)
+		}
+	})
+}
+
+// Where there is no Landlock the filter alone is in force, with BestEffort(0) or
+// where the ruleset asks for nothing else.
+func TestSocketFilterWithoutLandlock(t *testing.T) {
+	needFilter(t)
+	inChild(t, nil, func(t *testing.T, dir string) {
+		if os.Getuid() == 0 {
+			refuse(t, unix.SYS_LANDLOCK_CREATE_RULESET, unix.ENOSYS)
+		} else if kernel, _ := Probe(); kernel.ABI > 0 {
+			return // cannot take it away
+		}
+		file := write(t, filepath.Join(dir, "file"), "")
+		all := New(V11).BestEffort(0).AllowRead(filepath.Join(dir, "nothing")).FilterSockets()
+		alone := NewHandling(Rights{Net: netUDP}).FilterSockets()
+		for _, r := range []*Ruleset{New(V10).FilterSockets(), New(V10).BestEffort(V1).FilterSockets()} {
+			if _, err := r.Apply(); err != ErrNotBuilt {
+				t.Errorf("%v: %v, want %v", r, err, ErrNotBuilt)
+			}
+		}
+		const verb = "sockets=noudp"
+		for _, r := range []*Ruleset{all, filtering()} {
+			s := mustPrepare(t, r)
+			child, out := try(verb)
+			if err := s.Run(child); err != nil || out.String() != lines(verb+": ok") {
+				t.Errorf("a child of %v: %v: %s", r, err, out)
+			}
+			if err := s.Do(func() error { return tryFilter(true) }); err != nil {
+				t.Errorf("Do with %v: %v", r, err)
+			}
+			if s.Fd() != ^uintptr(0) {
+				t.Errorf("Fd is %d", s.Fd())
+			}
+		}
+		child, out := try("filteredexec")
+		if err := child.Run(); err != nil || out.String() != lines(verb+": ok") {
+			t.Errorf("Exec: %v: %s", err, out)
+		}
+		if err := unfiltered(); err != nil {
+			t.Errorf("this process, so far: %v", err)
+		}
+		if report := mustApply(t, alone); !report.Complete() || report.String() != "enforced without Landlock: UDP, sockets filtered (which enforces UDP)" {
+			t.Errorf("UDP alone, strict: %v", report)
+		}
+		report := mustApply(t, all)
+		if want := V11.Rights().minus(Rights{Net: netUDP}); report.Enforced != (Rights{Net: netUDP}) || report.Missing != want || report.Complete() || !report.SocketFilter {
+			t.Errorf("all, with best effort: %v", report)
+		}
+		if err := tryFilter(true); err != nil {
+			t.Error(err)
+		}
+		if _, err := os.ReadFile(file); err != nil {
+			t.Errorf("files: %v", err)
+		}
+	})
+}
