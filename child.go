@@ -154,7 +154,8 @@ func (s *Sandbox) Exec(argv0 string, argv, envv []string) error {
 	if insideDo() {
 		return errInsideDo
 	}
-	caller := currentThread()
+	caller, release := holdThread()
+	defer release()
 	result := make(chan error, 1)
 	takeThread(func() (reusable bool) {
 		applyLock.RLock()
@@ -215,7 +216,8 @@ func (s *Sandbox) Do(f func() error) error {
 	if insideDo() {
 		return errInsideDo
 	}
-	caller := currentThread()
+	caller, release := holdThread()
+	defer release()
 	result := make(chan outcome, 1)
 	takeThread(func() (reusable bool) {
 		o := outcome{goexit: true} // unless it comes back

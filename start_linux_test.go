@@ -184,7 +184,13 @@ var startings = []struct {
 		s.sh("read line")
 		read, write := io.Pipe()
 		s.cmd.Stdin = read
-		s.begun = func() string { s.cancel(); write.Close(); return "" }
+		s.begun = func() string {
+			s.cancel()
+			for errors.Is(unix.Waitid(unix.P_PID, s.cmd.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil), unix.EINTR) {
+			}
+			write.Close() // which the shell would have ended of, too
+			return ""
+		}
 	}},
 	{"cancelled its own way", func(s *starting) {
 		s.sh("read line; echo $line")

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -133,8 +132,6 @@ func isMainThread() bool { return unix.Gettid() == unix.Getpid() }
 
 // currentThread returns what the calling thread has that another may lack.
 func currentThread() threadState {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
 	return threadState{
 		id:           unix.Gettid(),
 		users:        threadUsers(),

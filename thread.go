@@ -190,6 +190,14 @@ type threadState struct {
 	users, capabilities, filters, namespaces, directories, noNewPrivs string
 }
 
+// holdThread keeps the calling goroutine on its thread, and the thread alive,
+// until release is called. A thread that its goroutine has left may be taken
+// for a Do and end with it, and one that ends shares nothing with anybody.
+func holdThread() (caller threadState, release func()) {
+	runtime.LockOSThread()
+	return currentThread(), runtime.UnlockOSThread
+}
+
 // likeCaller returns an error where the calling thread would give what it runs
 // back what the thread of the caller has given up. (A domain that the caller
 // has enforced on its own thread by other means cannot be seen.)

@@ -88,6 +88,40 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// A guest whose kernel dies is run once more, and no other.
+func TestRunTwice(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("needs /dev/fd")
+	}
+	for name, test := range map[string]struct {
+		script string
+		runs   int
+	}{
+		"the kernel dies":      {"echo Kernel panic", 2},
+		"the machine dies":     {"exit 3", 1},
+		"the guest comes back": {`echo '{"Done":true}' >&3; echo Kernel panic`, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bin := t.TempDir()
+			runs := filepath.Join(bin, "runs")
+			script := "#!/bin/sh\necho run >>" + runs + "\n" + test.script + "\n"
+			if err := os.WriteFile(filepath.Join(bin, "qemu-system-x86_64"), []byte(script), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+			g := guest{kernel: kernel{series: "7.3", arch: "amd64"}, build: build{arch: "amd64"}}
+			r := g.runTwice(time.Minute, "", false)
+			text, err := os.ReadFile(runs)
+			if n := strings.Count(string(text), "run"); err != nil || n != test.runs {
+				t.Errorf("%d runs, want %d; %v", n, test.runs, err)
+			}
+			if r.again != (test.runs == 2) || strings.Contains(r.row()[0], "twice") != r.again {
+				t.Errorf("again is %v, row %q", r.again, r.row())
+			}
+		})
+	}
+}
+
 // A kernel that Debian does not have is a row; one that could not be fetched is
 // a failure.
 func TestNoKernel(t *testing.T) {

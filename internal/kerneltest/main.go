@@ -255,7 +255,7 @@ func (o options) boot(guests []guest) ([]result, error) {
 		turn <- true
 		running.Go(func() {
 			defer func() { <-turn }()
-			results[i] = g.run(machineLimit, strings.TrimSpace(string(tool)), o.verbose)
+			results[i] = g.runTwice(machineLimit, strings.TrimSpace(string(tool)), o.verbose)
 			results[i].judge(o.run != "")
 			results[i].printProblems()
 		})

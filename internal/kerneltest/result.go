@@ -17,6 +17,8 @@ import (
 type result struct {
 	guest
 	facts    kernelFacts
+	crashed  bool // the kernel did
+	again    bool // and this is the second run
 	binaries int
 	passed   int
 	failed   int
@@ -168,6 +170,9 @@ func (r *result) row() []string {
 	}
 	if r.off {
 		name += ", `lsm=` without Landlock"
+	}
+	if r.again {
+		name += ", booted twice"
 	}
 	if r.kernel.err != nil {
 		reason, _, _ := strings.Cut(r.kernel.err.Error(), "\n")
