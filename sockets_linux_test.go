@@ -680,3 +680,46 @@ func TestSocketFilterWithoutLandlock(t *testing.T) {
 		}
 	})
 }
+
+// Apply, Exec, Do and Start at the same time: none sees another's threads half
+// way. (Apply fails while a Do is running, so its turn comes after.)
+func TestSocketFilterConcurrently(t *testing.T) {
+	needFilter(t)
+	inChild(t, nil, func(t *testing.T, dir string) {
+		verb, noUDP := refusesUDP()
+		s := mustPrepare(t, filtering())
+		for range 2 {
+			var together sync.WaitGroup
+			for range 4 {
+				together.Go(func() {
+					if _, err := filtering().Apply(); err != nil {
+						t.Errorf("Apply: %v", err)
+					}
+				})
+				together.Go(func() {
+					for range 5 {
+						if err := s.Exec(filepath.Join(dir, "nothing"), []string{"x"}, nil); !errors.Is(err, os.ErrNotExist) {
+							t.Errorf("Exec of what is not there: %v", err)
+						}
+					}
+				})
+			}
+			child, out := try(verb)
+			if err := s.Run(child); err != nil || out.String() != lines(verb+": ok") {
+				t.Errorf("a child: %v: %s", err, out)
+			}
+			together.Wait()
+			for range 8 {
+				together.Go(func() {
+					if err := s.Do(func() error { return tryTCPFilter() }); err != nil {
+						t.Errorf("Do: %v", err)
+					}
+				})
+			}
+			together.Wait()
+		}
+		if err := tryFilter(noUDP); err != nil {
+			t.Error(err)
+		}
+	})
+}
