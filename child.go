@@ -154,11 +154,11 @@ func (s *Sandbox) Exec(argv0 string, argv, envv []string) error {
 	if insideDo() {
 		return errInsideDo
 	}
+	applyLock.RLock() // or an Apply might come between the two threads that are compared
 	caller, release := holdThread()
 	defer release()
 	result := make(chan error, 1)
 	takeThread(func() (reusable bool) {
-		applyLock.RLock()
 		defer applyLock.RUnlock()
 		err := s.likeCaller(caller)
 		if err == nil {
@@ -216,6 +216,7 @@ func (s *Sandbox) Do(f func() error) error {
 	if insideDo() {
 		return errInsideDo
 	}
+	applyLock.RLock() // until beginDo has compared the threads, and restricted its own
 	caller, release := holdThread()
 	defer release()
 	result := make(chan outcome, 1)
@@ -233,9 +234,8 @@ func (s *Sandbox) Do(f func() error) error {
 	return (<-result).pass()
 }
 
-// beginDo restricts this thread for a Do.
+// beginDo restricts this thread for a Do, and lets go of applyLock.
 func (s *Sandbox) beginDo(caller threadState) error {
-	applyLock.RLock()
 	defer applyLock.RUnlock()
 	if err := s.likeCaller(caller); err != nil {
 		return err

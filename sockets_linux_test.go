@@ -681,3 +681,84 @@ func TestSocketFilterWithoutLandlock(t *testing.T) {
 		}
 	})
 }
+
+// Apply, Exec, Do and Start at the same time: none sees another's threads half
+// way. (Apply fails while a Do is running, so its turn comes after.)
+func TestSocketFilterConcurrently(t *testing.T) {
+	needFilter(t)
+	inChild(t, nil, func(t *testing.T, dir string) {
+		verb, noUDP := refusesUDP()
+		s := mustPrepare(t, filtering())
+		for range 2 {
+			var together sync.WaitGroup
+			for range 4 {
+				together.Go(func() {
+					if _, err := filtering().Apply(); err != nil {
+						t.Errorf("Apply: %v", err)
+					}
+				})
+				together.Go(func() {
+					for range 5 {
+						if err := s.Exec(filepath.Join(dir, "nothing"), []string{"x"}, nil); !errors.Is(err, os.ErrNotExist) {
+							t.Errorf("Exec of what is not there: %v", err)
+						}
+					}
+				})
+			}
+			child, out := try(verb)
+			if err := s.Run(child); err != nil || out.String() != lines(verb+": ok") {
+				t.Errorf("a child: %v: %s", err, out)
+			}
+			together.Wait()
+			for range 8 {
+				together.Go(func() {
+					if err := s.Do(func() error { return tryTCPFilter() }); err != nil {
+						t.Errorf("Do: %v", err)
+					}
+				})
+			}
+			together.Wait()
+		}
+		if err := tryFilter(noUDP); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// What cannot be found out before: the ruleset is enforced then, and the error
+// says to exit. Where there is no Landlock nothing is restricted.
+func TestSocketFilterFailsLast(t *testing.T) {
+	needFilter(t)
+	inChild(t, nil, func(t *testing.T, dir string) {
+		if os.Getuid() != 0 {
+			return // cannot install the filter
+		}
+		// Refuse filters for all threads, once there is a program to install.
+		const load, equal, answer = unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, unix.BPF_RET | unix.BPF_K
+		errno := installFilter([]unix.SockFilter{
+			{Code: load, K: 0},
+			{Code: equal, K: unix.SYS_SECCOMP, Jf: 5},
+			{Code: load, K: 24}, // the flags
+			{Code: equal, K: unix.SECCOMP_FILTER_FLAG_TSYNC | unix.SECCOMP_FILTER_FLAG_SPEC_ALLOW, Jf: 3},
+			{Code: load, K: 32}, // the program
+			{Code: equal, K: 0, Jt: 1},
+			{Code: answer, K: unix.SECCOMP_RET_ERRNO | uint32(unix.ENOMEM)},
+			{Code: answer, K: unix.SECCOMP_RET_ALLOW},
+		}, unix.SECCOMP_FILTER_FLAG_TSYNC)
+		if errno != 0 {
+			t.Fatalf("seccomp: %v", errno)
+		}
+		kernel, _ := Probe()
+		report, err := NewHandling(Rights{FS: FSReadDir, Net: netUDP}).BestEffort(0).FilterSockets().Apply()
+		partial, ok := errors.AsType[*PartialError](err)
+		if !errors.Is(err, unix.ENOMEM) || ok != (kernel.ABI > 0) || ok && !partial.MissingSocketFilter || report.SocketFilter || !report.Enforced.isZero() {
+			t.Errorf("Apply: %v, %v", report, err)
+		}
+		if _, err := os.ReadDir(dir); (err != nil) != ok {
+			t.Errorf("list a directory: %v, after %v", err, partial)
+		}
+		if err := unfiltered(); err != nil {
+			t.Errorf("sockets: %v", err)
+		}
+	})
+}
