@@ -182,6 +182,7 @@ func TestEnvironment(t *testing.T) {
 		{"Certificates", "SSL_CERT_DIR", ":sub::" + dir + ":", []string{"sub", dir}, ""},
 		{"Certificates", "SSL_CERT_DIR", dir + ":/", nil, `SSL_CERT_DIR: "/"`},
 		{"TimeZones", "ZONEINFO", dir, []string{dir}, ""},
+		{"TimeZones", "ZONEINFO", text, []string{text}, ""},
 		{"TimeZones", "ZONEINFO", "/", nil, `"/"`},
 		{"TimeZones", "TZ", "Europe/Berlin", nil, ""},
 		{"TimeZones", "TZ", ":" + text, []string{text}, ""},
@@ -208,6 +209,10 @@ func TestEnvironment(t *testing.T) {
 			got := paths(r)
 			if len(got) < len(without) || !slices.Equal(got[len(without):], test.want) || err != nil {
 				t.Errorf("%q, %v, want %q besides %d", got, err, test.want, len(without))
+			}
+			// An archive cannot be listed, and a rule that says so would fail.
+			if _, err := landlock.NewHandling(landlock.Rights{FS: landlock.FSReadDir}).BestEffort(0).Use(named[test.preset]).DryRun(); err != nil {
+				t.Error(err)
 			}
 			// A ruleset without files has no mistake of it.
 			if err := wrong(landlock.NewHandling(landlock.Rights{Scope: landlock.ScopeSignal}).Use(named[test.preset])); err != nil {
