@@ -122,6 +122,10 @@ func Example_jobRunner() {
 		log.Fatal(err)
 	}
 	defer os.RemoveAll(dir)
+	temp := filepath.Join(dir, "tmp") // not dir itself: "go build" takes no go.mod in there
+	if err := os.Mkdir(temp, 0o700); err != nil {
+		log.Fatal(err)
+	}
 	sandbox, err := landlock.New(landlock.V9).BestEffort(landlock.V6).
 		Use(preset.System, preset.NullDevices). // for "go build": AllowExecute(runtime.GOROOT()), too
 		AllowReadWrite(dir).
@@ -132,7 +136,7 @@ func Example_jobRunner() {
 	defer sandbox.Close()
 	cmd := exec.Command("sh", "-c", "echo built > result && cat result; echo x > /etc/job")
 	cmd.Dir = dir
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + dir, "HOME=" + dir} // for "go build": GOCACHE, GOPATH
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + temp} // go keeps its cache in HOME
 	out, err := sandbox.Output(cmd)
 	fmt.Printf("%s%v\n", out, err)
 	// Output:

@@ -119,7 +119,8 @@ func (l line) check(info os.FileInfo) error {
 // connecting to them by UDP without sending: Go to port 53, the C library to 0. Where
 // the ruleset handles UDP, the latter is denied, and the order is that of gai.conf
 // alone. What the C library loads to ask other services (Avahi, systemd, LDAP; before
-// glibc 2.34 even files and DNS) is not here: see [System].
+// glibc 2.34 even files and DNS) is not here: see [System]. Nor is /etc/services, which
+// has names of ports: Go knows some of them itself, such as "https".
 func DNS(r *landlock.Ruleset) error {
 	net := r.Handled().Net
 	for _, rule := range []struct {
@@ -231,6 +232,9 @@ func Certificates(r *landlock.Ruleset) error {
 // Without, LoadLocation fails, and time.Local is UTC without a word. Go finds out
 // the local zone at its first use: a program that does so before it is restricted
 // needs nothing for it.
+//
+// The archive of zones in GOROOT is not among them. For a system that has no zones,
+// import [time/tzdata].
 func TimeZones(r *landlock.Ruleset) error {
 	lines := []line{
 		{path: "/etc/localtime", access: file},

@@ -30,7 +30,8 @@ import (
 // Files are looked for when the preset is used. What a program opens once it runs is
 // not among them: its data, settings, plug-ins and modules (Python starts with
 // [System] alone), and the programs that it starts in turn, which are to be named
-// as well: "tar", "gzip".
+// as well: "tar", "gzip". Nor are libraries that LD_PRELOAD and /etc/ld.so.preload
+// name: glibc's loader goes on without them.
 //
 // A program that is not found is a mistake that names it. So are one that cannot be
 // read, one that is neither ELF nor a script, and a library that is missing, since it
