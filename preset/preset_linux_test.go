@@ -617,7 +617,7 @@ func TestMayNotSearch(t *testing.T) {
 		defer unix.Setfsuid(uid)
 	}
 	if _, err := os.Stat(closed); !errors.Is(err, fs.ErrPermission) {
-		t.Fatalf("%v, want a denial", err)
+		t.Skipf("needs a user who may not search all directories: %v", err)
 	}
 	r := landlock.New(landlock.V1)
 	if err := allow(r, line{path: closed, access: file}, line{path: open, access: file}); err != nil || !slices.Equal(paths(r), []string{open}) {
