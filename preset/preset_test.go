@@ -228,3 +228,15 @@ func paths(r *landlock.Ruleset) (all []string) {
 	}
 	return all
 }
+
+// Each variable that is wrong is named, and not the first alone.
+func TestEveryMistake(t *testing.T) {
+	t.Setenv("SSL_CERT_FILE", "/")
+	t.Setenv("SSL_CERT_DIR", "/")
+	err := wrong(landlock.New(landlock.V3).Use(Certificates))
+	for _, variable := range []string{"SSL_CERT_FILE", "SSL_CERT_DIR"} {
+		if err == nil || !strings.Contains(err.Error(), variable) {
+			t.Errorf("%v, want a mistake with %s", err, variable)
+		}
+	}
+}
