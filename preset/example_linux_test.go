@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -61,21 +62,29 @@ func Example_webService() {
 // A client of servers anywhere, by HTTPS. Denied is, for one, the service of this
 // machine that listens on another port.
 func Example_httpsClient() {
-	inProcess(func(string) {
-		other := httptest.NewServer(nil) // it stands for a service of this machine
-		rules := landlock.New(landlock.V9).BestEffort(landlock.V4).
+	inProcess(func(dir string) {
+		server, port := secureServer(dir) // it stands for servers elsewhere, with port 443
+		other := httptest.NewServer(nil)  // and this for a service of this machine
+		if _, err := landlock.New(landlock.V9).BestEffort(landlock.V4).
 			Use(preset.DNS, preset.Certificates, preset.TimeZones).
-			AllowConnectTCP(443)
-		if _, err := rules.Apply(); err != nil {
+			AllowConnectTCP(port).
+			Apply(); err != nil {
 			log.Fatal(err)
 		}
 		address, err := net.LookupHost("localhost")
-		fmt.Println(len(address) > 0, err)
+		fmt.Println("name:", len(address) > 0, err)
+		response, err := http.Get(server)
+		if err != nil {
+			log.Fatal(err)
+		}
+		response.Body.Close()
+		fmt.Println("server:", response.Status)
 		_, err = http.Get(other.URL)
 		fmt.Println("another port:", errors.Is(err, os.ErrPermission))
 	})
 	// Output:
-	// true <nil>
+	// name: true <nil>
+	// server: 200 OK
 	// another port: true
 }
 
@@ -122,6 +131,10 @@ func Example_jobRunner() {
 		log.Fatal(err)
 	}
 	defer os.RemoveAll(dir)
+	temp := filepath.Join(dir, "tmp") // not dir itself: "go build" takes no go.mod in there
+	if err := os.Mkdir(temp, 0o700); err != nil {
+		log.Fatal(err)
+	}
 	sandbox, err := landlock.New(landlock.V9).BestEffort(landlock.V6).
 		Use(preset.System, preset.NullDevices). // for "go build": AllowExecute(runtime.GOROOT()), too
 		AllowReadWrite(dir).
@@ -132,7 +145,7 @@ func Example_jobRunner() {
 	defer sandbox.Close()
 	cmd := exec.Command("sh", "-c", "echo built > result && cat result; echo x > /etc/job")
 	cmd.Dir = dir
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + dir, "HOME=" + dir} // for "go build": GOCACHE, GOPATH
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + temp} // go keeps its cache in HOME
 	out, err := sandbox.Output(cmd)
 	fmt.Printf("%s%v\n", out, err)
 	// Output:
@@ -253,4 +266,16 @@ func visit(address net.Addr) func() {
 		}
 		io.Copy(os.Stdout, response.Body)
 	}
+}
+
+// secureServer starts a server, whose authority is in a file that SSL_CERT_FILE names.
+func secureServer(dir string) (url string, port uint16) {
+	server := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	authority := filepath.Join(dir, "authority.pem")
+	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	if err := os.WriteFile(authority, text, 0o600); err != nil {
+		log.Fatal(err)
+	}
+	os.Setenv("SSL_CERT_FILE", authority)
+	return server.URL, uint16(server.Listener.Addr().(*net.TCPAddr).Port)
 }

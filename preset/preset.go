@@ -6,7 +6,9 @@
 // Each preset lists what it allows, and why. It allows no more than that:
 // nothing is writable but the devices of [NullDevices] and [Terminal], and the
 // directory of [Temp]. It asks for the rights that the ruleset handles, and
-// skips what the system does not have, which [landlock.Report] names in Skipped.
+// skips what the system does not have, which [landlock.Report] names in Skipped. What
+// is in a directory that this process may not search is left out, too: it could not
+// open it anyway.
 //
 // A rule belongs to the file that is found when the ruleset is loaded, and not to
 // its name. A file of /etc that is replaced later, as editors and package managers
@@ -14,7 +16,9 @@
 package preset
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -41,19 +45,27 @@ const (
 
 // allow adds the rules of lines, as far as the ruleset handles their rights.
 func allow(r *landlock.Ruleset, lines ...line) error {
+	var errs []error
 	for _, l := range lines {
 		access := l.access & handled(r)
 		if access == 0 {
 			continue
 		}
-		if l.variable != "" {
-			if err := l.check(); err != nil {
-				return err
+		info, err := os.Stat(l.path)
+		if l.variable == "" && errors.Is(err, fs.ErrPermission) {
+			continue // nobody asked for it, and to load the rule would fail
+		}
+		if err == nil { // else the rule is skipped, or says so itself
+			errs = append(errs, l.check(info))
+			if !info.IsDir() {
+				access &^= landlock.FSReadDir // an archive in ZONEINFO
 			}
 		}
-		r.AllowOptional(access, l.path)
+		if access != 0 {
+			r.AllowOptional(access, l.path)
+		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // handled returns the filesystem rights that are denied unless a rule allows them.
@@ -66,10 +78,9 @@ func handled(r *landlock.Ruleset) landlock.AccessFS {
 }
 
 // check returns why the value of an environment variable is refused.
-func (l line) check() error {
-	info, err := os.Stat(l.path)
-	if err != nil {
-		return nil // the rule is skipped, or says so itself
+func (l line) check(info os.FileInfo) error {
+	if l.variable == "" {
+		return nil
 	}
 	switch root, err := os.Stat("/"); {
 	case err == nil && os.SameFile(info, root):
@@ -108,7 +119,8 @@ func (l line) check() error {
 // connecting to them by UDP without sending: Go to port 53, the C library to 0. Where
 // the ruleset handles UDP, the latter is denied, and the order is that of gai.conf
 // alone. What the C library loads to ask other services (Avahi, systemd, LDAP; before
-// glibc 2.34 even files and DNS) is not here: see [System].
+// glibc 2.34 even files and DNS) is not here: see [System]. Nor is /etc/services, which
+// has names of ports: Go knows some of them itself, such as "https".
 func DNS(r *landlock.Ruleset) error {
 	net := r.Handled().Net
 	for _, rule := range []struct {
@@ -220,6 +232,9 @@ func Certificates(r *landlock.Ruleset) error {
 // Without, LoadLocation fails, and time.Local is UTC without a word. Go finds out
 // the local zone at its first use: a program that does so before it is restricted
 // needs nothing for it.
+//
+// The archive of zones in GOROOT is not among them. For a system that has no zones,
+// import [time/tzdata].
 func TimeZones(r *landlock.Ruleset) error {
 	lines := []line{
 		{path: "/etc/localtime", access: file},

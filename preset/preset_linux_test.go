@@ -5,6 +5,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"mime"
 	"net"
@@ -14,6 +15,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -595,5 +597,35 @@ func TestGoBuild(t *testing.T) {
 		if err == nil {
 			t.Errorf("without %s it works as well", name)
 		}
+	}
+}
+
+// What is in a directory that this process may not search, as that of a web server's
+// settings may be, costs it no other rule.
+func TestMayNotSearch(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "closed")
+	if err := os.Mkdir(dir, 0); err != nil {
+		t.Fatal(err)
+	}
+	closed, open := filepath.Join(dir, "file"), os.DevNull
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if uid := os.Geteuid(); uid == 0 { // which may search all
+		if err := unix.Setfsuid(65534); err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Setfsuid(uid)
+	}
+	if _, err := os.Stat(closed); !errors.Is(err, fs.ErrPermission) {
+		t.Skipf("needs a user who may not search all directories: %v", err)
+	}
+	r := landlock.New(landlock.V1)
+	if err := allow(r, line{path: closed, access: file}, line{path: open, access: file}); err != nil || !slices.Equal(paths(r), []string{open}) {
+		t.Errorf("%q, %v, want a rule for %s alone", paths(r), err, open)
+	}
+	// What the environment names is meant: it fails, and says so.
+	r = landlock.New(landlock.V1)
+	if err := allow(r, line{closed, file, "SSL_CERT_FILE"}); err != nil || !slices.Equal(paths(r), []string{closed}) {
+		t.Errorf("%q, %v, want a rule for %s", paths(r), err, closed)
 	}
 }

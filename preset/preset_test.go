@@ -182,6 +182,7 @@ func TestEnvironment(t *testing.T) {
 		{"Certificates", "SSL_CERT_DIR", ":sub::" + dir + ":", []string{"sub", dir}, ""},
 		{"Certificates", "SSL_CERT_DIR", dir + ":/", nil, `SSL_CERT_DIR: "/"`},
 		{"TimeZones", "ZONEINFO", dir, []string{dir}, ""},
+		{"TimeZones", "ZONEINFO", text, []string{text}, ""},
 		{"TimeZones", "ZONEINFO", "/", nil, `"/"`},
 		{"TimeZones", "TZ", "Europe/Berlin", nil, ""},
 		{"TimeZones", "TZ", ":" + text, []string{text}, ""},
@@ -209,6 +210,10 @@ func TestEnvironment(t *testing.T) {
 			if len(got) < len(without) || !slices.Equal(got[len(without):], test.want) || err != nil {
 				t.Errorf("%q, %v, want %q besides %d", got, err, test.want, len(without))
 			}
+			// An archive cannot be listed, and a rule that says so would fail.
+			if _, err := landlock.NewHandling(landlock.Rights{FS: landlock.FSReadDir}).BestEffort(0).Use(named[test.preset]).DryRun(); err != nil {
+				t.Error(err)
+			}
 			// A ruleset without files has no mistake of it.
 			if err := wrong(landlock.NewHandling(landlock.Rights{Scope: landlock.ScopeSignal}).Use(named[test.preset])); err != nil {
 				t.Error(err)
@@ -222,4 +227,16 @@ func paths(r *landlock.Ruleset) (all []string) {
 		all = append(all, path)
 	}
 	return all
+}
+
+// Each variable that is wrong is named, and not the first alone.
+func TestEveryMistake(t *testing.T) {
+	t.Setenv("SSL_CERT_FILE", "/")
+	t.Setenv("SSL_CERT_DIR", "/")
+	err := wrong(landlock.New(landlock.V3).Use(Certificates))
+	for _, variable := range []string{"SSL_CERT_FILE", "SSL_CERT_DIR"} {
+		if err == nil || !strings.Contains(err.Error(), variable) {
+			t.Errorf("%v, want a mistake with %s", err, variable)
+		}
+	}
 }

@@ -30,7 +30,8 @@ import (
 // Files are looked for when the preset is used. What a program opens once it runs is
 // not among them: its data, settings, plug-ins and modules (Python starts with
 // [System] alone), and the programs that it starts in turn, which are to be named
-// as well: "tar", "gzip".
+// as well: "tar", "gzip". Nor are libraries that LD_PRELOAD and /etc/ld.so.preload
+// name: glibc's loader goes on without them.
 //
 // A program that is not found is a mistake that names it. So are one that cannot be
 // read, one that is neither ELF nor a script, and a library that is missing, since it
@@ -63,13 +64,28 @@ type needed struct {
 	optional []line
 }
 
-func (n *needed) add(access landlock.AccessFS, paths ...string) {
+func (n *needed) add(access landlock.AccessFS, paths ...string) error {
 	for _, path := range paths {
+		path, err := absolute(path)
+		if err != nil {
+			return err
+		}
 		if n.access[path] == 0 {
 			n.paths = append(n.paths, path)
 		}
 		n.access[path] |= access
 	}
+	return nil
+}
+
+// absolute returns a path that stays the same file: the ruleset may be loaded in
+// another working directory.
+func absolute(path string) (string, error) {
+	if filepath.IsAbs(path) {
+		return path, nil
+	}
+	dir, err := os.Getwd()
+	return dir + string(filepath.Separator) + path, err // what is before .. may be a link
 }
 
 func (n *needed) addProgram(name string) error {
@@ -77,16 +93,8 @@ func (n *needed) addProgram(name string) error {
 	if err != nil {
 		return err
 	}
-	if !filepath.IsAbs(path) { // the ruleset may be loaded in another working directory
-		dir, err := os.Getwd()
-		if err != nil {
-			return err
-		}
-		path = dir + string(filepath.Separator) + path // what is before .. may be a link
-	}
-	n.add(program, path)
-	if runtime.GOOS != "linux" {
-		return nil
+	if err := n.add(program, path); err != nil || runtime.GOOS != "linux" {
+		return err
 	}
 	needs, err := libraries.Of(path, os.Getenv("LD_LIBRARY_PATH"))
 	if err == nil {
@@ -95,12 +103,10 @@ func (n *needed) addProgram(name string) error {
 	if err != nil {
 		return err
 	}
-	n.add(program, needs.Run...)
-	n.add(file, needs.Libraries...)
 	for _, path := range needs.Config {
 		if config := (line{path: path, access: file}); !slices.Contains(n.optional, config) {
 			n.optional = append(n.optional, config)
 		}
 	}
-	return nil
+	return errors.Join(n.add(program, needs.Run...), n.add(file, needs.Libraries...))
 }

@@ -161,6 +161,15 @@ func TestProgramsOfC(t *testing.T) {
 				if err := everything().Use(Programs(program)).Run(exec.Command(program)); err != nil {
 					t.Error(err)
 				}
+				t.Setenv("LD_LIBRARY_PATH", "lib") // as it is now, whatever the directory is later
+				t.Chdir(filepath.Dir(program))
+				r := everything().Use(Programs("./program"))
+				t.Chdir("/")
+				cmd := exec.Command(program)
+				cmd.Dir = filepath.Dir(program)
+				if err := r.Run(cmd); err != nil {
+					t.Error(err)
+				}
 			})
 		})
 	}

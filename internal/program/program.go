@@ -53,9 +53,11 @@ func Open(path string) (*os.File, error) {
 	return os.Open(path)
 }
 
+const headSize = 256 // what the kernel reads to find out what a file is
+
 // ReadFrom is Read for an open file.
 func ReadFrom(file io.ReaderAt) (Start, error) {
-	head := make([]byte, 256) // the kernel looks for no script beyond
+	head := make([]byte, headSize)
 	n, err := file.ReadAt(head, 0)
 	if err != nil && err != io.EOF {
 		return Start{}, err
@@ -73,19 +75,23 @@ func ReadFrom(file io.ReaderAt) (Start, error) {
 
 // script reads the line after #!. A NUL ends it too, as the kernel has it.
 func script(text []byte) (Start, error) {
+	cut := len(text) == headSize-len("#!")
 	if end := bytes.IndexAny(text, "\n\x00"); end >= 0 {
-		text = text[:end]
+		text, cut = text[:end], false
 	}
 	const blanks = " \t"
-	line := strings.Trim(string(text), blanks)
-	interpreter, argument := line, ""
-	if end := strings.IndexAny(line, blanks); end >= 0 {
-		interpreter, argument = line[:end], strings.TrimLeft(line[end:], blanks)
+	line := strings.TrimLeft(string(text), blanks)
+	end := strings.IndexAny(line, blanks)
+	if end < 0 {
+		if cut && line != "" { // the kernel refuses it too; an argument it cuts off
+			return Start{Script: true}, errors.New("#! names an interpreter that is longer than the kernel reads")
+		}
+		end = len(line)
 	}
-	if interpreter == "" {
+	if end == 0 {
 		return Start{Script: true}, errors.New("#! names no interpreter")
 	}
-	return Start{Script: true, Interpreter: interpreter, Argument: argument}, nil
+	return Start{Script: true, Interpreter: line[:end], Argument: strings.Trim(line[end:], blanks)}, nil
 }
 
 var errBroken = errors.New("broken ELF file")

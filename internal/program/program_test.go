@@ -10,19 +10,21 @@ import (
 
 func TestScript(t *testing.T) {
 	for text, want := range map[string]Start{
-		"#!/bin/sh\nexit":               {Script: true, Interpreter: "/bin/sh"},
-		"#! \t/bin/sh -e  -x \nexit":    {Script: true, Interpreter: "/bin/sh", Argument: "-e  -x"},
-		"#!/usr/bin/env\tpython3":       {Script: true, Interpreter: "/usr/bin/env", Argument: "python3"},
-		"#!/bin/sh\r\n":                 {Script: true, Interpreter: "/bin/sh\r"},
-		"#!/bin/sh\x00-e":               {Script: true, Interpreter: "/bin/sh"},
-		"#!" + strings.Repeat("a", 300): {Script: true, Interpreter: strings.Repeat("a", 254)},
-		"":                              {}, "#": {}, "echo": {}, "MZ": {},
+		"#!/bin/sh\nexit":                      {Script: true, Interpreter: "/bin/sh"},
+		"#! \t/bin/sh -e  -x \nexit":           {Script: true, Interpreter: "/bin/sh", Argument: "-e  -x"},
+		"#!/usr/bin/env\tpython3":              {Script: true, Interpreter: "/usr/bin/env", Argument: "python3"},
+		"#!/bin/sh\r\n":                        {Script: true, Interpreter: "/bin/sh\r"},
+		"#!/bin/sh\x00-e":                      {Script: true, Interpreter: "/bin/sh"},
+		"#!" + strings.Repeat("a", 253) + "\n": {Script: true, Interpreter: strings.Repeat("a", 253)},
+		"#!a" + strings.Repeat(" ", 300):       {Script: true, Interpreter: "a"},
+		"#!a " + strings.Repeat("b", 300):      {Script: true, Interpreter: "a", Argument: strings.Repeat("b", 252)},
+		"":                                     {}, "#": {}, "echo": {}, "MZ": {},
 	} {
 		if got, err := ReadFrom(strings.NewReader(text)); err != nil || got != want {
 			t.Errorf("%q: %+v, %v, want %+v", text, got, err, want)
 		}
 	}
-	for _, text := range []string{"#!", "#! \t \n/bin/sh", "#!\n", "\x7fELF", "\x7fELF" + strings.Repeat("\x02", 60)} {
+	for _, text := range []string{"#!", "#! \t \n/bin/sh", "#!\n", "#!" + strings.Repeat(" ", 300) + "/bin/sh", "#!" + strings.Repeat("a", 254) + "\n", "\x7fELF", "\x7fELF" + strings.Repeat("\x02", 60)} {
 		if got, err := ReadFrom(strings.NewReader(text)); err == nil {
 			t.Errorf("%q: %+v, want an error", text, got)
 		}
