@@ -37,7 +37,7 @@ var (
 	arguments    = slices.Clone(os.Args)
 	environment  = os.Environ()
 	directory, _ = os.Getwd()
-	output       = os.Stdout
+	output       = os.Stderr // the function may close os.Stdout, which testing makes os.Stderr too
 )
 
 // this is the process as a child; without a name it is none.
@@ -68,6 +68,7 @@ const (
 	failed   = "failed"
 	skipped  = "skipped"
 	above    = "above"    // a test around the function has failed
+	unknown  = "unknown"  // whether one has cannot be told
 	parallel = "parallel" // the function has called Parallel, and would go on at another time
 )
 
@@ -142,10 +143,13 @@ func (c *child) run(t *testing.T, name string, f func(t *testing.T, own string))
 // calls it itself, in place of returning, where what it has done keeps the process
 // from going on, or its Cleanups from working.
 func End(t *testing.T) {
+	around, known := failedAbove(reflect.ValueOf(t))
 	switch {
 	case t.Failed():
 		this.end(failed)
-	case failedAbove(t):
+	case !known:
+		this.end(unknown)
+	case around:
 		this.end(above)
 	case t.Skipped():
 		this.end(skipped)
@@ -153,16 +157,21 @@ func End(t *testing.T) {
 	this.end(passed)
 }
 
-// failedAbove reports whether a test around t has failed: f may have called Error
-// of one that it sees, and a server that the test has started may do so. No
-// method tells, and these tests do not end in a child.
-func failedAbove(t *testing.T) bool {
-	for above := reflect.ValueOf(t).Elem().FieldByName("parent"); !above.IsNil(); above = above.Elem().FieldByName("parent") {
-		if above.Elem().FieldByName("failed").Bool() {
-			return true
+// failedAbove reports whether a test around t has failed, and whether it can tell:
+// f may have called Error of a t outside, or of an assertion library's value made
+// from one, and nothing else than this would fail. No method tells: that needs the
+// fields of package testing, and reflect panics where a release of Go has others.
+func failedAbove(t reflect.Value) (is, known bool) {
+	defer func() {
+		if recover() != nil {
+			is, known = false, false
 		}
+	}()
+	for parent := t.Elem().FieldByName("parent"); !parent.IsNil(); parent = parent.Elem().FieldByName("parent") {
+		is = parent.Elem().FieldByName("failed").Bool() || is
+		known = true // there is one around t at least
 	}
-	return false
+	return is, known
 }
 
 // end says a word, and ends the process.
@@ -256,7 +265,7 @@ func execute(cmd *exec.Cmd, r *report) error {
 	}()
 	cmd.Wait() // whatever the status is: judge looks at it
 	endRest(cmd)
-	patience := time.NewTimer(5 * time.Second)
+	patience := time.NewTimer(30 * time.Second)
 	defer patience.Stop()
 	select {
 	case <-done:
@@ -271,7 +280,8 @@ func execute(cmd *exec.Cmd, r *report) error {
 var errHeld = errors.New("a process that the child process has started goes on and holds its output: end it in the function, or give it other streams")
 
 // childArguments returns the arguments for a child that is to run just t: those
-// of this process, and after them, so that they prevail, what is different.
+// of this process, and after them, so that they prevail, what is different. -count
+// is not: the subtests of a fuzz target are numbered through all its runs.
 func childArguments(t *testing.T) []string {
 	flags := arguments[1 : len(arguments)-min(flag.NArg(), len(arguments)-1)]
 	if n := len(flags); n > 0 && flags[n-1] == "--" {
@@ -279,7 +289,7 @@ func childArguments(t *testing.T) []string {
 	}
 	flags = append(slices.Clone(flags),
 		"-test.run="+childPattern(t.Name(), value("test.run")),
-		"-test.v=test2json", "-test.count=1", "-test.shuffle=off", "-test.list=", "-test.bench=", "-test.fuzz=", "-test.fuzzworker=false",
+		"-test.v=test2json", "-test.shuffle=off", "-test.list=", "-test.bench=", "-test.fuzz=", "-test.fuzzworker=false",
 		fmt.Sprint("-test.cpu=", runtime.GOMAXPROCS(0)),
 		fmt.Sprint("-test.timeout=", timeLeft(t)))
 	// Files that are this process's own.
