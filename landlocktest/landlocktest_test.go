@@ -269,10 +269,10 @@ func init() {
 			},
 			flags: "-test.timeout=1h",
 		},
-		"a fuzz target's seeds, twice": {
+		"a fuzz target's seeds, four times": {
 			needs: true,
-			flags: "-test.run=^FuzzRun$ -test.count=2",
-			want:  []string{"--- PASS: FuzzRun/seed#0/sandboxed ", "--- PASS: FuzzRun/seed#0/sandboxed#01 "},
+			flags: "-test.run=^FuzzRun$ -test.count=2 -test.cpu=1,2",
+			want:  []string{"--- PASS: FuzzRun/seed#0/sandboxed ", "--- PASS: FuzzRun/seed#0/sandboxed#03 "},
 		},
 		"has subtests": {
 			test: func(t *testing.T) {

@@ -141,7 +141,8 @@ func (c *child) run(t *testing.T, name string, f func(t *testing.T, own string))
 // End says how the function of a child has ended, given the t that it got, and
 // ends the process: what comes after Run in the test is the parent's. A function
 // calls it itself, in place of returning, where what it has done keeps the process
-// from going on, or its Cleanups from working.
+// from going on, or its Cleanups from working; parallel subtests of it would not
+// run.
 func End(t *testing.T) {
 	around, known := failedAbove(reflect.ValueOf(t))
 	switch {
@@ -280,8 +281,8 @@ func execute(cmd *exec.Cmd, r *report) error {
 var errHeld = errors.New("a process that the child process has started goes on and holds its output: end it in the function, or give it other streams")
 
 // childArguments returns the arguments for a child that is to run just t: those
-// of this process, and after them, so that they prevail, what is different. -count
-// is not: the subtests of a fuzz target are numbered through all its runs.
+// of this process, and after them, so that they prevail, what is different. It has
+// as many runs, since the subtests of a fuzz target are numbered through all.
 func childArguments(t *testing.T) []string {
 	flags := arguments[1 : len(arguments)-min(flag.NArg(), len(arguments)-1)]
 	if n := len(flags); n > 0 && flags[n-1] == "--" {
@@ -290,7 +291,7 @@ func childArguments(t *testing.T) []string {
 	flags = append(slices.Clone(flags),
 		"-test.run="+childPattern(t.Name(), value("test.run")),
 		"-test.v=test2json", "-test.shuffle=off", "-test.list=", "-test.bench=", "-test.fuzz=", "-test.fuzzworker=false",
-		fmt.Sprint("-test.cpu=", runtime.GOMAXPROCS(0)),
+		"-test.cpu="+strings.Repeat(fmt.Sprint(runtime.GOMAXPROCS(0), ","), 1+strings.Count(value("test.cpu"), ",")),
 		fmt.Sprint("-test.timeout=", timeLeft(t)))
 	// Files that are this process's own.
 	for _, name := range []string{"testlogfile", "coverprofile", "gocoverdir", "cpuprofile", "memprofile", "blockprofile", "mutexprofile", "trace"} {
