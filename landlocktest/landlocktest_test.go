@@ -75,6 +75,7 @@ func write(elements ...string) error {
 type scenario struct {
 	test  func(t *testing.T)
 	flags string // besides -test.v
+	env   string // a variable
 	fails bool
 	want  []string     // regular expressions for what is printed, in this order
 	not   []string     // and for what is not
@@ -112,6 +113,12 @@ func init() {
 			},
 			fails: true,
 			want:  []string{"_test.go:[0-9]+: wrong", "goes on", "and here", "--- FAIL: TestScenario/S", "--- FAIL: " + sandboxed},
+		},
+		"has the environment of another child": {
+			test:  func(t *testing.T) { run(t, func(t *testing.T) { t.Error("wrong") }) },
+			env:   "LANDLOCK_TEST_CHILD=1 1234 TestOther/sandboxed /nonexistent",
+			fails: true,
+			want:  []string{"wrong"},
 		},
 		"calls Fatal": {
 			test: func(t *testing.T) {
@@ -753,7 +760,7 @@ func TestRun(t *testing.T) {
 			must(t, os.Mkdir(dir, 0o700))
 			args := append([]string{"-test.v", "-test.run=^TestScenario$"}, strings.Fields(s.flags)...)
 			cmd := exec.Command(self, args...)
-			cmd.Env = append(os.Environ(), scenarioVariable+"="+name, fmt.Sprint(driverVariable, "=", os.Getpid()), "TMPDIR="+temp, "GOTMPDIR=", "GORACE=atexit_sleep_ms=0")
+			cmd.Env = append(os.Environ(), scenarioVariable+"="+name, fmt.Sprint(driverVariable, "=", os.Getpid()), "TMPDIR="+temp, "GOTMPDIR=", "GORACE=atexit_sleep_ms=0", s.env)
 			cmd.Dir = dir
 			out, err := cmd.CombinedOutput()
 			if fails := err != nil; fails != s.fails {

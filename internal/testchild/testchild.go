@@ -27,8 +27,8 @@ import (
 	"time"
 )
 
-// variable tells a test binary that it is a child: the token, the test and the
-// directory, with spaces between.
+// variable tells a test binary that it is a child: the process that it is one of,
+// the token, the test and the directory, with spaces between.
 const variable = "LANDLOCK_TEST_CHILD"
 
 // How this process was started. What TestMain and the test change of it, the
@@ -51,12 +51,12 @@ type child struct {
 }
 
 func init() {
-	fields := strings.SplitN(os.Getenv(variable), " ", 3)
-	if len(fields) != 3 {
-		return
-	}
-	this.token, this.test, this.dir = fields[0], fields[1], fields[2]
+	fields := strings.SplitN(os.Getenv(variable), " ", 4)
 	os.Unsetenv(variable) // a program that the function starts is no child of this kind
+	if len(fields) != 4 || fields[0] != fmt.Sprint(os.Getppid()) {
+		return // whoever kept the variable: a child for nobody would run no function at all
+	}
+	this.token, this.test, this.dir = fields[1], fields[2], fields[3]
 }
 
 // Inside reports whether this process is a child.
@@ -237,7 +237,7 @@ func command(t *testing.T, token, dir string) (*exec.Cmd, error) {
 	cmd := exec.Command(path, childArguments(t)...)
 	cmd.Args[0] = arguments[0]
 	cmd.Dir = directory
-	cmd.Env = append(slices.Clone(environment), variable+"="+token+" "+t.Name()+" "+dir,
+	cmd.Env = append(slices.Clone(environment), fmt.Sprintf("%s=%d %s %s %s", variable, os.Getpid(), token, t.Name(), dir),
 		"GOTMPDIR=", "TMPDIR="+dir, "TMP="+dir, "TEMP="+dir, raceQuickly())
 	return cmd, nil
 }

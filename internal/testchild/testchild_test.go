@@ -52,7 +52,7 @@ func TestFailedAbove(t *testing.T) {
 		{"an embedded one", &struct{ around }{around{parent: &around{failed: true}}}, true, true},
 		{"no pointer", &struct{ parent around }{}, false, false},
 		{"to no struct", &other{new(int)}, false, false},
-		{"no bool", &retyped{parent: &retyped{}}, false, false},
+		{"no bool", &retyped{parent: &retyped{failed: 1}}, false, false},
 		{"no failed", &struct{ parent *struct{} }{&struct{}{}}, false, false},
 	} {
 		if is, known := failedAbove(reflect.ValueOf(test.t)); is != test.is || known != test.known {
