@@ -133,8 +133,10 @@ func NeedABI(t testing.TB, abi landlock.ABI) {
 // In the function of a [Run] it asks [landlock.Ruleset.Explain]: the ruleset must
 // deny what the error names. A file that its mode keeps from this user is not
 // denied in that sense, nor is a program whose loader or interpreter is: the
-// program itself must be. The null device, which os/exec opens where a command has
-// no Stdin, never is: the ruleset of a test that starts programs allows it.
+// program itself must be. How a file was opened is in no error: where the ruleset
+// denies reading or writing it, either counts. The null device, which os/exec opens
+// where a command has no Stdin, never is: the ruleset of a test that starts
+// programs allows it.
 //
 // An error that names no operation, such as a bare errno of golang.org/x/sys/unix
 // or what [os.Process.Signal] returns, and every error outside of Run, counts by

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"example.com/landlock"
 	"example.com/landlock/internal/testchild"
@@ -74,11 +75,13 @@ func write(elements ...string) error {
 type scenario struct {
 	test  func(t *testing.T)
 	flags string // besides -test.v
+	env   string // a variable
 	fails bool
 	want  []string     // regular expressions for what is printed, in this order
 	not   []string     // and for what is not
 	count int          // how often the first of want is printed, where not 0
 	needs bool         // Landlock
+	long  bool         // takes half a minute
 	below landlock.ABI // what the kernel must not have, where not 0
 }
 
@@ -110,6 +113,12 @@ func init() {
 			},
 			fails: true,
 			want:  []string{"_test.go:[0-9]+: wrong", "goes on", "and here", "--- FAIL: TestScenario/S", "--- FAIL: " + sandboxed},
+		},
+		"has the environment of another child": {
+			test:  func(t *testing.T) { run(t, func(t *testing.T) { t.Error("wrong") }) },
+			env:   "LANDLOCK_TEST_CHILD=1 1234 TestOther/sandboxed /nonexistent",
+			fails: true,
+			want:  []string{"wrong"},
 		},
 		"calls Fatal": {
 			test: func(t *testing.T) {
@@ -244,9 +253,33 @@ func init() {
 				run(t, func(t *testing.T) { t.Run("sub", func(t *testing.T) { <-make(chan bool) }) })
 				t.Log("and here")
 			},
-			flags: "-test.timeout=5s",
+			flags: "-test.timeout=30s",
+			long:  true,
 			fails: true,
-			want:  []string{"panic: test timed out after 3", sandboxed + "/sub", "did not come to its end", "and here"},
+			want:  []string{"panic: test timed out after 2", sandboxed + "/sub", "did not come to its end", "and here"},
+		},
+		"may not hang for as long as its parent": {
+			test: func(t *testing.T) {
+				testchild.Run(t, "sandboxed", func(t *testing.T, cmd *exec.Cmd, _ string) {
+					all := strings.Split(strings.Join(cmd.Args, " "), "-test.timeout=")
+					first, _, _ := strings.Cut(all[len(all)-1], " ") // of what comes after the last
+					timeout, err := time.ParseDuration(first)
+					must(t, err)
+					if end, ok := t.Deadline(); !ok || timeout < 30*time.Minute || !time.Now().Add(timeout).Before(end) {
+						t.Errorf("the child may run for %v, this process until %v", timeout, end)
+					}
+				}, func(t *testing.T, _ string) {
+					if _, ok := t.Deadline(); !ok {
+						t.Error("the child has no deadline")
+					}
+				})
+			},
+			flags: "-test.timeout=1h",
+		},
+		"a fuzz target's seeds, four times": {
+			needs: true,
+			flags: "-test.run=^FuzzRun$ -test.count=2 -test.cpu=1,2",
+			want:  []string{"--- PASS: FuzzRun/seed#0/sandboxed ", "--- PASS: FuzzRun/seed#0/sandboxed#03 "},
 		},
 		"has subtests": {
 			test: func(t *testing.T) {
@@ -629,9 +662,9 @@ func init() {
 						fmt.Println("\x16--- FAIL: TestElsewhere (0.00s)")
 						fmt.Println("\x16=== child 1234 passed")
 						fmt.Println("--- FAIL: " + t.Name())
-						fmt.Print("end of sub")
+						fmt.Print("end \x16of sub")
 					})
-					fmt.Fprint(os.Stderr, "end of all")
+					fmt.Fprint(os.Stderr, "end \x16of all")
 				})
 			},
 			want: []string{"half a line", "\n=== ATTR +" + sandboxed + "/sub key some value", "TestElsewhere", "=== child 1234", "end of sub\n", "end of all\n", "--- PASS: " + sandboxed},
@@ -647,7 +680,20 @@ func init() {
 			want: []string{`\n    landlocktest_test.go:\d+: log\n        second\n          printed\n    landlocktest_test.go:\d+: last\n`},
 		},
 		"closes its output": {
-			test:  func(t *testing.T) { run(t, func(t *testing.T) { os.Stdout.Close() }) },
+			test: func(t *testing.T) { run(t, func(t *testing.T) { os.Stdout.Close(); os.Stderr.Close() }) },
+			want: []string{"--- PASS: " + sandboxed},
+		},
+		"closes its output and fails": {
+			test:  func(t *testing.T) { run(t, func(t *testing.T) { os.Stdout.Close(); t.Fail() }) },
+			fails: true,
+			want:  []string{"--- FAIL: " + sandboxed},
+			not:   []string{"its process"},
+		},
+		"closes all its output": {
+			test: func(t *testing.T) {
+				output := os.NewFile(2, "")
+				run(t, func(t *testing.T) { output.Close() })
+			},
 			fails: true,
 			want:  []string{"did not come to its end"},
 		},
@@ -704,6 +750,9 @@ func TestRun(t *testing.T) {
 			if s.needs {
 				landlocktest.NeedABI(t, landlock.V1)
 			}
+			if s.long && os.Getenv("LANDLOCK_LONG_TESTS") == "" {
+				t.Skip("takes half a minute: set LANDLOCK_LONG_TESTS to run it")
+			}
 			if kernel, _ := landlock.Probe(); s.below > 0 && kernel.ABI >= s.below {
 				t.Skipf("needs a kernel below ABI %d, this one has %d", int(s.below), int(kernel.ABI))
 			}
@@ -711,7 +760,7 @@ func TestRun(t *testing.T) {
 			must(t, os.Mkdir(dir, 0o700))
 			args := append([]string{"-test.v", "-test.run=^TestScenario$"}, strings.Fields(s.flags)...)
 			cmd := exec.Command(self, args...)
-			cmd.Env = append(os.Environ(), scenarioVariable+"="+name, fmt.Sprint(driverVariable, "=", os.Getpid()), "TMPDIR="+temp, "GOTMPDIR=", "GORACE=atexit_sleep_ms=0")
+			cmd.Env = append(os.Environ(), scenarioVariable+"="+name, fmt.Sprint(driverVariable, "=", os.Getpid()), "TMPDIR="+temp, "GOTMPDIR=", "GORACE=atexit_sleep_ms=0", s.env)
 			cmd.Dir = dir
 			out, err := cmd.CombinedOutput()
 			if fails := err != nil; fails != s.fails {

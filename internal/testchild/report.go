@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -55,16 +56,17 @@ func (r *report) read(from io.Reader) {
 	}
 }
 
-// line takes one line. The test may have printed the beginning of it.
+// line takes one line. The test may have printed the beginning of it, with markers
+// too.
 func (r *report) line(text string) {
-	printed, event, found := strings.Cut(text, string(rune(marker)))
-	if found && r.event(event) {
-		if printed != "" {
-			r.print(printed)
+	printed := text
+	if i := strings.LastIndexByte(text, marker); i >= 0 && r.event(text[i+1:]) {
+		printed = text[:i]
+		if printed == "" {
+			return
 		}
-		return
 	}
-	r.print(printed + event)
+	r.print(strings.ReplaceAll(printed, string(rune(marker)), ""))
 }
 
 // event takes a line of package testing, and returns false where it is none.
@@ -207,6 +209,8 @@ func (r *report) judge(state *os.ProcessState, err error) {
 		t.Error("the function calls Parallel of its own t: call it in the test around Run, before Run")
 	case r.word == above:
 		t.Errorf("a test around the function failed in its process. Before the function it printed:\n%s", r.before.Bytes())
+	case r.word == unknown:
+		t.Errorf("whether a test around the function failed cannot be told: package testing of %s has other fields than parent and failed", runtime.Version())
 	case r.word == failed:
 		t.Fail()
 	case r.word != passed && r.word != skipped || state.ExitCode() != status:

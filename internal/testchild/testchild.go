@@ -27,8 +27,8 @@ import (
 	"time"
 )
 
-// variable tells a test binary that it is a child: the token, the test and the
-// directory, with spaces between.
+// variable tells a test binary that it is a child: the process that it is one of,
+// the token, the test and the directory, with spaces between.
 const variable = "LANDLOCK_TEST_CHILD"
 
 // How this process was started. What TestMain and the test change of it, the
@@ -37,7 +37,7 @@ var (
 	arguments    = slices.Clone(os.Args)
 	environment  = os.Environ()
 	directory, _ = os.Getwd()
-	output       = os.Stdout
+	output       = os.Stderr // the function may close os.Stdout, which testing makes os.Stderr too
 )
 
 // this is the process as a child; without a name it is none.
@@ -51,12 +51,12 @@ type child struct {
 }
 
 func init() {
-	fields := strings.SplitN(os.Getenv(variable), " ", 3)
-	if len(fields) != 3 {
-		return
-	}
-	this.token, this.test, this.dir = fields[0], fields[1], fields[2]
+	fields := strings.SplitN(os.Getenv(variable), " ", 4)
 	os.Unsetenv(variable) // a program that the function starts is no child of this kind
+	if len(fields) != 4 || fields[0] != fmt.Sprint(os.Getppid()) {
+		return // whoever kept the variable: a child for nobody would run no function at all
+	}
+	this.token, this.test, this.dir = fields[1], fields[2], fields[3]
 }
 
 // Inside reports whether this process is a child.
@@ -68,6 +68,7 @@ const (
 	failed   = "failed"
 	skipped  = "skipped"
 	above    = "above"    // a test around the function has failed
+	unknown  = "unknown"  // whether one has cannot be told
 	parallel = "parallel" // the function has called Parallel, and would go on at another time
 )
 
@@ -140,12 +141,16 @@ func (c *child) run(t *testing.T, name string, f func(t *testing.T, own string))
 // End says how the function of a child has ended, given the t that it got, and
 // ends the process: what comes after Run in the test is the parent's. A function
 // calls it itself, in place of returning, where what it has done keeps the process
-// from going on, or its Cleanups from working.
+// from going on, or its Cleanups from working; parallel subtests of it would not
+// run.
 func End(t *testing.T) {
+	around, known := failedAbove(reflect.ValueOf(t))
 	switch {
 	case t.Failed():
 		this.end(failed)
-	case failedAbove(t):
+	case !known:
+		this.end(unknown)
+	case around:
 		this.end(above)
 	case t.Skipped():
 		this.end(skipped)
@@ -153,16 +158,21 @@ func End(t *testing.T) {
 	this.end(passed)
 }
 
-// failedAbove reports whether a test around t has failed: f may have called Error
-// of one that it sees, and a server that the test has started may do so. No
-// method tells, and these tests do not end in a child.
-func failedAbove(t *testing.T) bool {
-	for above := reflect.ValueOf(t).Elem().FieldByName("parent"); !above.IsNil(); above = above.Elem().FieldByName("parent") {
-		if above.Elem().FieldByName("failed").Bool() {
-			return true
+// failedAbove reports whether a test around t has failed, and whether it can tell:
+// f may have called Error of a t outside, or of an assertion library's value made
+// from one, and nothing else than this would fail. No method tells: that needs the
+// fields of package testing, and reflect panics where a release of Go has others.
+func failedAbove(t reflect.Value) (is, known bool) {
+	defer func() {
+		if recover() != nil {
+			is, known = false, false
 		}
+	}()
+	for parent := t.Elem().FieldByName("parent"); !parent.IsNil(); parent = parent.Elem().FieldByName("parent") {
+		is = parent.Elem().FieldByName("failed").Bool() || is
+		known = true // there is one around t at least
 	}
-	return false
+	return is, known
 }
 
 // end says a word, and ends the process.
@@ -227,7 +237,7 @@ func command(t *testing.T, token, dir string) (*exec.Cmd, error) {
 	cmd := exec.Command(path, childArguments(t)...)
 	cmd.Args[0] = arguments[0]
 	cmd.Dir = directory
-	cmd.Env = append(slices.Clone(environment), variable+"="+token+" "+t.Name()+" "+dir,
+	cmd.Env = append(slices.Clone(environment), fmt.Sprintf("%s=%d %s %s %s", variable, os.Getpid(), token, t.Name(), dir),
 		"GOTMPDIR=", "TMPDIR="+dir, "TMP="+dir, "TEMP="+dir, raceQuickly())
 	return cmd, nil
 }
@@ -256,7 +266,7 @@ func execute(cmd *exec.Cmd, r *report) error {
 	}()
 	cmd.Wait() // whatever the status is: judge looks at it
 	endRest(cmd)
-	patience := time.NewTimer(5 * time.Second)
+	patience := time.NewTimer(30 * time.Second)
 	defer patience.Stop()
 	select {
 	case <-done:
@@ -271,7 +281,8 @@ func execute(cmd *exec.Cmd, r *report) error {
 var errHeld = errors.New("a process that the child process has started goes on and holds its output: end it in the function, or give it other streams")
 
 // childArguments returns the arguments for a child that is to run just t: those
-// of this process, and after them, so that they prevail, what is different.
+// of this process, and after them, so that they prevail, what is different. It has
+// as many runs, since the subtests of a fuzz target are numbered through all.
 func childArguments(t *testing.T) []string {
 	flags := arguments[1 : len(arguments)-min(flag.NArg(), len(arguments)-1)]
 	if n := len(flags); n > 0 && flags[n-1] == "--" {
@@ -279,8 +290,8 @@ func childArguments(t *testing.T) []string {
 	}
 	flags = append(slices.Clone(flags),
 		"-test.run="+childPattern(t.Name(), value("test.run")),
-		"-test.v=test2json", "-test.count=1", "-test.shuffle=off", "-test.list=", "-test.bench=", "-test.fuzz=", "-test.fuzzworker=false",
-		fmt.Sprint("-test.cpu=", runtime.GOMAXPROCS(0)),
+		"-test.v=test2json", "-test.shuffle=off", "-test.list=", "-test.bench=", "-test.fuzz=", "-test.fuzzworker=false",
+		"-test.cpu="+strings.Repeat(fmt.Sprint(runtime.GOMAXPROCS(0), ","), 1+strings.Count(value("test.cpu"), ",")),
 		fmt.Sprint("-test.timeout=", timeLeft(t)))
 	// Files that are this process's own.
 	for _, name := range []string{"testlogfile", "coverprofile", "gocoverdir", "cpuprofile", "memprofile", "blockprofile", "mutexprofile", "trace"} {
