@@ -154,11 +154,11 @@ func (s *Sandbox) Exec(argv0 string, argv, envv []string) error {
 	if insideDo() {
 		return errInsideDo
 	}
+	applyLock.RLock() // already here: an Apply in between would tell the threads apart
 	caller, release := holdThread()
 	defer release()
 	result := make(chan error, 1)
 	takeThread(func() (reusable bool) {
-		applyLock.RLock()
 		defer applyLock.RUnlock()
 		err := s.likeCaller(caller)
 		if err == nil {
@@ -216,6 +216,7 @@ func (s *Sandbox) Do(f func() error) error {
 	if insideDo() {
 		return errInsideDo
 	}
+	applyLock.RLock() // until beginDo is done
 	caller, release := holdThread()
 	defer release()
 	result := make(chan outcome, 1)
@@ -233,9 +234,9 @@ func (s *Sandbox) Do(f func() error) error {
 	return (<-result).pass()
 }
 
-// beginDo restricts this thread for a Do.
+// beginDo restricts this thread for a Do. Its caller has shared applyLock since
+// before it looked at its own thread, as Exec does.
 func (s *Sandbox) beginDo(caller threadState) error {
-	applyLock.RLock()
 	defer applyLock.RUnlock()
 	if err := s.likeCaller(caller); err != nil {
 		return err

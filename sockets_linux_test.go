@@ -333,6 +333,48 @@ func TestSocketFilterOfSandbox(t *testing.T) {
 	})
 }
 
+// An Apply may come at any time: to an Exec and a Do, the threads of this process
+// are alike before it and after it.
+func TestSocketFilterBesideApply(t *testing.T) {
+	needFilter(t)
+	inChild(t, nil, func(t *testing.T, dir string) {
+		s := mustPrepare(t, filtering())
+		done := make(chan struct{})
+		var others sync.WaitGroup
+		for name, run := range map[string]func() error{
+			"Exec": func() error {
+				err := s.Exec(filepath.Join(dir, "nothing"), []string{"x"}, nil)
+				if errors.Is(err, os.ErrNotExist) {
+					return nil
+				}
+				return fmt.Errorf("of what is not there: %v", err)
+			},
+			"Do": func() error { return s.Do(func() error { return nil }) },
+		} {
+			others.Go(func() {
+				for {
+					if err := run(); err != nil {
+						t.Errorf("%s beside an Apply: %v", name, err)
+						return
+					}
+					select {
+					case <-done:
+						return
+					default:
+					}
+				}
+			})
+		}
+		for range 10 {
+			if _, err := filtering().Apply(); err != nil && err != errDoRunning {
+				t.Errorf("Apply: %v", err)
+			}
+		}
+		close(done)
+		others.Wait()
+	})
+}
+
 // UDP on kernels that Landlock does not know it on: a strict ruleset needs no
 // more than its other rights do.
 func TestSocketFilterStandsIn(t *testing.T) {
