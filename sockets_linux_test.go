@@ -554,6 +554,21 @@ func installFilter(filter []unix.SockFilter, flags uintptr) unix.Errno {
 	return errno
 }
 
+// ownFilter gives a thread that stays a filter that no other has.
+func ownFilter(t *testing.T) {
+	t.Helper()
+	ready := make(chan unix.Errno)
+	go func() {
+		runtime.LockOSThread()
+		unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+		ready <- installFilter([]unix.SockFilter{{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW}}, 0)
+		select {}
+	}()
+	if errno := <-ready; errno != 0 {
+		t.Fatalf("seccomp: %v", errno)
+	}
+}
+
 // Whatever fails, nothing is restricted then.
 func TestSocketFilterFailures(t *testing.T) {
 	needFilter(t)
@@ -564,19 +579,8 @@ func TestSocketFilterFailures(t *testing.T) {
 		want  error
 		words string
 	}{
-		"a thread with a filter of its own": {false, 0, func(t *testing.T) {
-			ready := make(chan unix.Errno)
-			go func() {
-				runtime.LockOSThread()
-				unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-				ready <- installFilter([]unix.SockFilter{{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW}}, 0)
-				select {}
-			}()
-			if errno := <-ready; errno != 0 {
-				t.Fatalf("seccomp: %v", errno)
-			}
-		}, nil, "landlock: filter sockets: "},
-		"no room": {true, 0, fillFilters, unix.ENOMEM, "landlock: filter sockets: "},
+		"a thread with a filter of its own": {false, 0, ownFilter, nil, "landlock: filter sockets: "},
+		"no room":                           {true, 0, fillFilters, unix.ENOMEM, "landlock: filter sockets: "},
 		"Landlock refused": {true, V1, func(t *testing.T) {
 			refuse(t, unix.SYS_LANDLOCK_RESTRICT_SELF, unix.ENOMEM)
 		}, unix.ENOMEM, "enforce the ruleset"},
@@ -642,6 +646,35 @@ func TestSocketFilterFailures(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Where an earlier sandbox hides /proc, a thread with a filter of its own is found
+// out when the ruleset is enforced already: the error says to exit.
+func TestSocketFilterPartialError(t *testing.T) {
+	needFilter(t)
+	needABI(t, V1)
+	inChild(t, nil, func(t *testing.T, dir string) {
+		file := write(t, filepath.Join(dir, "file"), "")
+		ownFilter(t)
+		mustApply(t, NewHandling(Rights{FS: FSReadDir}).AllowRead(dir)) // not /proc
+		if _, err := os.ReadDir("/proc/self/task"); err == nil {
+			t.Fatal("/proc is not hidden")
+		}
+		report, err := NewHandling(Rights{FS: FSReadFile, Net: netUDP}).BestEffort(V1).FilterSockets().Apply()
+		partial, ok := errors.AsType[*PartialError](err)
+		if !ok || !partial.MissingSocketFilter || !strings.Contains(err.Error(), "exit now") || !strings.Contains(err.Error(), "has a filter that this one has not") {
+			t.Errorf("Apply: %v", err)
+		}
+		if report.SocketFilter || !report.Enforced.isZero() {
+			t.Errorf("the report: %v", report)
+		}
+		if _, err := os.ReadFile(file); !errors.Is(err, unix.EACCES) {
+			t.Errorf("the ruleset, which is enforced: %v", err)
+		}
+		if err := unfiltered(); err != nil {
+			t.Errorf("the socket filter, which is not: %v", err)
+		}
+	})
 }
 
 // Of children, no room is told before the program runs.
