@@ -375,6 +375,92 @@ func TestSocketFilterBesideApply(t *testing.T) {
 	})
 }
 
+// Where the filter stands in for all that is handled there is no domain, and
+// nothing else that would set no_new_privs.
+func TestSocketFilterAlone(t *testing.T) {
+	needFilter(t)
+	needBelow(t, V10)
+	inChild(t, nil, func(t *testing.T, dir string) {
+		alone := func() *Ruleset { return NewHandling(Rights{Net: netUDP}).FilterSockets() } // strict
+		filters := countFilters()
+		udp := socketKind{unix.AF_INET, unix.SOCK_DGRAM, 0}
+		s := mustPrepare(t, alone())
+		for range 5 {
+			if err := s.Do(func() error { return makeSocket(udp, 0) }); err != unix.EACCES {
+				t.Fatalf("Do: %v", err)
+			}
+			if err := s.Exec(filepath.Join(dir, "nothing"), []string{"x"}, nil); !errors.Is(err, os.ErrNotExist) {
+				t.Fatalf("Exec of what is not there: %v", err)
+			}
+		}
+		child, out := try("status")
+		child.Args = []string{"cat", "/proc/self/status"}
+		child.Path, _ = exec.LookPath("cat")
+		if err := s.Run(child); err != nil || !strings.Contains(out.String(), "NoNewPrivs:\t1") || !strings.Contains(out.String(), "Seccomp:\t2") {
+			t.Errorf("a child: %v: %s", err, out)
+		}
+		if err := makeSocket(udp, 0); err != nil {
+			t.Errorf("this process, so far: %v", err)
+		}
+		mustApply(t, alone())
+		checkThreadFilters(t, filters+1)
+		if err := makeSocket(udp, 0); err != unix.EACCES {
+			t.Errorf("after Apply: %v", err)
+		}
+		s.Close()
+		if err := s.Do(func() error { return nil }); !errors.Is(err, os.ErrClosed) {
+			t.Errorf("Do after Close: %v", err)
+		}
+		child, _ = try("exit=0")
+		if err := s.Run(child); !errors.Is(err, os.ErrClosed) {
+			t.Errorf("Run after Close: %v", err)
+		}
+	})
+}
+
+// A thread of a Sandbox takes a moment to end, which nothing tells where /proc is
+// hidden.
+func TestSocketFilterAfterDoWithoutProc(t *testing.T) {
+	needFilter(t)
+	needABI(t, V1)
+	inChild(t, nil, func(t *testing.T, dir string) {
+		s := mustPrepare(t, filtering())
+		mustApply(t, NewHandling(Rights{FS: FSReadDir}).AllowRead(dir)) // not /proc
+		for range 10 {
+			var all sync.WaitGroup
+			for range 5 {
+				all.Go(func() {
+					if err := s.Do(func() error { return nil }); err != nil {
+						t.Errorf("Do: %v", err)
+					}
+				})
+			}
+			all.Wait()
+			mustApply(t, filtering())
+		}
+	})
+}
+
+// Only what the filter may have refused is explained by it.
+func TestSocketFilterExplainsNoOther(t *testing.T) {
+	needFilter(t)
+	failed := func(network string, errno unix.Errno) error {
+		return &net.OpError{Op: "dial", Net: network, Addr: &net.UDPAddr{Port: 53}, Err: os.NewSyscallError("socket", errno)}
+	}
+	r := NewHandling(Rights{Net: netUDP}).AllowNet(netUDP, 53).BestEffort(0).FilterSockets() // which refuses no UDP
+	for _, err := range []error{
+		failed("tcp", unix.EACCES), failed("udp", unix.EACCES), failed("unix", unix.EACCES), // by another filter
+		failed("ip4:icmp", unix.EMFILE), os.NewSyscallError("socket", unix.EMFILE),
+	} {
+		if explained := r.Explain(err); explained != err {
+			t.Errorf("%v", explained)
+		}
+	}
+	if explained := r.Explain(failed("ip4:icmp", unix.EACCES)); !errors.Is(explained, errFilteredSocket) {
+		t.Errorf("ping: %v", explained)
+	}
+}
+
 // UDP on kernels that Landlock does not know it on: a strict ruleset needs no
 // more than its other rights do.
 func TestSocketFilterStandsIn(t *testing.T) {
