@@ -234,7 +234,8 @@ func (s *Sandbox) Do(f func() error) error {
 	return (<-result).pass()
 }
 
-// beginDo restricts this thread for a Do, and lets go of applyLock.
+// beginDo restricts this thread for a Do, and lets go of applyLock, which its
+// caller has shared since before it looked at its own thread.
 func (s *Sandbox) beginDo(caller threadState) error {
 	defer applyLock.RUnlock()
 	if err := s.likeCaller(caller); err != nil {

@@ -164,8 +164,11 @@ func (e *RuleError) Unwrap() error { return e.Err }
 //
 // With FilterSockets there is one more way, on any kernel: all that could be
 // found out before was well, the ruleset is enforced on all threads, and then
-// the kernel has no memory for the socket filter, or a thread has got a seccomp
-// filter of its own in between.
+// the kernel has no memory for the socket filter, or a thread has a seccomp
+// filter that the others have not. That one is found out before from what /proc
+// says, how many filters each thread has: not where an earlier sandbox hides
+// /proc, not where threads have as many filters and other ones, and not where it
+// comes in between.
 type PartialError struct {
 	Restricted int   // threads that are restricted
 	Failed     int   // threads that are not

@@ -431,19 +431,21 @@ func TestFitSockets(t *testing.T) {
 					if who == wholeProcess {
 						lowest = test.strictWhole
 					}
-					checkStrictSockets(t, test.ruleset().FilterSockets(), kernel, who, lowest)
+					checkStrictSockets(t, test.ruleset().FilterSockets(), kernel, who, lowest, stands)
 				}
 			}
 		})
 	}
 }
 
-func checkStrictSockets(t *testing.T, r *Ruleset, kernel Kernel, who reach, lowest ABI) {
+func checkStrictSockets(t *testing.T, r *Ruleset, kernel Kernel, who reach, lowest ABI, stands bool) {
 	t.Helper()
 	p, err := r.fit(kernel, nil, who)
 	switch unsupported, _ := errors.AsType[*UnsupportedError](err); {
 	case kernel.ABI < lowest && (unsupported == nil || unsupported.Needed != lowest || unsupported.MissingSocketFilter):
 		t.Errorf("strict on ABI %d, reach %d: %v, want ABI %d to be needed", kernel.ABI, who, err, lowest)
+	case kernel.ABI < lowest && stands && unsupported.Missing.Net&netUDP != 0:
+		t.Errorf("strict on ABI %d, reach %d: %v is missing, and the filter stands in for UDP", kernel.ABI, who, unsupported.Missing)
 	case kernel.ABI >= lowest && (err != nil || !p.report.Complete() || !p.report.SocketFilter || p.report.Enforced != r.handled):
 		t.Errorf("strict on ABI %d, reach %d: %v, want all to be enforced", kernel.ABI, who, err)
 	}

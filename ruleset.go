@@ -246,7 +246,10 @@ func (r *Ruleset) AllowNewPrivs() *Ruleset {
 // BestEffort the Report has MissingSocketFilter.
 //
 // It does not reach sockets that are open already, or sent by others, and it
-// knows nothing of ports: those are the rights' part. A TCP socket that was never
+// knows nothing of ports: those are the rights' part. Nor does it keep a child from
+// tracing a process of the same user outside, and having that one make sockets:
+// Landlock does, but for where the filter is alone, without Landlock or where it
+// stands in for all rights that are handled. A TCP socket that was never
 // bound can still listen: the kernel picks its port, whatever NetBindTCP says. A
 // filter takes some memory and never goes: [Ruleset.Apply] stacks another each
 // time. A ruleset that handles no network right governs no socket, and calling

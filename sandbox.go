@@ -113,9 +113,9 @@ func (s *Sandbox) Close() error {
 // The exception is [PartialError], after which the only safe thing is to exit.
 //
 // With [Ruleset.FilterSockets] it also fails where a thread has a seccomp filter
-// that the others have not, or where they have no room for one more. That is found
-// out before anything is restricted, on a thread that ends; the ruleset comes
-// next, and the filter last, for all threads at once.
+// that the others have not, or where they have no room for one more. As far as it
+// can be, that is found out before anything is restricted, by /proc and on a thread
+// that ends; the ruleset comes next, and the filter last, for all threads at once.
 //
 // It sets no_new_privs first, unless AllowNewPrivs was called. Where an error
 // comes after that, no_new_privs may stay set below ABI 8 on other architectures

@@ -333,6 +333,134 @@ func TestSocketFilterOfSandbox(t *testing.T) {
 	})
 }
 
+// An Apply may come at any time: to an Exec and a Do, the threads of this process
+// are alike before it and after it.
+func TestSocketFilterBesideApply(t *testing.T) {
+	needFilter(t)
+	inChild(t, nil, func(t *testing.T, dir string) {
+		s := mustPrepare(t, filtering())
+		done := make(chan struct{})
+		var others sync.WaitGroup
+		for name, run := range map[string]func() error{
+			"Exec": func() error {
+				err := s.Exec(filepath.Join(dir, "nothing"), []string{"x"}, nil)
+				if errors.Is(err, os.ErrNotExist) {
+					return nil
+				}
+				return fmt.Errorf("of what is not there: %v", err)
+			},
+			"Do": func() error { return s.Do(func() error { return nil }) },
+		} {
+			others.Go(func() {
+				for {
+					if err := run(); err != nil {
+						t.Errorf("%s beside an Apply: %v", name, err)
+						return
+					}
+					select {
+					case <-done:
+						return
+					default:
+					}
+				}
+			})
+		}
+		for range 10 {
+			if _, err := filtering().Apply(); err != nil && err != errDoRunning {
+				t.Errorf("Apply: %v", err)
+			}
+		}
+		close(done)
+		others.Wait()
+	})
+}
+
+// Where the filter stands in for all that is handled there is no domain, and
+// nothing else that would set no_new_privs.
+func TestSocketFilterAlone(t *testing.T) {
+	needFilter(t)
+	needBelow(t, V10)
+	inChild(t, nil, func(t *testing.T, dir string) {
+		alone := func() *Ruleset { return NewHandling(Rights{Net: netUDP}).FilterSockets() } // strict
+		filters := countFilters()
+		udp := socketKind{unix.AF_INET, unix.SOCK_DGRAM, 0}
+		s := mustPrepare(t, alone())
+		for range 5 {
+			if err := s.Do(func() error { return makeSocket(udp, 0) }); err != unix.EACCES {
+				t.Fatalf("Do: %v", err)
+			}
+			if err := s.Exec(filepath.Join(dir, "nothing"), []string{"x"}, nil); !errors.Is(err, os.ErrNotExist) {
+				t.Fatalf("Exec of what is not there: %v", err)
+			}
+		}
+		child, out := try("status")
+		child.Args = []string{"cat", "/proc/self/status"}
+		child.Path, _ = exec.LookPath("cat")
+		if err := s.Run(child); err != nil || !strings.Contains(out.String(), "NoNewPrivs:\t1") || !strings.Contains(out.String(), "Seccomp:\t2") {
+			t.Errorf("a child: %v: %s", err, out)
+		}
+		if err := makeSocket(udp, 0); err != nil {
+			t.Errorf("this process, so far: %v", err)
+		}
+		mustApply(t, alone())
+		checkThreadFilters(t, filters+1)
+		if err := makeSocket(udp, 0); err != unix.EACCES {
+			t.Errorf("after Apply: %v", err)
+		}
+		s.Close()
+		if err := s.Do(func() error { return nil }); !errors.Is(err, os.ErrClosed) {
+			t.Errorf("Do after Close: %v", err)
+		}
+		child, _ = try("exit=0")
+		if err := s.Run(child); !errors.Is(err, os.ErrClosed) {
+			t.Errorf("Run after Close: %v", err)
+		}
+	})
+}
+
+// A thread of a Sandbox takes a moment to end, which nothing tells where /proc is
+// hidden.
+func TestSocketFilterAfterDoWithoutProc(t *testing.T) {
+	needFilter(t)
+	needABI(t, V1)
+	inChild(t, nil, func(t *testing.T, dir string) {
+		s := mustPrepare(t, filtering())
+		mustApply(t, NewHandling(Rights{FS: FSReadDir}).AllowRead(dir)) // not /proc
+		for range 10 {
+			var all sync.WaitGroup
+			for range 5 {
+				all.Go(func() {
+					if err := s.Do(func() error { return nil }); err != nil {
+						t.Errorf("Do: %v", err)
+					}
+				})
+			}
+			all.Wait()
+			mustApply(t, filtering())
+		}
+	})
+}
+
+// Only what the filter may have refused is explained by it.
+func TestSocketFilterExplainsNoOther(t *testing.T) {
+	needFilter(t)
+	failed := func(network string, errno unix.Errno) error {
+		return &net.OpError{Op: "dial", Net: network, Addr: &net.UDPAddr{Port: 53}, Err: os.NewSyscallError("socket", errno)}
+	}
+	r := NewHandling(Rights{Net: netUDP}).AllowNet(netUDP, 53).BestEffort(0).FilterSockets() // which refuses no UDP
+	for _, err := range []error{
+		failed("tcp", unix.EACCES), failed("udp", unix.EACCES), failed("unix", unix.EACCES), // by another filter
+		failed("ip4:icmp", unix.EMFILE), os.NewSyscallError("socket", unix.EMFILE),
+	} {
+		if explained := r.Explain(err); explained != err {
+			t.Errorf("%v", explained)
+		}
+	}
+	if explained := r.Explain(failed("ip4:icmp", unix.EACCES)); !errors.Is(explained, errFilteredSocket) {
+		t.Errorf("ping: %v", explained)
+	}
+}
+
 // UDP on kernels that Landlock does not know it on: a strict ruleset needs no
 // more than its other rights do.
 func TestSocketFilterStandsIn(t *testing.T) {
@@ -512,6 +640,21 @@ func installFilter(filter []unix.SockFilter, flags uintptr) unix.Errno {
 	return errno
 }
 
+// ownFilter gives a thread that stays a filter that no other has.
+func ownFilter(t *testing.T) {
+	t.Helper()
+	ready := make(chan unix.Errno)
+	go func() {
+		runtime.LockOSThread()
+		unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+		ready <- installFilter([]unix.SockFilter{{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW}}, 0)
+		select {}
+	}()
+	if errno := <-ready; errno != 0 {
+		t.Fatalf("seccomp: %v", errno)
+	}
+}
+
 // Whatever fails, nothing is restricted then.
 func TestSocketFilterFailures(t *testing.T) {
 	needFilter(t)
@@ -522,19 +665,8 @@ func TestSocketFilterFailures(t *testing.T) {
 		want  error
 		words string
 	}{
-		"a thread with a filter of its own": {false, 0, func(t *testing.T) {
-			ready := make(chan unix.Errno)
-			go func() {
-				runtime.LockOSThread()
-				unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-				ready <- installFilter([]unix.SockFilter{{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW}}, 0)
-				select {}
-			}()
-			if errno := <-ready; errno != 0 {
-				t.Fatalf("seccomp: %v", errno)
-			}
-		}, nil, "landlock: filter sockets: "},
-		"no room": {true, 0, fillFilters, unix.ENOMEM, "landlock: filter sockets: "},
+		"a thread with a filter of its own": {false, 0, ownFilter, nil, "landlock: filter sockets: "},
+		"no room":                           {true, 0, fillFilters, unix.ENOMEM, "landlock: filter sockets: "},
 		"Landlock refused": {true, V1, func(t *testing.T) {
 			refuse(t, unix.SYS_LANDLOCK_RESTRICT_SELF, unix.ENOMEM)
 		}, unix.ENOMEM, "enforce the ruleset"},
@@ -602,6 +734,35 @@ func TestSocketFilterFailures(t *testing.T) {
 	}
 }
 
+// Where an earlier sandbox hides /proc, a thread with a filter of its own is found
+// out when the ruleset is enforced already: the error says to exit.
+func TestSocketFilterPartialError(t *testing.T) {
+	needFilter(t)
+	needABI(t, V1)
+	inChild(t, nil, func(t *testing.T, dir string) {
+		file := write(t, filepath.Join(dir, "file"), "")
+		ownFilter(t)
+		mustApply(t, NewHandling(Rights{FS: FSReadDir}).AllowRead(dir)) // not /proc
+		if _, err := os.ReadDir("/proc/self/task"); err == nil {
+			t.Fatal("/proc is not hidden")
+		}
+		report, err := NewHandling(Rights{FS: FSReadFile, Net: netUDP}).BestEffort(V1).FilterSockets().Apply()
+		partial, ok := errors.AsType[*PartialError](err)
+		if !ok || !partial.MissingSocketFilter || !strings.Contains(err.Error(), "exit now") || !strings.Contains(err.Error(), "has a filter that this one has not") {
+			t.Errorf("Apply: %v", err)
+		}
+		if report.SocketFilter || !report.Enforced.isZero() {
+			t.Errorf("the report: %v", report)
+		}
+		if _, err := os.ReadFile(file); !errors.Is(err, unix.EACCES) {
+			t.Errorf("the ruleset, which is enforced: %v", err)
+		}
+		if err := unfiltered(); err != nil {
+			t.Errorf("the socket filter, which is not: %v", err)
+		}
+	})
+}
+
 // Of children, no room is told before the program runs.
 func TestSocketFilterFailsInChild(t *testing.T) {
 	needFilter(t)
@@ -641,8 +802,9 @@ func TestSocketFilterWithoutLandlock(t *testing.T) {
 		all := New(V11).BestEffort(0).AllowRead(filepath.Join(dir, "nothing")).FilterSockets()
 		alone := NewHandling(Rights{Net: netUDP}).FilterSockets()
 		for _, r := range []*Ruleset{New(V10).FilterSockets(), New(V10).BestEffort(V1).FilterSockets()} {
-			if _, err := r.Apply(); err != ErrNotBuilt {
-				t.Errorf("%v: %v, want %v", r, err, ErrNotBuilt)
+			_, want := Probe() // not built, or off
+			if _, err := r.Apply(); err == nil || err != want {
+				t.Errorf("%v: %v, want %v", r, err, want)
 			}
 		}
 		const verb = "sockets=noudp"

@@ -48,13 +48,18 @@ var hadMoreLayers atomic.Bool
 var ownFilters struct {
 	sync.Mutex
 	threads []int
+	enough  int // how many there are when it is time to look which have ended
 }
 
 // noteOwnFilter is called by a thread that is about to have a filter of its own.
 func noteOwnFilter() {
 	ownFilters.Lock()
 	defer ownFilters.Unlock()
-	ownFilters.threads = append(slices.DeleteFunc(ownFilters.threads, threadEnded), threadID())
+	if len(ownFilters.threads) >= ownFilters.enough {
+		ownFilters.threads = slices.DeleteFunc(ownFilters.threads, threadEnded)
+		ownFilters.enough = 2*len(ownFilters.threads) + 16
+	}
+	ownFilters.threads = append(ownFilters.threads, threadID())
 }
 
 // awaitOwnFilters returns when those threads have ended. None of them has

@@ -568,7 +568,7 @@ func init() {
 				landlocktest.Run(t, landlock.New(landlock.V11), func(t *testing.T) { t.Log("reached") })
 			},
 			fails: true,
-			want:  []string{"needs (ABI|Linux) .*NeedABI before Run", "--- FAIL: " + sandboxed},
+			want:  []string{"(needs (ABI|Linux)|disabled at boot).* .*NeedABI before Run", "--- FAIL: " + sandboxed},
 			not:   []string{"reached"},
 		},
 		"is denied its own directories": {
