@@ -825,6 +825,9 @@ func TestSocketFilterWithoutLandlock(t *testing.T) {
 		if err := child.Run(); err != nil || out.String() != lines(verb+": ok") {
 			t.Errorf("Exec: %v: %s", err, out)
 		}
+		if report := mustApply(t, New(V11).BestEffort(0)); report.SocketFilter || !report.Enforced.isZero() {
+			t.Errorf("neither Landlock nor a filter: %v", report)
+		}
 		if err := unfiltered(); err != nil {
 			t.Errorf("this process, so far: %v", err)
 		}
