@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"example.com/landlock/internal/seccomp"
 )
@@ -63,12 +64,15 @@ func noteOwnFilter() {
 }
 
 // awaitOwnFilters returns when those threads have ended. None of them has
-// anything left to do while applyLock is held, and no Do is running.
+// anything left to do while applyLock is held, and no Do is running. So one that
+// is still there after some seconds is another that has got its number.
 func awaitOwnFilters() {
 	ownFilters.Lock()
 	defer ownFilters.Unlock()
-	for _, thread := range ownFilters.threads {
-		awaitThreadEnd(thread) // or not, where another thread has its number by now
+	for limit := time.Now().Add(5 * time.Second); time.Now().Before(limit); time.Sleep(time.Millisecond / 10) {
+		if ownFilters.threads = slices.DeleteFunc(ownFilters.threads, threadEnded); len(ownFilters.threads) == 0 {
+			return
+		}
 	}
 	ownFilters.threads = nil
 }

@@ -61,7 +61,7 @@ func (r *result) skipped() (n int) {
 // programs, or programs and sources that no guest has, the resolver of a C library
 // that is linked dynamically, or would take minutes on an emulated processor.
 var mayBeSkipped = regexp.MustCompile("^(needs the program (gcc|ldd|musl-gcc|git|perl|tar|gzip|/usr/bin/(git|perl|python3)):|" +
-	"needs the (C library's resolver|source of the package)|builds binaries|asks for each of four million thread ids)")
+	"needs the (C library's resolver|source of the package)|needs cgroups|builds binaries|takes half a minute|asks for each of four million thread ids)")
 
 var (
 	neededABI = regexp.MustCompile(`^needs (?:Landlock )?ABI (\d+)`)
