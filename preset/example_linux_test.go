@@ -38,9 +38,10 @@ func Example_webService() {
 		}
 		visitor := visit(listener.Addr())
 		os.Setenv("TMPDIR", os.TempDir()) // SQLite takes /var/tmp else
-		if _, err := landlock.New(landlock.V9).BestEffort(landlock.V4).
+		if _, err := landlock.New(landlock.V10).BestEffort(landlock.V4).
 			Use(preset.Temp, preset.MIMETypes, preset.TimeZones).
 			AllowReadWrite(dir).
+			FilterSockets(). // no other network: net.Listen and UDP would have ways around
 			Apply(); err != nil {
 			log.Fatal(err)
 		}
@@ -65,9 +66,10 @@ func Example_httpsClient() {
 	inProcess(func(dir string) {
 		server, port := secureServer(dir) // it stands for servers elsewhere, with port 443
 		other := httptest.NewServer(nil)  // and this for a service of this machine
-		if _, err := landlock.New(landlock.V9).BestEffort(landlock.V4).
+		if _, err := landlock.New(landlock.V10).BestEffort(landlock.V4).
 			Use(preset.DNS, preset.Certificates, preset.TimeZones).
 			AllowConnectTCP(port).
+			FilterSockets().
 			Apply(); err != nil {
 			log.Fatal(err)
 		}
@@ -90,8 +92,9 @@ func Example_httpsClient() {
 
 // A converter, started for each request, that sees the files of this request alone.
 func Example_converter() {
-	base := landlock.New(landlock.V9).BestEffort(landlock.V6).
-		Use(preset.Programs("sh", "tr"), preset.NullDevices)
+	base := landlock.New(landlock.V10).BestEffort(landlock.V6).
+		Use(preset.Programs("sh", "tr"), preset.NullDevices).
+		FilterSockets()
 	convert := func(ctx context.Context, dir string) error {
 		sandbox, err := base.Clone().AllowReadWrite(dir).Prepare()
 		if err != nil {
@@ -135,9 +138,10 @@ func Example_jobRunner() {
 	if err := os.Mkdir(temp, 0o700); err != nil {
 		log.Fatal(err)
 	}
-	sandbox, err := landlock.New(landlock.V9).BestEffort(landlock.V6).
+	sandbox, err := landlock.New(landlock.V10).BestEffort(landlock.V6).
 		Use(preset.System, preset.NullDevices). // for "go build": AllowExecute(runtime.GOROOT()), too
 		AllowReadWrite(dir).
+		FilterSockets(). // no UDP either, on any kernel
 		Prepare()
 	if err != nil {
 		log.Fatal(err)
@@ -157,8 +161,9 @@ func Example_jobRunner() {
 // it starts. A child can do what both allow, so the service needs the rules of both.
 func Example_service() {
 	inProcess(func(dir string) {
-		base := landlock.New(landlock.V9).BestEffort(landlock.V4).
-			Use(preset.Programs("cat"), preset.NullDevices)
+		base := landlock.New(landlock.V10).BestEffort(landlock.V4).
+			Use(preset.Programs("cat"), preset.NullDevices).
+			FilterSockets()
 		own, shared := filepath.Join(dir, "own"), filepath.Join(dir, "shared")
 		err := errors.Join(os.WriteFile(own, []byte("own\n"), 0o600), os.WriteFile(shared, []byte("shared\n"), 0o600))
 		if err != nil {
@@ -197,7 +202,7 @@ func Example_rotatedLog() {
 		if err := os.WriteFile(name, nil, 0o600); err != nil {
 			log.Fatal(err)
 		}
-		sandbox, err := landlock.New(landlock.V9).BestEffort(landlock.V4).Allow(landlock.FSWriteFile|landlock.FSMakeReg, allowed).Prepare()
+		sandbox, err := landlock.New(landlock.V10).BestEffort(landlock.V4).Allow(landlock.FSWriteFile|landlock.FSMakeReg, allowed).Prepare()
 		if err != nil {
 			log.Fatal(err)
 		}
