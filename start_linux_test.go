@@ -211,7 +211,7 @@ var startings = []struct {
 		s.cmd = &exec.Cmd{Path: s.cmd.Path, Cancel: func() error { return nil }}
 	}},
 	{"WaitDelay", func(s *starting) {
-		s.sh("read line <&3 & echo started") // the other process keeps standard output
+		s.sh("read line <&3 &") // the other process keeps standard output
 		read, write, err := os.Pipe()
 		if err != nil {
 			s.t.Fatal(err)

@@ -447,7 +447,7 @@ func TestPrograms386(t *testing.T) {
 		{"socket", program386([6]uint32{359, unix.AF_INET, unix.SOCK_STREAM}), 0, unix.EACCES},
 		{"socket, Unix", program386([6]uint32{359, unix.AF_UNIX, unix.SOCK_STREAM}), 0, unix.EACCES},
 		{"socketpair", program386([6]uint32{360, unix.AF_UNIX, unix.SOCK_STREAM, 0, data386}, 0, 0), 0, unix.EACCES},
-		{"socketcall", program386([6]uint32{102, 1, data386}, unix.AF_INET, unix.SOCK_STREAM, unix.IPPROTO_MPTCP), 0, unix.EACCES},
+		{"socketcall", program386([6]uint32{102, 1, data386}, unix.AF_INET, unix.SOCK_STREAM, unix.IPPROTO_TCP), 0, unix.EACCES},
 		{"sendto", program386([6]uint32{369, 99, data386, 1, unix.MSG_FASTOPEN}, 0), unix.EBADF, unix.EOPNOTSUPP},
 		{"sendto, plain", program386([6]uint32{369, 99, data386, 1, 0}, 0), unix.EBADF, unix.EBADF},
 		{"sendmsg", program386([6]uint32{370, 99, data386, unix.MSG_FASTOPEN}, 0), unix.EBADF, unix.EOPNOTSUPP},
