@@ -243,6 +243,12 @@ func dropCapabilities(t *testing.T) {
 // the seccomp filter of a container does. It leaves no_new_privs unset.
 func refuse(t *testing.T, number int, errno syscall.Errno) {
 	t.Helper()
+	refuseBy(t, unix.SECCOMP_FILTER_FLAG_TSYNC, number, errno)
+}
+
+// refuseBy is refuse with flags of seccomp: 0 is for the calling thread alone.
+func refuseBy(t *testing.T, flags uintptr, number int, errno syscall.Errno) {
+	t.Helper()
 	filter := []unix.SockFilter{
 		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0}, // seccomp_data.nr
 		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: uint32(number), Jf: 1},
@@ -250,7 +256,7 @@ func refuse(t *testing.T, number int, errno syscall.Errno) {
 		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
 	}
 	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
-	_, _, failed := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&program)))
+	_, _, failed := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, uintptr(unsafe.Pointer(&program)))
 	if failed != 0 {
 		t.Fatalf("seccomp: %v", failed)
 	}
