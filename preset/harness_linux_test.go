@@ -22,6 +22,7 @@ import (
 
 	"example.com/landlock"
 	elf "example.com/landlock/internal/program"
+	"example.com/landlock/landlocktest"
 )
 
 // A scenario is something that a program does, and that works with what its
@@ -157,7 +158,7 @@ func without(r *landlock.Ruleset, drop string) (*landlock.Ruleset, error) {
 // for too. exceptions are the lines that none of them misses, and why: one that is
 // missed, or does not exist, has no place there.
 func check(t *testing.T, preset func(*landlock.Ruleset) error, all []scenario, exceptions map[string]string) {
-	needABI(t, landlock.V1)
+	landlocktest.NeedABI(t, landlock.V1)
 	missed := map[string]bool{}
 	for _, s := range all {
 		for _, line := range s.misses {
@@ -203,7 +204,7 @@ func (s scenario) checkMisses(t *testing.T, line string) {
 		return
 	}
 	t.Run("without "+line, func(t *testing.T) {
-		needABI(t, s.abiOf(line))
+		landlocktest.NeedABI(t, s.abiOf(line))
 		if out, code := s.start(t, line); code != failed {
 			t.Errorf("without %s: status %d, want one of failure: %s", line, code, out)
 		}
@@ -229,7 +230,7 @@ func (s scenario) abiOf(line string) landlock.ABI {
 func (s scenario) needs(t *testing.T) {
 	t.Helper()
 	if s.abi > 0 {
-		needABI(t, s.abi)
+		landlocktest.NeedABI(t, s.abi)
 	}
 	if s.lacks != nil {
 		if what := s.lacks(); what != "" {
@@ -436,17 +437,6 @@ func ipv6Lacking() string {
 	}
 	listener.Close()
 	return libraryLacking()
-}
-
-func needABI(t *testing.T, need landlock.ABI) {
-	t.Helper()
-	kernel, err := landlock.Probe()
-	if err != nil {
-		t.Skipf("needs Landlock %v: %v", need, err)
-	}
-	if kernel.ABI < need {
-		t.Skipf("needs Landlock %v, this kernel has %v", need, kernel.ABI)
-	}
 }
 
 func exists(path string) bool {

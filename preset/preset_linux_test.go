@@ -25,6 +25,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"example.com/landlock"
+	"example.com/landlock/landlocktest"
 )
 
 // presets are those that need no argument.
@@ -510,7 +511,7 @@ var writing = register(scenario{name: "writing", use: everyPreset, lacks: progra
 }})
 
 func TestNothingWritable(t *testing.T) {
-	needABI(t, landlock.V1)
+	landlocktest.NeedABI(t, landlock.V1)
 	s := writing[0]
 	s.needs(t)
 	if out, code := s.start(t, ""); code != 0 {
@@ -524,7 +525,7 @@ func TestSQLite(t *testing.T) {
 	if lacking := programsLacking(python)(); lacking != "" {
 		t.Skip("needs " + lacking)
 	}
-	needABI(t, landlock.V1)
+	landlocktest.NeedABI(t, landlock.V1)
 	dir := t.TempDir()
 	t.Setenv("TMPDIR", t.TempDir())
 	database := filepath.Join(dir, "data")
@@ -563,7 +564,7 @@ func TestGoBuild(t *testing.T) {
 	if lacking := programsLacking("go")(); lacking != "" {
 		t.Skip("needs " + lacking)
 	}
-	needABI(t, landlock.V1)
+	landlocktest.NeedABI(t, landlock.V1)
 	settings, err := exec.Command("go", "env", "GOROOT", "GOCACHE").Output()
 	if err != nil {
 		t.Fatal(err)

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"example.com/landlock"
+	"example.com/landlock/landlocktest"
 )
 
 // Programs run with what Programs allows, the null devices and a scratch directory,
@@ -180,7 +181,7 @@ func TestProgramsCache(t *testing.T) {
 	if lacking := programsLacking("gcc", "ldconfig")(); lacking != "" {
 		t.Skip("needs " + lacking)
 	}
-	needABI(t, landlock.V1)
+	landlocktest.NeedABI(t, landlock.V1)
 	program := compile(t, "gcc", "-Wl,-rpath,$ORIGIN/lib")
 	r := everything().Use(Programs(program))
 	root := map[string]string{}
@@ -306,7 +307,7 @@ func TestProgramsRelative(t *testing.T) {
 	t.Chdir(dir)
 	r := everything().Use(Programs("link/../program")) // a/program
 	t.Chdir("/")
-	needABI(t, landlock.V1)
+	landlocktest.NeedABI(t, landlock.V1)
 	if err := r.Run(exec.Command(filepath.Join(dir, "a/program"))); err != nil {
 		t.Error(err)
 	}

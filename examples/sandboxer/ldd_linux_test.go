@@ -7,11 +7,12 @@ import (
 
 	"example.com/landlock"
 	"example.com/landlock/internal/program"
+	"example.com/landlock/landlocktest"
 )
 
 // With --add-exec and --ldd a program starts, and with one of them it does not.
 func TestAddExecAndLdd(t *testing.T) {
-	needABI(t, landlock.V1)
+	landlocktest.NeedABI(t, landlock.V1)
 	needProgram(t, "sh")
 	sh, _ := exec.LookPath("sh")
 	start, err := program.Read(sh)
@@ -30,7 +31,7 @@ func TestAddExecAndLdd(t *testing.T) {
 
 // A script needs its interpreter, the interpreter's interpreter, and what env starts.
 func TestLddOfScripts(t *testing.T) {
-	needABI(t, landlock.V1)
+	landlocktest.NeedABI(t, landlock.V1)
 	needProgram(t, "sh")
 	sh, _ := exec.LookPath("sh")
 	dir := t.TempDir()
@@ -54,7 +55,7 @@ func TestLddOfScripts(t *testing.T) {
 // A library that is not found is a mistake, unless missing ones are ignored: then
 // it is the loader that gives up.
 func TestLddMissing(t *testing.T) {
-	needABI(t, landlock.V1)
+	landlocktest.NeedABI(t, landlock.V1)
 	needProgram(t, "gcc")
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "a.c"), "int a(void) { return 6; }")

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"example.com/landlock"
+	"example.com/landlock/landlocktest"
 )
 
 // The tests start their own binary as the program, and in the sandbox as a
@@ -92,16 +93,6 @@ func finish(t *testing.T, cmd *exec.Cmd) result {
 		}
 	}
 	return r
-}
-
-// needABI skips the test where the kernel has less.
-func needABI(t *testing.T, abi landlock.ABI) {
-	t.Helper()
-	if kernel, err := landlock.Probe(); err != nil {
-		t.Skipf("needs Landlock %v: %v", abi, err)
-	} else if kernel.ABI < abi {
-		t.Skipf("needs Landlock %v, this kernel has %v", abi, kernel.ABI)
-	}
 }
 
 func write(t *testing.T, path, content string) string {
@@ -226,7 +217,7 @@ func TestVersion(t *testing.T) {
 }
 
 func TestStatus(t *testing.T) {
-	needABI(t, landlock.V1)
+	landlocktest.NeedABI(t, landlock.V1)
 	kernel, _ := landlock.Probe()
 	r := sandboxer(t, "", "--status")
 	if !r.state.Success() || r.stderr != "" || !strings.HasPrefix(r.stdout, "kernel: "+kernel.String()+"\n\nRIGHT ") {

@@ -19,6 +19,7 @@ import (
 	"unsafe"
 
 	"example.com/landlock"
+	"example.com/landlock/landlocktest"
 )
 
 // filters says that there is a socket filter for this architecture. On another
@@ -129,7 +130,7 @@ func needProgram(t *testing.T, names ...string) {
 }
 
 func TestExitStatus(t *testing.T) {
-	needABI(t, landlock.V1)
+	landlocktest.NeedABI(t, landlock.V1)
 	needProgram(t, "sh")
 	for _, want := range []int{0, 1, 7, 255} {
 		r := sandboxer(t, "", shell(nil, fmt.Sprint("exit ", want))...)
@@ -145,7 +146,7 @@ func TestExitStatus(t *testing.T) {
 
 // The command replaces sandboxer: it has its process, streams and directory.
 func TestProcess(t *testing.T) {
-	needABI(t, landlock.V1)
+	landlocktest.NeedABI(t, landlock.V1)
 	needProgram(t, "sh", "cat")
 	dir := t.TempDir()
 	cmd := command(t, dir, shell(nil, "echo $$ $0; cat; pwd >&2")...)
@@ -161,7 +162,7 @@ func TestProcess(t *testing.T) {
 }
 
 func TestFiles(t *testing.T) {
-	needABI(t, landlock.V1)
+	landlocktest.NeedABI(t, landlock.V1)
 	needProgram(t, "sh", "cat", "ls", "mkdir", "mv", "rm")
 	const script = "#!/bin/sh\necho ran"
 	tests := map[string]struct {
@@ -200,7 +201,7 @@ func TestFiles(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			needABI(t, test.needs)
+			landlocktest.NeedABI(t, max(test.needs, landlock.V1))
 			box := t.TempDir()
 			for file, content := range map[string]string{
 				"d/file": "content", "d/sub/file": "content", "e/file": "content", "a,b": "content", "d/program": script,
@@ -219,7 +220,7 @@ func TestFiles(t *testing.T) {
 }
 
 func TestIoctl(t *testing.T) {
-	needABI(t, landlock.V5)
+	landlocktest.NeedABI(t, landlock.V5)
 	for option, want := range map[string]syscall.Errno{"--ro": syscall.EACCES, "--rw": syscall.ENOTTY} {
 		r := sandboxer(t, "", helper(t, []string{option, os.DevNull}, "ioctl", os.DevNull)...)
 		if r.stdout != want.Error()+"\n" {
@@ -229,7 +230,7 @@ func TestIoctl(t *testing.T) {
 }
 
 func TestEnvironment(t *testing.T) {
-	needABI(t, landlock.V1)
+	landlocktest.NeedABI(t, landlock.V1)
 	run := []string{"--best-effort", "--add-exec", "--ldd", "--ignore-missing", "--ro", "/proc"}
 	for options, want := range map[string]string{
 		"":                                "",
@@ -277,7 +278,7 @@ func startServer(t *testing.T, address string, options ...string) (port, failure
 }
 
 func TestBindTCP(t *testing.T) {
-	needABI(t, landlock.V4)
+	landlocktest.NeedABI(t, landlock.V4)
 	// While this listens on the port of one address, nobody else takes it on others.
 	reserved, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
@@ -308,8 +309,7 @@ func TestBindTCP(t *testing.T) {
 		syscall.Close(fd)
 	}
 	if kernel, _ := landlock.Probe(); err == nil && filters && kernel.Errata&landlock.ErratumTCPSockets != 0 {
-		tests["--unrestricted-sockets"] = tests["--unrestricted-network"]
-		free := tests["--unrestricted-sockets"]
+		free := tests["--unrestricted-network"]
 		free.options = []string{"--unrestricted-sockets"}
 		tests["--unrestricted-sockets"] = free
 	}
@@ -342,7 +342,7 @@ func TestBindTCP(t *testing.T) {
 }
 
 func TestConnectTCP(t *testing.T) {
-	needABI(t, landlock.V4)
+	landlocktest.NeedABI(t, landlock.V4)
 	server := httptest.NewServer(page)
 	defer server.Close()
 	number := server.Listener.Addr().(*net.TCPAddr).Port
@@ -371,10 +371,10 @@ func TestConnectTCP(t *testing.T) {
 // On kernels that cannot tell UDP ports apart, UDP is refused where no option
 // allows any.
 func TestUDP(t *testing.T) {
-	needABI(t, landlock.V1)
+	landlocktest.NeedABI(t, landlock.V1)
 	kernel, _ := landlock.Probe()
 	if !filters {
-		needABI(t, landlock.V10)
+		landlocktest.NeedABI(t, landlock.V10)
 	}
 	server, err := net.ListenPacket("udp4", "127.0.0.1:0")
 	if err != nil {
@@ -407,7 +407,7 @@ func TestUDP(t *testing.T) {
 }
 
 func TestUnixSocket(t *testing.T) {
-	needABI(t, landlock.V9)
+	landlocktest.NeedABI(t, landlock.V9)
 	dir := t.TempDir()
 	socket := filepath.Join(dir, "socket")
 	listener, err := net.Listen("unix", socket)
@@ -426,7 +426,7 @@ func TestUnixSocket(t *testing.T) {
 }
 
 func TestScopes(t *testing.T) {
-	needABI(t, landlock.V6)
+	landlocktest.NeedABI(t, landlock.V6)
 	needProgram(t, "sh")
 	name := fmt.Sprintf("@sandboxer-%d", os.Getpid())
 	listener, err := net.Listen("unix", name)
@@ -450,7 +450,7 @@ func TestScopes(t *testing.T) {
 
 // On a kernel that cannot do it all, the default is not to run.
 func TestStrict(t *testing.T) {
-	needABI(t, landlock.V1)
+	landlocktest.NeedABI(t, landlock.V1)
 	needProgram(t, "sh")
 	kernel, _ := landlock.Probe()
 	all := append([]string{"--rox", "/"}, "sh", "-c", "exit 7")
@@ -509,7 +509,7 @@ func TestUnrestricted(t *testing.T) {
 }
 
 func TestLogFlags(t *testing.T) {
-	needABI(t, landlock.V1)
+	landlocktest.NeedABI(t, landlock.V1)
 	needProgram(t, "sh")
 	kernel, _ := landlock.Probe()
 	flags := []string{"--log-disable-originating", "--log-enable-subprocesses", "--log-disable-subdomains"}
@@ -520,7 +520,7 @@ func TestLogFlags(t *testing.T) {
 }
 
 func TestLogLevels(t *testing.T) {
-	needABI(t, landlock.V1)
+	landlocktest.NeedABI(t, landlock.V1)
 	needProgram(t, "sh")
 	kernel, _ := landlock.Probe()
 	for level, want := range map[string]struct{ info, debug bool }{
@@ -538,7 +538,7 @@ func TestLogLevels(t *testing.T) {
 }
 
 func TestIgnoreMissing(t *testing.T) {
-	needABI(t, landlock.V1)
+	landlocktest.NeedABI(t, landlock.V1)
 	needProgram(t, "sh")
 	missing := filepath.Join(t.TempDir(), "missing")
 	for _, option := range []string{"--ro", "--rox", "--rw", "--rwx", "--unix"} {
@@ -551,7 +551,7 @@ func TestIgnoreMissing(t *testing.T) {
 }
 
 func TestDryRun(t *testing.T) {
-	needABI(t, landlock.V1)
+	landlocktest.NeedABI(t, landlock.V1)
 	needProgram(t, "sh")
 	dir := t.TempDir()
 	sh, err := exec.LookPath("sh")
@@ -587,7 +587,7 @@ func TestDryRun(t *testing.T) {
 
 // What no rule allows to run is refused, and by --dry-run in the same words.
 func TestRefused(t *testing.T) {
-	needABI(t, landlock.V1)
+	landlocktest.NeedABI(t, landlock.V1)
 	needProgram(t, "sh")
 	sh, err := exec.LookPath("sh")
 	if err != nil {
@@ -638,14 +638,14 @@ func TestRefused(t *testing.T) {
 
 // Where something else refuses to run a program, no option is recommended.
 func TestRefusedOtherwise(t *testing.T) {
-	needABI(t, landlock.V1)
+	landlocktest.NeedABI(t, landlock.V1)
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "script"), "#!.\n") // a directory cannot be run
 	checkMistake(t, sandboxer(t, dir, "--best-effort", "--rox", ".", "./script"), "exec ./script: permission denied\n")
 }
 
 func TestMistakesOfCommands(t *testing.T) {
-	needABI(t, landlock.V1)
+	landlocktest.NeedABI(t, landlock.V1)
 	needProgram(t, "sh")
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "text"), "neither ELF nor script")

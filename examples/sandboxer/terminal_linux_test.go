@@ -19,6 +19,7 @@ import (
 	"unsafe"
 
 	"example.com/landlock"
+	"example.com/landlock/landlocktest"
 	"golang.org/x/sys/unix"
 )
 
@@ -83,7 +84,7 @@ func onTerminal(t *testing.T, cmd *exec.Cmd) result {
 // A command that shares its terminal types nothing into it, whatever it may do
 // otherwise, and keeps the terminal.
 func TestTyping(t *testing.T) {
-	needABI(t, landlock.V1)
+	landlocktest.NeedABI(t, landlock.V1)
 	free := onTerminal(t, exec.Command(self(t), "type"))
 	// Root may always, others where dev.tty.legacy_tiocsti is 1 or unknown.
 	const typed = "TIOCSTI: errno 0\ntyped \"x\\n\", <nil>\n"
@@ -127,7 +128,7 @@ func withoutSeccomp(args []string) error {
 // Where the calls cannot be refused the command does not run, but for best
 // effort, which says so.
 func TestTypingNotRefused(t *testing.T) {
-	needABI(t, landlock.V6)
+	landlocktest.NeedABI(t, landlock.V6)
 	needProgram(t, "sh")
 	const message = ": the command could type into a terminal that it shares: seccomp: operation not permitted"
 	options := []string{"without-seccomp", "--unrestricted-filesystem", "--unrestricted-network"}
@@ -143,7 +144,7 @@ func TestTypingNotRefused(t *testing.T) {
 // A process of amd64 may also make the system calls of i386 and x32, which have
 // other numbers.
 func TestTypingInOtherWords(t *testing.T) {
-	needABI(t, landlock.V1)
+	landlocktest.NeedABI(t, landlock.V1)
 	if runtime.GOARCH != "amd64" {
 		t.Skip("builds binaries for amd64 alone")
 	}
