@@ -12,6 +12,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"example.com/landlock/internal/osthread"
 )
 
 var ruleCounts = []int{1, 10, 100, 1_000, 10_000}
@@ -275,7 +277,7 @@ func benchCall(b *testing.B, call func()) {
 			s = mustPrepare(b, r)
 		}
 		ready := make(chan error)
-		takeThread(func() (reusable bool) {
+		osthread.Take(func() (reusable bool) {
 			var err error
 			if s != nil {
 				err = s.restrict()

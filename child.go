@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"runtime"
 	"strings"
+
+	"example.com/landlock/internal/osthread"
 )
 
 // Start starts cmd inside the sandbox and does not wait for it. It does what
@@ -158,7 +160,7 @@ func (s *Sandbox) Exec(argv0 string, argv, envv []string) error {
 	caller, release := holdThread()
 	defer release()
 	result := make(chan error, 1)
-	takeThread(func() (reusable bool) {
+	osthread.Take(func() (reusable bool) {
 		defer applyLock.RUnlock()
 		err := s.likeCaller(caller)
 		if err == nil {
@@ -220,7 +222,7 @@ func (s *Sandbox) Do(f func() error) error {
 	caller, release := holdThread()
 	defer release()
 	result := make(chan outcome, 1)
-	takeThread(func() (reusable bool) {
+	osthread.Take(func() (reusable bool) {
 		o := outcome{goexit: true} // unless it comes back
 		defer func() { result <- o }()
 		if err := s.beginDo(caller); err != nil {
@@ -245,12 +247,12 @@ func (s *Sandbox) beginDo(caller threadState) error {
 		return err
 	}
 	doCount.Add(1)
-	doThreads.Store(threadID(), nil)
+	doThreads.Store(osthread.ID(), nil)
 	return nil
 }
 
 func endDo() {
-	doThreads.Delete(threadID())
+	doThreads.Delete(osthread.ID())
 	doCount.Add(-1)
 }
 
@@ -263,7 +265,7 @@ func insideDo() bool {
 	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	_, inside := doThreads.Load(threadID())
+	_, inside := doThreads.Load(osthread.ID())
 	return inside
 }
 

@@ -22,6 +22,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"example.com/landlock/internal/osthread"
 )
 
 func init() {
@@ -578,7 +580,7 @@ func TestThreadsAreNotShared(t *testing.T) {
 			busy.Go(func() {
 				for range rounds {
 					err := s.Do(func() error {
-						if isMainThread() {
+						if osthread.IsMain() {
 							t.Error("the main thread is restricted")
 						}
 						_, err := os.ReadFile(secret)
@@ -596,15 +598,15 @@ func TestThreadsAreNotShared(t *testing.T) {
 	})
 }
 
-// takeThread must find another thread where it is handed the main one.
+// Take must find another thread where it is handed the main one.
 func TestTakeThreadFromMain(t *testing.T) {
 	for range 200 {
 		var wg sync.WaitGroup
 		for range 8 {
 			wg.Add(1)
-			go takeThread(func() bool {
+			go osthread.Take(func() bool {
 				defer wg.Done()
-				if isMainThread() {
+				if osthread.IsMain() {
 					t.Error("f runs on the main thread")
 				}
 				return true

@@ -15,6 +15,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"example.com/landlock/internal/osthread"
 )
 
 // What an attacker tries, in README's words.
@@ -861,7 +863,7 @@ func ready(err error) error {
 // apart runs f on a thread that ends with it.
 func apart(f func() error) error {
 	result := make(chan error, 1)
-	takeThread(func() (reusable bool) {
+	osthread.Take(func() (reusable bool) {
 		result <- f()
 		return false
 	})

@@ -14,6 +14,7 @@ import (
 
 	"example.com/landlock/internal/allthreads"
 	"example.com/landlock/internal/allthreads/uring"
+	"example.com/landlock/internal/osthread"
 )
 
 // These tests are of the kernel more than of this package: each holds something
@@ -395,7 +396,7 @@ func TestSignalsOfThreads(t *testing.T) {
 // onItsOwnThread runs f on a thread that ends with it.
 func onItsOwnThread(f func() int) int {
 	result := make(chan int, 1)
-	takeThread(func() (reusable bool) {
+	osthread.Take(func() (reusable bool) {
 		result <- f()
 		return false
 	})

@@ -126,10 +126,6 @@ func openPath(path string, buffer *[]byte) (int, error) {
 
 func closeFd(fd int) { unix.Close(fd) }
 
-func threadID() int { return unix.Gettid() }
-
-func isMainThread() bool { return unix.Gettid() == unix.Getpid() }
-
 // currentThread returns what the calling thread has that another may lack.
 func currentThread() threadState {
 	return threadState{
@@ -372,17 +368,4 @@ func mayRestrict() bool {
 	var data [2]unix.CapUserData
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	return unix.Capget(&header, &data[0]) == nil && data[0].Effective&(1<<unix.CAP_SYS_ADMIN) != 0
-}
-
-func threadEnded(thread int) bool { return unix.Tgkill(unix.Getpid(), thread, 0) == unix.ESRCH }
-
-// awaitThreadEnd returns when a thread that is about to end has done so.
-func awaitThreadEnd(thread int) error {
-	for range 100_000 {
-		if unix.Tgkill(unix.Getpid(), thread, 0) != nil {
-			return nil
-		}
-		time.Sleep(time.Millisecond / 10)
-	}
-	return fmt.Errorf("landlock: thread %d does not end: %w", thread, unix.ETIMEDOUT)
 }

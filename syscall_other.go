@@ -26,14 +26,10 @@ func addPath(ruleset, parent int, access AccessFS, flags uint32) error       { r
 func addPort(ruleset int, port uint16, access AccessNet, flags uint32) error { return ErrNotBuilt }
 func openPath(path string, buffer *[]byte) (int, error)                      { return -1, ErrNotBuilt }
 func closeFd(fd int)                                                         {}
-func isMainThread() bool                                                     { return false }
 func restrictSelf(ruleset int, flags uint32, noNewPrivs bool) error          { return ErrNotBuilt }
 func setNoNewPrivs() error                                                   { return ErrNotBuilt }
 func socketFilters() error                                                   { return ErrNotBuilt }
-func threadEnded(thread int) bool                                            { return true }
 func restrictEachThread(ruleset int, flags uint32, noNewPrivs bool) error    { return ErrNotBuilt }
-func threadID() int                                                          { return 0 }
-func awaitThreadEnd(thread int) error                                        { return ErrNotBuilt }
 func sharesWith(thread int) (shared, known bool)                             { return true, true }
 func keepParentDeathSignal(signal int)                                       {}
 func currentThread() threadState                                             { return threadState{namespaces: "there are none"} }

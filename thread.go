@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"example.com/landlock/internal/osthread"
 	"example.com/landlock/internal/seccomp"
 )
 
@@ -57,10 +58,10 @@ func noteOwnFilter() {
 	ownFilters.Lock()
 	defer ownFilters.Unlock()
 	if len(ownFilters.threads) >= ownFilters.enough {
-		ownFilters.threads = slices.DeleteFunc(ownFilters.threads, threadEnded)
+		ownFilters.threads = slices.DeleteFunc(ownFilters.threads, osthread.Ended)
 		ownFilters.enough = 2*len(ownFilters.threads) + 16
 	}
-	ownFilters.threads = append(ownFilters.threads, threadID())
+	ownFilters.threads = append(ownFilters.threads, osthread.ID())
 }
 
 // awaitOwnFilters returns when those threads have ended. None of them has
@@ -70,7 +71,7 @@ func awaitOwnFilters() {
 	ownFilters.Lock()
 	defer ownFilters.Unlock()
 	for limit := time.Now().Add(5 * time.Second); time.Now().Before(limit); time.Sleep(time.Millisecond / 10) {
-		if ownFilters.threads = slices.DeleteFunc(ownFilters.threads, threadEnded); len(ownFilters.threads) == 0 {
+		if ownFilters.threads = slices.DeleteFunc(ownFilters.threads, osthread.Ended); len(ownFilters.threads) == 0 {
 			return
 		}
 	}
@@ -177,20 +178,20 @@ func filterError(err error) error {
 // not be restricted. Found out half way that would be a PartialError, or, where
 // the Go runtime restricts the threads, the end of the program.
 func (p *plan) tryTwice(ruleset int) error {
-	result, thread := make(chan error, 1), 0
-	takeThread(func() (reusable bool) {
-		thread = threadID()
+	thread, err := osthread.Spend(func() error {
 		err := p.enforce(ruleset)
 		if err == nil {
 			err = p.enforce(ruleset)
 		}
-		result <- err
-		return false
+		return err
 	})
-	if err := <-result; err != nil {
+	if err != nil {
 		return err
 	}
-	return awaitThreadEnd(thread) // it has even more layers
+	if err := osthread.AwaitEnd(thread); err != nil { // it has even more layers
+		return fmt.Errorf("landlock: %w", err)
+	}
+	return nil
 }
 
 // threadState is what one thread may have and another may not, in words.
@@ -244,34 +245,10 @@ func (s *Sandbox) likeCaller(caller threadState) error {
 // f fails the thread ends, and with it what f had changed of the thread alone.
 func onOwnThread(f func() error) error {
 	result := make(chan error, 1)
-	takeThread(func() (reusable bool) {
+	osthread.Take(func() (reusable bool) {
 		err := f()
 		result <- err
 		return err == nil
 	})
 	return <-result
-}
-
-// takeThread starts f on an operating system thread that is not the main one,
-// and that nothing else runs on. When f returns, the thread ends too, unless f
-// says that others may use it.
-func takeThread(f func() (reusable bool)) { go occupyThread(f, func() {}) }
-
-// occupyThread calls taken once f has a thread, and f on it.
-func occupyThread(f func() (reusable bool), taken func()) {
-	runtime.LockOSThread()
-	if isMainThread() {
-		// The main thread cannot end. While this goroutine holds it,
-		// another one is bound to get another thread.
-		other := make(chan struct{})
-		go occupyThread(f, func() { close(other) })
-		<-other
-		runtime.UnlockOSThread()
-		taken()
-		return
-	}
-	taken()
-	if f() {
-		runtime.UnlockOSThread()
-	}
 }

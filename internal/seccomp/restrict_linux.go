@@ -4,13 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"strings"
 	"syscall"
 	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"example.com/landlock/internal/osthread"
 )
 
 // Available returns nil, or why this kernel or container takes no filters. The
@@ -44,7 +45,7 @@ func CanRestrictProcess(program []Instruction, noNewPrivs bool) error {
 	if err := sameFilters(); err != nil {
 		return err
 	}
-	thread, err := onThreadThatEnds(func() error {
+	thread, err := osthread.Spend(func() error {
 		if noNewPrivs {
 			if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 				return fmt.Errorf("seccomp: set no_new_privs: %w", os.NewSyscallError("prctl", err))
@@ -55,7 +56,10 @@ func CanRestrictProcess(program []Instruction, noNewPrivs bool) error {
 	if err != nil {
 		return err
 	}
-	return awaitEnd(thread)
+	if err := osthread.AwaitEnd(thread); err != nil {
+		return fmt.Errorf("seccomp: %w", err)
+	}
+	return nil
 }
 
 // RestrictThread installs the program on the calling thread, which the caller has
@@ -147,34 +151,4 @@ func field(status []byte, name string) string {
 	_, value, _ := strings.Cut(string(status), "\n"+name+":\t")
 	value, _, _ = strings.Cut(value, "\n")
 	return value
-}
-
-// onThreadThatEnds runs f on a thread that ends after it.
-func onThreadThatEnds(f func() error) (thread int, err error) {
-	done := make(chan bool)
-	go func() {
-		defer close(done)
-		runtime.LockOSThread() // and not unlocked: so it ends with this goroutine
-		thread = unix.Gettid()
-		if thread != unix.Getpid() {
-			err = f()
-			return
-		}
-		// The main thread cannot end. While this goroutine holds it, another
-		// one gets another.
-		thread, err = onThreadThatEnds(f)
-		runtime.UnlockOSThread()
-	}()
-	<-done
-	return thread, err
-}
-
-func awaitEnd(thread int) error {
-	for range 100_000 {
-		if unix.Tgkill(unix.Getpid(), thread, 0) != nil {
-			return nil
-		}
-		time.Sleep(time.Millisecond / 10)
-	}
-	return fmt.Errorf("seccomp: thread %d does not end: %w", thread, unix.ETIMEDOUT)
 }

@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"example.com/landlock/internal/allthreads/cthreads"
+	"example.com/landlock/internal/osthread"
 )
 
 // What restricts a whole process runs in one of its own: this test binary again,
@@ -81,7 +82,7 @@ func native(t testing.TB) []Instruction {
 // nil, and waits for its end.
 func restricted(t testing.TB, program []Instruction, f func()) {
 	t.Helper()
-	thread, err := onThreadThatEnds(func() error {
+	thread, err := osthread.Spend(func() error {
 		if program != nil {
 			if err := restrict(RestrictThread, program); err != nil {
 				return err
@@ -91,7 +92,7 @@ func restricted(t testing.TB, program []Instruction, f func()) {
 		return nil
 	})
 	if err == nil {
-		err = awaitEnd(thread)
+		err = osthread.AwaitEnd(thread)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -574,7 +575,7 @@ var scenarios = map[string]func() error{
 			return err
 		}
 		ready, end := make(chan int), make(chan bool)
-		go onThreadThatEnds(func() error {
+		go osthread.Spend(func() error {
 			err := restrict(RestrictThread, refusing(unix.SYS_SYNC, unix.EPERM))
 			if err != nil {
 				fatal(err)
@@ -695,8 +696,8 @@ func restrictProcess() error {
 
 // onOwn runs f on a thread that ends after it, and waits for that.
 func onOwn(f func() error) error {
-	thread, err := onThreadThatEnds(f)
-	return errors.Join(err, awaitEnd(thread))
+	thread, err := osthread.Spend(f)
+	return errors.Join(err, osthread.AwaitEnd(thread))
 }
 
 func noNewPrivs() bool {
@@ -715,7 +716,7 @@ func start() ([]string, error) {
 	}
 	go func() {
 		for {
-			onThreadThatEnds(func() error { return nil })
+			osthread.Spend(func() error { return nil })
 		}
 	}()
 	cthreads.Setup("/", -1)

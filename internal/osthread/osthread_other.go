@@ -1,0 +1,12 @@
+//go:build !linux
+
+package osthread
+
+import "errors"
+
+// Without Landlock and seccomp nobody spends a thread.
+
+func ID() int               { return 0 }
+func IsMain() bool          { return false }
+func Ended(id int) bool     { return true }
+func AwaitEnd(id int) error { return errors.ErrUnsupported }
