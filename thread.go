@@ -138,17 +138,8 @@ func (p *plan) filterProcess() error {
 
 // restrictThread restricts the calling thread alone.
 func (r *restriction) restrictThread(ruleset int) error {
-	if ruleset != noRuleset {
-		if err := r.enforce(ruleset); err != nil {
-			return err
-		}
-	} else if r.noNewPrivs {
-		if err := setNoNewPrivs(); err != nil {
-			return err
-		}
-	}
-	if r.filter == nil {
-		return nil
+	if err := r.enforce(ruleset); err != nil || r.filter == nil {
+		return err
 	}
 	if err := seccomp.RestrictThread(r.filter); err != nil {
 		return filterError(err)
@@ -156,12 +147,16 @@ func (r *restriction) restrictThread(ruleset int) error {
 	return nil
 }
 
-// enforce enforces the ruleset on the calling thread, or with TSYNC on all.
+// enforce enforces the ruleset on the calling thread, or with TSYNC on all. Of
+// noRuleset there is no more than no_new_privs.
 func (r *restriction) enforce(ruleset int) error {
 	if r.noNewPrivs {
 		if err := setNoNewPrivs(); err != nil {
 			return err
 		}
+	}
+	if ruleset == noRuleset {
+		return nil
 	}
 	return restrictSelf(ruleset, r.flags, r.setsNoNewPrivs())
 }
