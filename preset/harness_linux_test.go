@@ -21,7 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"example.com/landlock"
-	elf "example.com/landlock/internal/program"
+	"example.com/landlock/internal/program"
 	"example.com/landlock/landlocktest"
 )
 
@@ -424,7 +424,7 @@ func programsLacking(names ...string) func() string {
 // libraryLacking says that this binary cannot ask glibc. (musl has no nsswitch.conf,
 // host.conf and gai.conf.)
 func libraryLacking() string {
-	if start, err := elf.Read("/proc/self/exe"); !cLibrary || err != nil || strings.Contains(start.Interpreter, "musl") {
+	if start, err := program.Read("/proc/self/exe"); !cLibrary || err != nil || strings.Contains(start.Interpreter, "musl") {
 		return "the C library's resolver"
 	}
 	return ""

@@ -37,10 +37,10 @@ type line struct {
 }
 
 const (
-	file      = landlock.FSReadFile // or all files beneath a directory, whose names are known
-	directory = landlock.FSRead     // one that is listed
-	device    = landlock.FSReadFile | landlock.FSWriteFile
-	program   = landlock.FSReadFile | landlock.FSExecute
+	file        = landlock.FSReadFile // or all files beneath a directory, whose names are known
+	directory   = landlock.FSRead     // one that is listed
+	device      = landlock.FSReadFile | landlock.FSWriteFile
+	programFile = landlock.FSReadFile | landlock.FSExecute
 )
 
 // allow adds the rules of lines, as far as the ruleset handles their rights.

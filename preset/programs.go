@@ -93,7 +93,7 @@ func (n *needed) addProgram(name string) error {
 	if err != nil {
 		return err
 	}
-	if err := n.add(program, path); err != nil || runtime.GOOS != "linux" {
+	if err := n.add(programFile, path); err != nil || runtime.GOOS != "linux" {
 		return err
 	}
 	needs, err := libraries.Of(path, os.Getenv("LD_LIBRARY_PATH"))
@@ -108,5 +108,5 @@ func (n *needed) addProgram(name string) error {
 			n.optional = append(n.optional, config)
 		}
 	}
-	return errors.Join(n.add(program, needs.Run...), n.add(file, needs.Libraries...))
+	return errors.Join(n.add(programFile, needs.Run...), n.add(file, needs.Libraries...))
 }
