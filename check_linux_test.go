@@ -510,7 +510,7 @@ func TestCheckBelowCoveredDirectory(t *testing.T) {
 					return nil // nor may root do this everywhere
 				}
 				r := NewHandling(Rights{FS: FSReadDir}).Allow(FSReadDir, dir)
-				below := descriptorPath(fd)
+				below := fmt.Sprint("/proc/self/fd/", fd)
 				said := r.Check(FSReadDir, below)
 				s, err := r.Prepare()
 				if err == nil {

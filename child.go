@@ -42,11 +42,15 @@ import (
 // then. Afterwards they are as before, except that Cancel is wrapped. A program
 // that is killed before it runs has been started, as with os/exec.
 func (s *Sandbox) Start(cmd *exec.Cmd) error {
-	switch {
-	case cmd == nil:
+	if cmd == nil {
 		return errNoCommand
+	}
+	wrong := wrongAttributes(cmd)
+	switch {
 	case s == nil:
 		return failStart(cmd, errClosed)
+	case wrong != nil:
+		return failStart(cmd, wrong)
 	case s.unrestricted && !s.closed.Load():
 		return cmd.Start()
 	case cmd.Process != nil:

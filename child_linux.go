@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -54,11 +55,8 @@ func (s *Sandbox) start(cmd *exec.Cmd) error {
 	}
 	failure, failed, err := stub.ReadFailure(c.status)
 	c.settle(!failed)
-	if c.input != nil {
-		<-c.input.reached // by the goroutine that has looked at cmd.Stdin then
-		cmd.Stdin = c.was.Stdin
-	}
 	if !failed {
+		c.restoreInput()
 		return nil
 	}
 	c.bury()
@@ -79,13 +77,11 @@ type child struct {
 	was     exec.Cmd // cmd as its owner left it
 	attr    *syscall.SysProcAttr
 	image   stub.Image // the stub
-	files   []*os.File // to follow cmd's ExtraFiles; the last is the stub
-	owned   []*os.File // those of them that are closed here
+	files   []*placed  // of the stub, in the order of their descriptors
 	path    string     // the stub's, in the child
 	status  *os.File   // the end of the status pipe to read
-	restore []func()   // of what os/exec changes in files that others share
 
-	changesRoot  bool                 // the stub does, and then the directory
+	inherited    []int                // descriptors that the stub passes on, since they are among its own
 	capabilities *[2]unix.CapUserData // to give up all others: nil where there is nothing to give up
 
 	restored chan struct{} // closed when cmd is as before
@@ -94,6 +90,14 @@ type child struct {
 	input    *heldInput    // nil where nobody copies to the child
 }
 
+// placed is a file of the stub that the program does not get.
+type placed struct {
+	*os.File
+	fd int // in the child
+}
+
+// newChild makes the stub for cmd. First it opens the stub's files, then their
+// descriptors in the child are chosen, and then it writes down the calls.
 func (s *Sandbox) newChild(cmd *exec.Cmd) (c *child, err error) {
 	c = &child{sandbox: s, cmd: cmd, was: *cmd, attr: cmd.SysProcAttr, restored: make(chan struct{}), settled: make(chan struct{})}
 	defer func() {
@@ -101,12 +105,58 @@ func (s *Sandbox) newChild(cmd *exec.Cmd) (c *child, err error) {
 			c.settle(false)
 		}
 	}()
-	if err := c.supported(); err != nil {
+	if err := procIsThere(); err != nil {
 		return c, err
 	}
-	// A copy: the Sandbox may be closed meanwhile.
-	ruleset := noRuleset
-	err = s.withFd(func(fd int) error {
+	ruleset, err := c.openRuleset()
+	if err != nil {
+		return c, err
+	}
+	status, err := c.openStatus()
+	if err != nil {
+		return c, err
+	}
+	program, err := c.openProgram()
+	if err != nil {
+		return c, err
+	}
+	root, err := c.openRoot()
+	if err != nil {
+		return c, err
+	}
+	image := c.place(nil) // its content has the descriptors in it
+	if err := c.chooseDescriptors(); err != nil {
+		return c, err
+	}
+	for _, file := range c.files {
+		c.image.Add(unix.SYS_FCNTL, uintptr(file.fd), unix.F_SETFD, unix.FD_CLOEXEC)
+	}
+	c.changeRoot(root)
+	c.restrict(ruleset)
+	c.giveUp()
+	path := c.was.Path
+	if program != nil {
+		path = program.path()
+	}
+	c.path = image.path()
+	image.File, err = memoryFile(c.image.Bytes(status.fd, path))
+	return c, err
+}
+
+// place gives the stub a file that the program does not get.
+func (c *child) place(file *os.File) *placed {
+	p := &placed{File: file}
+	c.files = append(c.files, p)
+	return p
+}
+
+// path returns the file's path in the child.
+func (p *placed) path() string { return fmt.Sprint("/proc/self/fd/", p.fd) }
+
+// openRuleset places the ruleset, or nothing where there is none. It is a copy:
+// the Sandbox may be closed meanwhile.
+func (c *child) openRuleset() (ruleset *placed, err error) {
+	err = c.sandbox.withFd(func(fd int) error {
 		if fd == noRuleset {
 			return nil
 		}
@@ -116,51 +166,81 @@ func (s *Sandbox) newChild(cmd *exec.Cmd) (c *child, err error) {
 		}
 		return os.NewSyscallError("fcntl", err)
 	})
-	if err == errClosed {
-		return c, err
+	if err != nil && err != errClosed {
+		err = fmt.Errorf("landlock: start: %w", err)
 	}
-	if err != nil {
-		return c, fmt.Errorf("landlock: start: %w", err)
-	}
-	var pipe [2]int // and not os.Pipe, to keep the Go runtime's poller out of a wait that is so short
-	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
-		return c, fmt.Errorf("landlock: start: %w", os.NewSyscallError("pipe2", err))
-	}
-	c.status = os.NewFile(uintptr(pipe[0]), "landlock-status")
-	status := c.place(os.NewFile(uintptr(pipe[1]), "landlock-status"))
-	path, err := c.program()
-	if err != nil {
-		return c, err
-	}
-	if err := c.changeRoot(); err != nil {
-		return c, err
-	}
-	image := c.next()
-	c.path = descriptorPath(image)
-	c.hide(image)
-	c.restrict(ruleset)
-	if c.capabilities != nil {
-		c.giveUp(c.capabilities)
-	}
-	file, err := memoryFile(c.image.Bytes(status, path))
-	if err != nil {
-		return c, err
-	}
-	c.files, c.owned = append(c.files, file), append(c.owned, file)
-	return c, nil
+	return ruleset, err
 }
 
-// supported returns an error for what cannot be done by way of a stub.
-func (c *child) supported() error {
-	if c.attr != nil && c.attr.Cloneflags&unix.CLONE_FILES != 0 {
-		return errors.New("landlock: start: SysProcAttr.Cloneflags has CLONE_FILES: the child's descriptors would be this process's")
+// openStatus makes the status pipe, and places the end to write.
+func (c *child) openStatus() (*placed, error) {
+	var pipe [2]int // and not os.Pipe, to keep the Go runtime's poller out of a wait that is so short
+	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
+		return nil, fmt.Errorf("landlock: start: %w", os.NewSyscallError("pipe2", err))
 	}
-	if c.attr != nil && c.attr.Setctty && c.attr.Ctty >= 3+len(c.was.ExtraFiles) {
+	c.status = os.NewFile(uintptr(pipe[0]), "landlock-status")
+	return c.place(os.NewFile(uintptr(pipe[1]), "landlock-status")), nil
+}
+
+// wrongAttributes returns what cannot be had of cmd.SysProcAttr: what os/exec does
+// not survive, and what would have the child share with this process, or with its
+// parent, what a sandbox is to keep from it.
+func wrongAttributes(cmd *exec.Cmd) error {
+	attr := cmd.SysProcAttr
+	if attr == nil {
+		return nil
+	}
+	for _, flag := range wrongCloneflags {
+		if attr.Cloneflags&flag.bit != 0 {
+			return mistake{fmt.Errorf("landlock: start: SysProcAttr.Cloneflags %#x has %s: %s", attr.Cloneflags, flag.name, flag.why)}
+		}
+	}
+	if rest := attr.Cloneflags &^ (namespaceFlags | uintptr(unix.SIGCHLD)); rest != 0 { // os/exec adds SIGCHLD itself
+		return mistake{fmt.Errorf("landlock: start: SysProcAttr.Cloneflags %#x has %#x, which is no namespace", attr.Cloneflags, rest)}
+	}
+	for _, capability := range attr.AmbientCaps {
+		if capability >= 64 { // at which the Go runtime would end this process
+			return mistake{fmt.Errorf("landlock: start: SysProcAttr.AmbientCaps has %d: capabilities are numbers below 64: %w", capability, errInvalid)}
+		}
+	}
+	if attr.Setctty && attr.Ctty >= 3+len(cmd.ExtraFiles) { // where the stub has files
 		//lint:ignore ST1005 as os/exec
-		return &fs.PathError{Op: "fork/exec", Path: c.was.Path, Err: errors.New("Setctty set but Ctty not valid in child")}
+		return &fs.PathError{Op: "fork/exec", Path: cmd.Path, Err: errors.New("Setctty set but Ctty not valid in child")}
 	}
-	// The stub is executed by its path there. It must be the kernel's own
-	// that is found, and not what somebody has put in its place.
+	return nil
+}
+
+const namespaceFlags = unix.CLONE_NEWNS | unix.CLONE_NEWCGROUP | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC |
+	unix.CLONE_NEWUSER | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWTIME
+
+// wrongCloneflags are those of clone(2) that make no namespace.
+var wrongCloneflags = []struct {
+	bit       uintptr
+	name, why string
+}{
+	{unix.CLONE_VM, "CLONE_VM", "the child's memory would be this process's"},
+	{unix.CLONE_FS, "CLONE_FS", "the child's root, working directory and umask would be this process's"},
+	{unix.CLONE_FILES, "CLONE_FILES", "the child's descriptors would be this process's"},
+	{unix.CLONE_SIGHAND, "CLONE_SIGHAND", "the child's signal handlers would be this process's"},
+	{unix.CLONE_PIDFD, "CLONE_PIDFD", "os/exec says where to put the descriptor: set SysProcAttr.PidFD"},
+	{unix.CLONE_PTRACE, "CLONE_PTRACE", "whoever traces this process would trace the child, and the child's tracer is for its parent to choose: set SysProcAttr.Ptrace"},
+	{unix.CLONE_VFORK, "CLONE_VFORK", "os/exec decides it, and a child with a user namespace would wait for this process, and this process for it"},
+	{unix.CLONE_PARENT, "CLONE_PARENT", "the child would be one of this process's parent, and Wait would not find it"},
+	{unix.CLONE_THREAD, "CLONE_THREAD", "the child would be a thread of this process"},
+	{unix.CLONE_SYSVSEM, "CLONE_SYSVSEM", "what this process is to undo to System V semaphores would be the child's to undo, too"},
+	{unix.CLONE_SETTLS, "CLONE_SETTLS", "it takes an address, which os/exec does not pass"},
+	{unix.CLONE_PARENT_SETTID, "CLONE_PARENT_SETTID", "it takes an address, which os/exec does not pass"},
+	{unix.CLONE_CHILD_CLEARTID, "CLONE_CHILD_CLEARTID", "it takes an address, which os/exec does not pass"},
+	{unix.CLONE_DETACHED, "CLONE_DETACHED", "it has no meaning any more"},
+	{unix.CLONE_UNTRACED, "CLONE_UNTRACED", "the child would escape whoever traces this process"},
+	{unix.CLONE_CHILD_SETTID, "CLONE_CHILD_SETTID", "it takes an address, which os/exec does not pass"},
+	{unix.CLONE_IO, "CLONE_IO", "the child's queue of input and output would be this process's"},
+}
+
+// procIsThere returns an error where the stub could not be executed by its path
+// there. It must be the kernel's own that is found, and not what somebody has
+// put in its place.
+func procIsThere() error {
 	var stat unix.Statfs_t
 	err := unix.Statfs("/proc/self/fd", &stat)
 	if err == nil && stat.Type != unix.PROC_SUPER_MAGIC {
@@ -172,64 +252,8 @@ func (c *child) supported() error {
 	return nil
 }
 
-// place gives the stub a file that the program does not get, and returns its
-// descriptor in the child.
-func (c *child) place(file *os.File) int {
-	fd := c.next()
-	c.files, c.owned = append(c.files, file), append(c.owned, file)
-	c.hide(fd)
-	return fd
-}
-
-// next returns the descriptor in the child of the file that comes next. What
-// the child inherits under such a number, since this process has it open and
-// not close-on-exec, keeps it.
-func (c *child) next() int {
-	for {
-		fd := 3 + len(c.was.ExtraFiles) + len(c.files)
-		file := c.inherited(fd)
-		if file == nil {
-			return fd
-		}
-		c.files = append(c.files, file)
-	}
-}
-
-// inherited returns the file that a child would inherit under this number, or
-// nil.
-func (c *child) inherited(fd int) *os.File {
-	// Whoever opens a file and then makes it close-on-exec holds this.
-	syscall.ForkLock.Lock()
-	defer syscall.ForkLock.Unlock()
-	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
-	if err != nil || flags&unix.FD_CLOEXEC != 0 {
-		return nil
-	}
-	if status, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0); err == nil && status&unix.O_NONBLOCK != 0 {
-		// os/exec makes it block, for all who share it.
-		c.restore = append(c.restore, func() { unix.SetNonblock(fd, true) })
-	}
-	file, ok := inheritedFiles[fd]
-	if !ok {
-		file = os.NewFile(uintptr(fd), "inherited")
-		inheritedFiles[fd] = file
-	}
-	return file
-}
-
-// inheritedFiles has a file for each number that was inherited: one that is
-// never closed, since the descriptor is somebody else's. (A copy would not do:
-// to close any descriptor of a file is to lose the process's locks on it.)
-// syscall.ForkLock guards it.
-var inheritedFiles = map[int]*os.File{}
-
-func descriptorPath(fd int) string { return fmt.Sprint("/proc/self/fd/", fd) }
-
-// hide has the stub close a descriptor when it executes the program.
-func (c *child) hide(fd int) { c.image.Add(unix.SYS_FCNTL, uintptr(fd), unix.F_SETFD, unix.FD_CLOEXEC) }
-
 // restrict has the stub restrict itself.
-func (c *child) restrict(ruleset int) {
+func (c *child) restrict(ruleset *placed) {
 	if c.attr != nil && c.attr.Ptrace {
 		// Not by os/exec: the tracer would have to see the stub through.
 		c.image.Add(unix.SYS_PTRACE, unix.PTRACE_TRACEME)
@@ -237,8 +261,8 @@ func (c *child) restrict(ruleset int) {
 	if c.sandbox.noNewPrivs {
 		c.image.Add(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1)
 	}
-	if ruleset != noRuleset {
-		c.image.Add(unix.SYS_LANDLOCK_RESTRICT_SELF, uintptr(ruleset), uintptr(c.sandbox.flags))
+	if ruleset != nil {
+		c.image.Add(unix.SYS_LANDLOCK_RESTRICT_SELF, uintptr(ruleset.fd), uintptr(c.sandbox.flags))
 	}
 	if filter := c.sandbox.filter; filter != nil {
 		c.image.Add(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_SPEC_ALLOW, c.filterProgram(filter))
@@ -253,120 +277,155 @@ func (c *child) filterProgram(filter []seccomp.Instruction) uintptr {
 		length       uint16
 		instructions uintptr
 	}{uint16(len(filter)), c.image.Data(text)}
-	return c.image.Data(unsafe.Slice((*byte)(unsafe.Pointer(&program)), unsafe.Sizeof(program)))
+	return c.image.Data(bytesOf(&program))
 }
 
-// changeRoot has the stub change its root, since there may be no /proc in the
-// new one, or what somebody else has put there. It needs CAP_SYS_CHROOT for
-// that, which root has, and other users are left by os/exec as an ambient
-// capability; the stub then gives it up.
-func (c *child) changeRoot() error {
-	if c.attr == nil || c.attr.Chroot == "" {
-		return nil
+// openRoot looks at the SysProcAttr.Chroot that cmd asks for, and opens it, but
+// where its path may lead elsewhere for the child. The stub changes its root, and
+// not os/exec, since there may be no /proc in the new one, or what somebody else
+// has put there. It needs CAP_SYS_CHROOT for that. A child that becomes root has it,
+// and another is left it by os/exec as an ambient capability; the stub then gives it
+// up.
+func (c *child) openRoot() (*placed, error) {
+	if !c.changesRoot() {
+		return nil, nil
 	}
 	if strings.ContainsRune(c.attr.Chroot, 0) || strings.ContainsRune(c.cmd.Dir, 0) {
-		return &fs.PathError{Op: "fork/exec", Path: c.was.Path, Err: unix.EINVAL} // as os/exec
+		return nil, c.startError(unix.EINVAL)
 	}
-	attr := *c.attr
-	namespaces := attr.Cloneflags | attr.Unshareflags
-	if namespaces&unix.CLONE_NEWNS != 0 { // where the path may lead elsewhere
-		c.image.Add(unix.SYS_CHDIR, c.image.Path(attr.Chroot))
-	} else { // which the child's user may have no way to
-		root, err := unix.Open(attr.Chroot, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-		if err != nil {
-			return &fs.PathError{Op: "fork/exec", Path: c.was.Path, Err: err} // as os/exec
-		}
-		c.image.Add(unix.SYS_FCHDIR, uintptr(c.place(os.NewFile(uintptr(root), attr.Chroot))))
+	if err := c.keepChroot(); err != nil {
+		return nil, err
+	}
+	if c.namespaces()&unix.CLONE_NEWNS != 0 {
+		return nil, nil
+	}
+	root, err := unix.Open(c.attr.Chroot, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil { // before the child has another user, who may have no way there
+		return nil, c.startError(err)
+	}
+	return c.place(os.NewFile(uintptr(root), c.attr.Chroot)), nil
+}
+
+func (c *child) changesRoot() bool { return c.attr != nil && c.attr.Chroot != "" }
+
+// namespaces returns the flags of those that the child has for itself.
+func (c *child) namespaces() uintptr { return c.attr.Cloneflags | c.attr.Unshareflags }
+
+// startError is an error as os/exec has it for a program that cannot be started.
+func (c *child) startError(err error) error {
+	return &fs.PathError{Op: "fork/exec", Path: c.was.Path, Err: err}
+}
+
+// changeRoot has the stub change its root, and then its directory.
+func (c *child) changeRoot(root *placed) {
+	if !c.changesRoot() {
+		return
+	}
+	if root != nil {
+		c.image.Add(unix.SYS_FCHDIR, uintptr(root.fd))
+	} else {
+		c.image.Add(unix.SYS_CHDIR, c.image.Path(c.attr.Chroot))
 	}
 	c.image.Add(unix.SYS_CHROOT, c.image.Path("."))
 	if c.was.Dir != "" {
 		c.image.Add(unix.SYS_CHDIR, c.image.Path(c.was.Dir))
 	}
-	attr.Chroot, c.changesRoot = "", true
-	root := os.Geteuid() == 0 || namespaces&unix.CLONE_NEWUSER != 0
-	if attr.Credential != nil {
-		root = attr.Credential.Uid == 0
+}
+
+// keepChroot has os/exec leave the stub CAP_SYS_CHROOT, where it would have lost
+// it.
+func (c *child) keepChroot() error {
+	if c.becomesRoot() || slices.Contains(c.attr.AmbientCaps, unix.CAP_SYS_CHROOT) {
+		return nil
 	}
-	if !root && !slices.Contains(attr.AmbientCaps, unix.CAP_SYS_CHROOT) {
-		var sets [2]unix.CapUserData
+	var sets [2]unix.CapUserData
+	if c.namespaces()&unix.CLONE_NEWUSER == 0 { // which begins without inheritable ones
 		header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 		if err := unix.Capget(&header, &sets[0]); err != nil {
 			return fmt.Errorf("landlock: start: %w", os.NewSyscallError("capget", err))
 		}
-		if namespaces&unix.CLONE_NEWUSER != 0 {
-			sets = [2]unix.CapUserData{} // what a new user namespace begins with
-		}
-		for i := range sets {
-			sets[i].Effective, sets[i].Permitted = 0, 0
-		}
-		for _, capability := range attr.AmbientCaps {
-			if capability >= 64 {
-				return &fs.PathError{Op: "fork/exec", Path: c.was.Path, Err: unix.EINVAL} // as os/exec
-			}
-			sets[capability/32].Permitted |= 1 << (capability % 32)
-			sets[capability/32].Inheritable |= 1 << (capability % 32)
-		}
-		attr.AmbientCaps = append(slices.Clip(attr.AmbientCaps), unix.CAP_SYS_CHROOT)
-		c.capabilities = &sets
 	}
-	c.attr = &attr
+	for i := range sets {
+		sets[i].Effective, sets[i].Permitted = 0, 0
+	}
+	for _, capability := range c.attr.AmbientCaps {
+		sets[capability/32].Permitted |= 1 << (capability % 32)
+		sets[capability/32].Inheritable |= 1 << (capability % 32)
+	}
+	attr := *c.attr
+	attr.AmbientCaps = append(slices.Clip(attr.AmbientCaps), unix.CAP_SYS_CHROOT)
+	c.attr, c.capabilities = &attr, &sets
 	return nil
+}
+
+// becomesRoot reports whether the child is user 0 of its user namespace, so that
+// it has all capabilities of that when it is executed.
+func (c *child) becomesRoot() bool {
+	user := os.Geteuid()
+	switch {
+	case c.attr.Credential != nil:
+		return c.attr.Credential.Uid == 0
+	case c.namespaces()&unix.CLONE_NEWUSER == 0:
+		return user == 0
+	}
+	for _, m := range c.attr.UidMappings {
+		if user >= m.HostID && user-m.HostID < m.Size {
+			return m.ContainerID+user-m.HostID == 0
+		}
+	}
+	return false
 }
 
 // giveUp has the stub give up CAP_SYS_CHROOT: what matters of a program's
 // capabilities before it is executed are the ambient and the inheritable ones.
-func (c *child) giveUp(sets *[2]unix.CapUserData) {
+func (c *child) giveUp() {
+	if c.capabilities == nil {
+		return
+	}
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	c.image.Add(unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_LOWER, unix.CAP_SYS_CHROOT)
-	c.image.Add(unix.SYS_CAPSET,
-		c.image.Data(unsafe.Slice((*byte)(unsafe.Pointer(&header)), unsafe.Sizeof(header))),
-		c.image.Data(unsafe.Slice((*byte)(unsafe.Pointer(sets)), unsafe.Sizeof(*sets))))
+	c.image.Add(unix.SYS_CAPSET, c.image.Data(bytesOf(&header)), c.image.Data(bytesOf(c.capabilities)))
 }
 
-// program returns the path of the program for the stub. Where it is by way of
-// what this process has open and the stub has not (its own executable, or a
-// descriptor that the child does not inherit) the stub gets the file.
-func (c *child) program() (string, error) {
+// openProgram places the program where its path leads by way of what this process
+// has open and the stub has not: its own executable, or a descriptor that the
+// child does not inherit.
+func (c *child) openProgram() (*placed, error) {
 	path := c.was.Path
-	if c.attr != nil && c.attr.Chroot != "" && path != "/proc/self/exe" {
-		return path, nil
+	if c.changesRoot() && path != "/proc/self/exe" {
+		return nil, nil
 	}
 	own := fmt.Sprintf("/proc/%d/fd/", os.Getpid())
 	if number, ok := strings.CutPrefix(path, own); ok { // which the stub may not look at
 		if _, err := strconv.Atoi(number); err == nil {
-			return c.byDescriptor(), nil
+			return c.byDescriptor()
 		}
 	}
 	for _, proc := range []string{"/proc/self/fd/", "/proc/thread-self/fd/", "/dev/fd/"} {
 		name, ok := strings.CutPrefix(path, proc)
 		number, _, _ := strings.Cut(name, "/")
 		fd, err := strconv.Atoi(number)
-		if !ok || err != nil || fd < 3+len(c.was.ExtraFiles) {
+		if !ok || err != nil || fd < c.firstDescriptor() {
 			continue
 		}
-		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
-		if err != nil {
-			return "", &fs.PathError{Op: "fork/exec", Path: path, Err: unix.ENOENT} // as os/exec
+		if inherits(fd) {
+			return nil, nil
 		}
-		if flags&unix.FD_CLOEXEC == 0 {
-			return path, nil
-		}
-		return c.byDescriptor(), nil
+		return c.byDescriptor()
 	}
 	if ownExecutable(programPath(c.cmd)) {
-		return c.byDescriptor(), nil
+		return c.byDescriptor()
 	}
-	return path, nil
+	return nil, nil
 }
 
-// byDescriptor opens the program for the stub, and returns its path there.
-// Where that fails the stub will say why.
-func (c *child) byDescriptor() string {
+// byDescriptor opens the program for the stub.
+func (c *child) byDescriptor() (*placed, error) {
 	fd, err := unix.Open(programPath(c.cmd), unix.O_PATH|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return c.was.Path
+		return nil, c.startError(err)
 	}
-	return descriptorPath(c.place(os.NewFile(uintptr(fd), c.was.Path)))
+	return c.place(os.NewFile(uintptr(fd), c.was.Path)), nil
 }
 
 // ownExecutable reports whether path leads to the executable of the process
@@ -390,15 +449,15 @@ func (c *child) disguise() {
 		cmd.Args = []string{cmd.Path}
 	}
 	cmd.Path = c.path
-	cmd.ExtraFiles = append(slices.Clip(cmd.ExtraFiles), c.files...)
+	cmd.ExtraFiles = c.extraFiles()
 	if c.attr != nil {
-		if c.changesRoot {
+		attr := *c.attr
+		if c.changesRoot() {
 			if !slices.ContainsFunc(cmd.Env, func(v string) bool { return strings.ContainsRune(v, 0) }) {
 				cmd.Env = cmd.Environ() // with the directory
 			}
-			cmd.Dir = ""
+			cmd.Dir, attr.Chroot = "", ""
 		}
-		attr := *c.attr
 		attr.Ptrace = false
 		cmd.SysProcAttr = &attr
 	}
@@ -413,7 +472,7 @@ func (c *child) disguise() {
 		}
 	}
 	if in := cmd.Stdin; in != nil && !isFile(in) {
-		c.input = &heldInput{in, c, make(chan struct{})}
+		c.input = &heldInput{in, c, make(chan struct{}), sync.Once{}}
 		cmd.Stdin = c.input
 	}
 	same := equal(cmd.Stdout, cmd.Stderr)
@@ -449,14 +508,10 @@ func (c *child) undisguise() {
 }
 
 func (c *child) close() {
-	for _, file := range c.owned {
+	for _, file := range c.files {
 		file.Close()
 	}
-	c.owned = nil
-	for _, restore := range c.restore {
-		restore()
-	}
-	c.restore = nil
+	c.files = nil
 }
 
 // settle says whether the program runs, and lets go on who waits for that.
@@ -467,32 +522,66 @@ func (c *child) settle(running bool) {
 	close(c.settled)
 }
 
+// restoreInput gives cmd its Stdin back, once the goroutine of os/exec that copies
+// from it has looked at that field. It does so when it starts, and there is no
+// other way to know than that it uses what it has found. Where it takes its time,
+// cmd keeps a Stdin that reads from its own.
+func (c *child) restoreInput() {
+	if c.input == nil {
+		return
+	}
+	select {
+	case <-c.input.used:
+		c.cmd.Stdin = c.was.Stdin
+	case <-time.After(time.Second):
+	}
+}
+
 // heldInput keeps os/exec from reading what is meant for the program before it
-// is clear that there is one.
+// is clear that there is one. os/exec may read by either method.
 type heldInput struct {
-	io.Reader
-	child   *child
-	reached chan struct{}
+	from  io.Reader
+	child *child
+	used  chan struct{} // closed when it is first read from
+	once  sync.Once
+}
+
+// ready reports whether there is a program to read for.
+func (h *heldInput) ready() bool {
+	h.once.Do(func() { close(h.used) })
+	<-h.child.settled
+	return h.child.running
+}
+
+func (h *heldInput) Read(text []byte) (int, error) {
+	if !h.ready() {
+		return 0, io.EOF
+	}
+	return h.from.Read(text)
 }
 
 func (h *heldInput) WriteTo(w io.Writer) (int64, error) {
-	close(h.reached)
-	if <-h.child.settled; !h.child.running {
+	if !h.ready() {
 		return 0, nil
 	}
-	return io.Copy(w, h.Reader)
+	return io.Copy(w, h.from)
 }
 
 // heldOutput keeps os/exec from writing to a writer that may look at cmd before
-// that is as it was.
+// that is as it was. os/exec may write by either method.
 type heldOutput struct {
-	io.Writer
+	to    io.Writer
 	child *child
+}
+
+func (h *heldOutput) Write(text []byte) (int, error) {
+	<-h.child.restored
+	return h.to.Write(text)
 }
 
 func (h *heldOutput) ReadFrom(r io.Reader) (int64, error) {
 	<-h.child.restored
-	return io.Copy(h.Writer, r)
+	return io.Copy(h.to, r)
 }
 
 // bury cleans up after a stub that failed, as os/exec does after its own child.
@@ -504,7 +593,7 @@ func (c *child) bury() {
 		unix.Close(*attr.PidFD)
 		*attr.PidFD = -1
 	}
-	cmd.Process, cmd.ProcessState, cmd.Cancel = nil, nil, c.was.Cancel
+	cmd.Process, cmd.ProcessState, cmd.Cancel, cmd.Stdin = nil, nil, c.was.Cancel, c.was.Stdin
 }
 
 // failure returns the error for a call of the stub that failed.
@@ -519,10 +608,12 @@ func (c *child) failure(f stub.Failure) error {
 			return noNewPrivsError(errno)
 		case call.Number == unix.SYS_SECCOMP:
 			return filterError(os.NewSyscallError("seccomp", errno))
+		case call.Number == unix.SYS_RECVMSG || call.Number == unix.SYS_DUP3|stub.Indirect:
+			return c.cannotPassOn(errno)
 		}
 	}
-	err := &fs.PathError{Op: "fork/exec", Path: c.was.Path, Err: errno} // as os/exec
-	if f.Call < len(calls) || c.changesRoot {
+	err := c.startError(errno)
+	if f.Call < len(calls) || c.changesRoot() {
 		return err // not the program's, or in another root, where the path means something else
 	}
 	return c.sandbox.explain(err, programPath(c.cmd))

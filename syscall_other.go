@@ -34,4 +34,6 @@ func sharesWith(thread int) (shared, known bool)                             { r
 func keepParentDeathSignal(signal int)                                       {}
 func currentThread() threadState                                             { return threadState{namespaces: "there are none"} }
 
+func wrongAttributes(cmd *exec.Cmd) error { return nil }
+
 func (s *Sandbox) start(cmd *exec.Cmd) error { return failStart(cmd, ErrNotBuilt) }

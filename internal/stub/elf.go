@@ -17,6 +17,9 @@ const (
 	dataAddress  = tableAddress + unsafe.Sizeof(head{})
 )
 
+// writableOffset is how far above everything its writable copy is.
+const writableOffset = 0x1000000
+
 // head is the head of the table. The assembly takes its offsets from here, and
 // those of Call.
 type head struct{ status, first uintptr }
@@ -60,8 +63,9 @@ type header struct {
 }
 
 // elf returns a static program of table and code: one segment, which cannot be
-// written, and a stack, which cannot be executed.
-func elf(table, code []byte) []byte {
+// written, and a stack, which cannot be executed. With writable there is a
+// segment more, with the same content, for what the calls write to.
+func elf(table, code []byte, writable bool) []byte {
 	const (
 		load, stack = 1, 0x6474e551 // PT_LOAD, PT_GNU_STACK
 		rx, rw      = 4 | 1, 4 | 2
@@ -72,28 +76,28 @@ func elf(table, code []byte) []byte {
 		ident: [16]byte{0x7f, 'E', 'L', 'F', byte(unsafe.Sizeof(size) / 4), 1 + byte(binary.NativeEndian.Uint16([]byte{0, 1}))&1, 1},
 		kind:  2, machine: machine, version: 1, // ET_EXEC
 		entry: base + entry, segments: unsafe.Sizeof(header{}),
-		size: uint16(unsafe.Sizeof(header{})), segmentSize: uint16(len(segment(0, 0, 0))), segmentCount: 2,
+		size: uint16(unsafe.Sizeof(header{})), segmentSize: uint16(len(segment(0, 0, 0, 0))), segmentCount: 2,
+	}
+	segments := append(segment(load, rx, base, size), segment(stack, rw, 0, 0)...)
+	if writable {
+		segments = append(segments, segment(load, rw, base+writableOffset, size)...)
+		h.segmentCount++
 	}
 	image := make([]byte, 0, size)
 	image = append(image, unsafe.Slice((*byte)(unsafe.Pointer(&h)), unsafe.Sizeof(h))...)
-	image = append(image, segment(load, rx, size)...)
-	image = append(image, segment(stack, rw, 0)...)
+	image = append(image, segments...)
 	image = append(image[:tableOffset], table...)
 	return append(image[:entry], code...)
 }
 
 // segment returns a program header. The two word sizes differ in the place of
 // the flags.
-func segment(kind, flags uint32, size uintptr) []byte {
+func segment(kind, flags uint32, address, size uintptr) []byte {
 	const align = 0x10000
 	wide := unsafe.Sizeof(size) == 8
 	b := binary.NativeEndian.AppendUint32(nil, kind)
 	if wide {
 		b = binary.NativeEndian.AppendUint32(b, flags)
-	}
-	address := uintptr(0)
-	if size > 0 {
-		address = base
 	}
 	for _, w := range []uintptr{0, address, address, size, size} { // offset, the addresses, the sizes
 		b = word(b, w)

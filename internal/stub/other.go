@@ -5,8 +5,11 @@ package stub
 // Supported reports whether this architecture has a stub.
 const Supported = false
 
-const dataAddress = uintptr(0)
+const (
+	dataAddress    = uintptr(0)
+	writableOffset = uintptr(0)
+)
 
-func newHead(status, first uintptr) []byte { return nil }
-func code() []byte                         { return nil }
-func elf(table, code []byte) []byte        { return nil }
+func newHead(status, first uintptr) []byte         { return nil }
+func code() []byte                                 { return nil }
+func elf(table, code []byte, writable bool) []byte { return nil }

@@ -16,8 +16,9 @@
 // instructions and a table of system calls. It makes the calls one after the
 // other and then executes the program, with the arguments and the environment
 // that it has itself. Where one of them fails it writes which and why to a pipe
-// and exits. It has no libc, no writable memory but its stack, and takes input
-// from nobody: the table is in the file, which is sealed.
+// and exits. It has no libc, and takes input from nobody: the table is in the
+// file, which is sealed. Its only writable memory is its stack, and where it
+// receives descriptors, what holds their numbers.
 //
 // # For another architecture
 //
@@ -35,9 +36,14 @@ import (
 
 // Image is a stub to be: the system calls that it makes, and what they point to.
 type Image struct {
-	calls []Call
-	data  []byte
+	calls    []Call
+	data     []byte
+	writable bool
 }
+
+// Indirect is added to the number of a call whose first argument is the address
+// of a descriptor, and not the descriptor itself.
+const Indirect = 1 << 20
 
 // Call is a system call that the stub makes: it goes on unless the answer is an
 // errno.
@@ -73,6 +79,12 @@ func (i *Image) Data(data []byte) uintptr {
 	return address
 }
 
+// Writable is Data for what the calls may change.
+func (i *Image) Writable(data []byte) uintptr {
+	i.writable = true
+	return i.Data(data) + writableOffset
+}
+
 // Path is Data for a path.
 func (i *Image) Path(path string) uintptr { return i.Data(append([]byte(path), 0)) }
 
@@ -92,7 +104,7 @@ func (i *Image) Bytes(status int, path string) []byte {
 	table = word(table, end)
 	table = append(table, path...)
 	table = append(table, 0)
-	return elf(table, code())
+	return elf(table, code(), i.writable)
 }
 
 // ReadFailure reads what a stub writes to its status pipe: nothing, once it has

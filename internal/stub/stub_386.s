@@ -7,6 +7,8 @@
 #define SYS_write  4
 #define SYS_execve 11
 
+#define INDIRECT 20 // the bit
+
 // The program: the kernel jumps here with the argument count at SP, above it
 // the arguments, a zero, the environment. BP is the call under way. Its index
 // is found at the end: there is no register left for it.
@@ -23,6 +25,11 @@ next:
 	MOVL (Call_Args+8)(BP), DX
 	MOVL (Call_Args+12)(BP), SI
 	MOVL (Call_Args+16)(BP), DI
+	BTRL $INDIRECT, AX
+	JCC  call
+	MOVL (BX), BX
+
+call:
 	INT  $0x80
 	CMPL AX, $-4096
 	JHI  failed // an errno

@@ -7,6 +7,8 @@
 #define SYS_execve 59
 #define SYS_exit   60
 
+#define INDIRECT 20 // the bit
+
 // The program: the kernel jumps here with the argument count at SP, above it
 // the arguments, a zero, the environment. BX is the call under way, R12 its
 // index. System calls change AX, CX and R11 alone.
@@ -24,6 +26,11 @@ next:
 	MOVQ (Call_Args+16)(BX), DX
 	MOVQ (Call_Args+24)(BX), R10
 	MOVQ (Call_Args+32)(BX), R8
+	BTRQ $INDIRECT, AX
+	JCC  call
+	MOVL (DI), DI
+
+call:
 	SYSCALL
 	CMPQ AX, $-4096
 	JHI  failed // an errno

@@ -7,6 +7,8 @@
 #define SYS_exit   93
 #define SYS_execve 221
 
+#define INDIRECT 20 // the bit
+
 // The program: the kernel jumps here with the argument count at RSP, above it
 // the arguments, a zero, the environment. R19 is the call under way, R20 its
 // index. System calls change R0 alone.
@@ -24,6 +26,11 @@ next:
 	MOVD (Call_Args+16)(R19), R2
 	MOVD (Call_Args+24)(R19), R3
 	MOVD (Call_Args+32)(R19), R4
+	TBZ  $INDIRECT, R8, call
+	BIC  $(1<<INDIRECT), R8
+	MOVWU (R0), R0
+
+call:
 	SVC
 	CMN  $4095, R0
 	BHS  failed // an errno
