@@ -52,6 +52,8 @@ func tryAll(args []string) {
 			err = unix.Kill(number, 0)
 		case "fd":
 			_, err = unix.FcntlInt(uintptr(number), unix.F_GETFD, 0)
+		case "open": // whether it has a file open, of this name or another
+			err = hasOpen(object)
 		case "copy": // standard input to output
 			_, err = io.Copy(os.Stdout, os.Stdin)
 		case "stderr":
@@ -140,6 +142,17 @@ func tryAll(args []string) {
 			fmt.Printf("%s: %v\n", arg, err)
 		}
 	}
+}
+
+// hasOpen returns an error where this process has none of its descriptors for a
+// file.
+func hasOpen(path string) error {
+	for fd := range openFiles() {
+		if strings.HasPrefix(readLink(fd), path) {
+			return nil
+		}
+	}
+	return unix.EBADF
 }
 
 func (r *Ruleset) do(f func() error) error {

@@ -13,7 +13,9 @@ import (
 	"path/filepath"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -686,6 +688,135 @@ func TestStartKeepsInheritedFiles(t *testing.T) {
 		cmd.ExtraFiles[197] = file
 		if err := s.Run(cmd); err != nil || out.String() != lines(want...) {
 			t.Errorf("%v: %s", err, out)
+		}
+	})
+}
+
+// What it inherits is the very file: what others do to it, they do to its flags
+// and locks.
+func TestInheritedFilesStayAsTheyAre(t *testing.T) {
+	inBoth(t, func(t *testing.T, dir string) {
+		s := mustPrepare(t, NewHandling(Rights{FS: FSMakeChar}))
+		file, err := os.OpenFile(filepath.Join(dir, "own", "file"), os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer file.Close()
+		lock := unix.Flock_t{Type: unix.F_WRLCK}
+		err = errors.Join(unix.Dup3(int(file.Fd()), 20, 0), unix.FcntlFlock(20, unix.F_SETLK, &lock), unix.SetNonblock(20, true))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(20)
+		// With nothing for a standard stream, and for some of the numbers.
+		cmd, out := try("fd=19", "fd=20", "fd=21", "fd=22", "open="+file.Name())
+		cmd.Stdin = (*os.File)(nil)
+		closed := os.NewFile(1000, "closed")
+		closed.Close()
+		cmd.ExtraFiles = append(make([]*os.File, 16), closed) // 3 to 19
+		err = s.Run(cmd)
+		if want := lines("fd=19: EBADF", "fd=20: ok", "fd=21: EBADF", "fd=22: EBADF", "open="+file.Name()+": ok"); err != nil || out.String() != want {
+			t.Errorf("%v: %s", err, out)
+		}
+		if flags, err := unix.FcntlInt(20, unix.F_GETFL, 0); err != nil || flags&unix.O_NONBLOCK == 0 {
+			t.Errorf("flags %#x, %v: it blocks now", flags, err)
+		}
+		found := lock
+		if err := errors.Join(fromAnotherProcess(t, file.Name(), &found)); err != nil || found.Type != unix.F_WRLCK {
+			t.Errorf("%v: the lock is gone", err)
+		}
+	})
+}
+
+// fromAnotherProcess has lock tell whether there is one on a file, as another
+// process sees it: a description of its own, with a lock of its own, does.
+func fromAnotherProcess(t *testing.T, path string, lock *unix.Flock_t) error {
+	file, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	t.Cleanup(func() { file.Close() }) // not before: it would take the lock away
+	lock.Pid = 0
+	return unix.FcntlFlock(file.Fd(), unix.F_OFD_GETLK, lock)
+}
+
+// More of them than go into a message, and as many numbers as there may be.
+func TestManyInheritedFiles(t *testing.T) {
+	inBoth(t, func(t *testing.T, dir string) {
+		s := mustPrepare(t, NewHandling(Rights{FS: FSMakeChar}))
+		file, err := os.Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer file.Close()
+		const first, last = 200, 800
+		for fd := first; fd <= last; fd++ {
+			if err := unix.Dup3(int(file.Fd()), fd, 0); err != nil {
+				t.Fatal(err)
+			}
+			defer unix.Close(fd)
+		}
+		cmd, out := try("fd=199", "fd=200", "fd=449", "fd=450", "fd=451", "fd=800", "fd=801", "fd=802", "fd=803", "fd=804", "fd=805")
+		cmd.ExtraFiles = make([]*os.File, 197) // 3 to 199
+		before := openFiles()
+		err = s.Run(cmd)
+		want := lines("fd=199: EBADF", "fd=200: ok", "fd=449: ok", "fd=450: ok", "fd=451: ok", "fd=800: ok", "fd=801: EBADF", "fd=802: EBADF",
+			"fd=803: EBADF", "fd=804: EBADF", "fd=805: EBADF")
+		if err != nil || out.String() != want {
+			t.Errorf("%v: %s", err, out)
+		}
+		if after := openFiles(); len(after) != len(before) {
+			t.Errorf("%d descriptors are open after it, %d before", len(after), len(before))
+		}
+	})
+}
+
+// A number can become another file's at any time. What this process has open and
+// close-on-exec is never in a child, and every child starts.
+func TestDescriptorsThatChange(t *testing.T) {
+	inBoth(t, func(t *testing.T, dir string) {
+		s := mustPrepare(t, NewHandling(Rights{FS: FSMakeChar}))
+		secret := filepath.Join(dir, "secret")
+		shared, err := os.Open(filepath.Join(dir, "own", "file"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer shared.Close()
+		free, err := unix.FcntlInt(shared.Fd(), unix.F_DUPFD_CLOEXEC, 3)
+		if err != nil {
+			t.Fatal(err)
+		}
+		unix.Close(free)
+		stop := make(chan struct{})
+		var all sync.WaitGroup
+		defer all.Wait()
+		defer close(stop)
+		for i := range 2 {
+			flags := []int{0, unix.O_CLOEXEC}[i] // as C code opens files, and as Go does
+			path := []string{dir, secret}[i]
+			all.Go(func() {
+				for {
+					select {
+					case <-stop:
+						return
+					default:
+						if fd, err := unix.Open(path, unix.O_RDONLY|flags, 0); err == nil {
+							unix.Close(fd)
+						}
+					}
+				}
+			})
+		}
+		children := 50
+		if longTests() {
+			children = 1500
+		}
+		for range children {
+			cmd, out := try("open="+secret, "open="+shared.Name())
+			cmd.ExtraFiles = slices.Repeat([]*os.File{shared}, free-3) // the stub's are where the others open theirs
+			if err := s.Run(cmd); err != nil || out.String() != lines("open="+secret+": EBADF", "open="+shared.Name()+": ok") {
+				t.Fatalf("%v: %s", err, out)
+			}
 		}
 	})
 }
