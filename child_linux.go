@@ -31,8 +31,8 @@ import (
 // its domain, and a thread shares memory, descriptors and fate with its
 // process. So the restriction happens in the child, between clone and execve:
 // os/exec starts a stub, just as it would start the program, and the stub
-// restricts itself and executes the program. What fails it writes to a pipe;
-// when it has become the program, the pipe is closed.
+// restricts itself and executes the program. What fails it writes to a socket;
+// when it has become the program, its end of that is closed.
 func (s *Sandbox) start(cmd *exec.Cmd) error {
 	if !stub.Supported {
 		return failStart(cmd, errNoStub)
@@ -53,7 +53,7 @@ func (s *Sandbox) start(cmd *exec.Cmd) error {
 		cmd.Cancel, cmd.Stdin = c.was.Cancel, c.was.Stdin
 		return c.explainStart(err)
 	}
-	failure, failed, err := stub.ReadFailure(c.status)
+	failure, failed, err := c.awaitProgram()
 	c.settle(!failed)
 	if !failed {
 		c.restoreInput()
@@ -76,12 +76,12 @@ type child struct {
 	cmd     *exec.Cmd
 	was     exec.Cmd // cmd as its owner left it
 	attr    *syscall.SysProcAttr
+	*handover
 	image   stub.Image // the stub
-	files   []*placed  // of the stub, in the order of their descriptors
-	path    string     // the stub's, in the child
-	status  *os.File   // the end of the status pipe to read
+	taking  int        // how many of its calls are there to get its files
+	file    *os.File   // it is in
+	program right      // the program, where the stub cannot go by its path
 
-	inherited    []int                // descriptors that the stub passes on, since they are among its own
 	capabilities *[2]unix.CapUserData // to give up all others: nil where there is nothing to give up
 
 	restored chan struct{} // closed when cmd is as before
@@ -90,79 +90,81 @@ type child struct {
 	input    *heldInput    // nil where nobody copies to the child
 }
 
-// placed is a file of the stub that the program does not get.
-type placed struct {
-	*os.File
-	fd int // in the child
-}
-
-// newChild makes the stub for cmd. First it opens the stub's files, then their
-// descriptors in the child are chosen, and then it writes down the calls.
+// newChild makes the stub for cmd. First it opens and sends what the stub gets, and
+// then it writes down the calls.
 func (s *Sandbox) newChild(cmd *exec.Cmd) (c *child, err error) {
 	c = &child{sandbox: s, cmd: cmd, was: *cmd, attr: cmd.SysProcAttr, restored: make(chan struct{}), settled: make(chan struct{})}
+	if err := procIsThere(); err != nil {
+		return c, err
+	}
+	if c.handover, err = newHandover(); err != nil {
+		return c, err
+	}
 	defer func() {
 		if err != nil {
 			c.settle(false)
 		}
 	}()
-	if err := procIsThere(); err != nil {
-		return c, err
-	}
 	ruleset, err := c.openRuleset()
 	if err != nil {
 		return c, err
 	}
-	status, err := c.openStatus()
-	if err != nil {
-		return c, err
-	}
-	program, err := c.openProgram()
-	if err != nil {
+	if c.program, err = c.openProgram(); err != nil {
 		return c, err
 	}
 	root, err := c.openRoot()
 	if err != nil {
 		return c, err
 	}
-	image := c.place(nil) // its content has the descriptors in it
-	if err := c.chooseDescriptors(); err != nil {
+	if err := c.chooseSlot(); err != nil {
 		return c, err
 	}
-	for _, file := range c.files {
-		c.image.Add(unix.SYS_FCNTL, uintptr(file.fd), unix.F_SETFD, unix.FD_CLOEXEC)
+	if err := c.handOver(); err != nil {
+		return c, err
 	}
+	c.takeOver()
+	c.taking = len(c.image.Calls())
 	c.changeRoot(root)
 	c.restrict(ruleset)
 	c.giveUp()
-	path := c.was.Path
-	if program != nil {
-		path = program.path()
+	return c, c.makeFile()
+}
+
+// makeFile makes the file of the stub. os/exec finds it by its number here, in the
+// child, which must not be another file's by then: os/exec puts files under
+// numbers up to the last that it passes, and above the highest that one of them has
+// here. So the number of the stub is between them. It is left, like all that is
+// close-on-exec, when the stub is executed.
+func (c *child) makeFile() error {
+	file, err := memoryFile(c.stub())
+	if err != nil {
+		return err
 	}
-	c.path = image.path()
-	image.File, err = memoryFile(c.image.Bytes(status.fd, path))
-	return c, err
+	if c.file, err = above(file, 4+len(c.was.ExtraFiles)); err != nil {
+		return err
+	}
+	return c.keepClear(int(c.file.Fd()))
 }
 
-// place gives the stub a file that the program does not get.
-func (c *child) place(file *os.File) *placed {
-	p := &placed{File: file}
-	c.files = append(c.files, p)
-	return p
+// stub returns the stub as a program.
+func (c *child) stub() []byte {
+	if c.program == noRight {
+		return c.image.Bytes(c.socket, c.was.Path)
+	}
+	return c.image.BytesFor(c.socket, c.number(c.program))
 }
 
-// path returns the file's path in the child.
-func (p *placed) path() string { return fmt.Sprint("/proc/self/fd/", p.fd) }
-
-// openRuleset places the ruleset, or nothing where there is none. It is a copy:
-// the Sandbox may be closed meanwhile.
-func (c *child) openRuleset() (ruleset *placed, err error) {
+// openRuleset sends the ruleset, or nothing where there is none. It is a copy: the
+// Sandbox may be closed meanwhile.
+func (c *child) openRuleset() (ruleset right, err error) {
+	ruleset = noRight
 	err = c.sandbox.withFd(func(fd int) error {
 		if fd == noRuleset {
 			return nil
 		}
 		copied, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
 		if err == nil {
-			ruleset = c.place(os.NewFile(uintptr(copied), "landlock-ruleset"))
+			ruleset = c.sendOwn(copied)
 		}
 		return os.NewSyscallError("fcntl", err)
 	})
@@ -170,16 +172,6 @@ func (c *child) openRuleset() (ruleset *placed, err error) {
 		err = fmt.Errorf("landlock: start: %w", err)
 	}
 	return ruleset, err
-}
-
-// openStatus makes the status pipe, and places the end to write.
-func (c *child) openStatus() (*placed, error) {
-	var pipe [2]int // and not os.Pipe, to keep the Go runtime's poller out of a wait that is so short
-	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
-		return nil, fmt.Errorf("landlock: start: %w", os.NewSyscallError("pipe2", err))
-	}
-	c.status = os.NewFile(uintptr(pipe[0]), "landlock-status")
-	return c.place(os.NewFile(uintptr(pipe[1]), "landlock-status")), nil
 }
 
 // wrongAttributes returns what cannot be had of cmd.SysProcAttr: what os/exec does
@@ -253,7 +245,7 @@ func procIsThere() error {
 }
 
 // restrict has the stub restrict itself.
-func (c *child) restrict(ruleset *placed) {
+func (c *child) restrict(ruleset right) {
 	if c.attr != nil && c.attr.Ptrace {
 		// Not by os/exec: the tracer would have to see the stub through.
 		c.image.Add(unix.SYS_PTRACE, unix.PTRACE_TRACEME)
@@ -261,8 +253,8 @@ func (c *child) restrict(ruleset *placed) {
 	if c.sandbox.noNewPrivs {
 		c.image.Add(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1)
 	}
-	if ruleset != nil {
-		c.image.Add(unix.SYS_LANDLOCK_RESTRICT_SELF, uintptr(ruleset.fd), uintptr(c.sandbox.flags))
+	if ruleset != noRight {
+		c.image.Add(unix.SYS_LANDLOCK_RESTRICT_SELF|stub.Indirect, c.number(ruleset), uintptr(c.sandbox.flags))
 	}
 	if filter := c.sandbox.filter; filter != nil {
 		c.image.Add(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_SPEC_ALLOW, c.filterProgram(filter))
@@ -280,30 +272,30 @@ func (c *child) filterProgram(filter []seccomp.Instruction) uintptr {
 	return c.image.Data(bytesOf(&program))
 }
 
-// openRoot looks at the SysProcAttr.Chroot that cmd asks for, and opens it, but
+// openRoot looks at the SysProcAttr.Chroot that cmd asks for, and sends it, but
 // where its path may lead elsewhere for the child. The stub changes its root, and
 // not os/exec, since there may be no /proc in the new one, or what somebody else
 // has put there. It needs CAP_SYS_CHROOT for that. A child that becomes root has it,
 // and another is left it by os/exec as an ambient capability; the stub then gives it
 // up.
-func (c *child) openRoot() (*placed, error) {
+func (c *child) openRoot() (right, error) {
 	if !c.changesRoot() {
-		return nil, nil
+		return noRight, nil
 	}
 	if strings.ContainsRune(c.attr.Chroot, 0) || strings.ContainsRune(c.cmd.Dir, 0) {
-		return nil, c.startError(unix.EINVAL)
+		return noRight, c.startError(unix.EINVAL)
 	}
 	if err := c.keepChroot(); err != nil {
-		return nil, err
+		return noRight, err
 	}
 	if c.namespaces()&unix.CLONE_NEWNS != 0 {
-		return nil, nil
+		return noRight, nil
 	}
 	root, err := unix.Open(c.attr.Chroot, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil { // before the child has another user, who may have no way there
-		return nil, c.startError(err)
+		return noRight, c.startError(err)
 	}
-	return c.place(os.NewFile(uintptr(root), c.attr.Chroot)), nil
+	return c.sendOwn(root), nil
 }
 
 func (c *child) changesRoot() bool { return c.attr != nil && c.attr.Chroot != "" }
@@ -317,12 +309,12 @@ func (c *child) startError(err error) error {
 }
 
 // changeRoot has the stub change its root, and then its directory.
-func (c *child) changeRoot(root *placed) {
+func (c *child) changeRoot(root right) {
 	if !c.changesRoot() {
 		return
 	}
-	if root != nil {
-		c.image.Add(unix.SYS_FCHDIR, uintptr(root.fd))
+	if root != noRight {
+		c.image.Add(unix.SYS_FCHDIR|stub.Indirect, c.number(root))
 	} else {
 		c.image.Add(unix.SYS_CHDIR, c.image.Path(c.attr.Chroot))
 	}
@@ -387,13 +379,13 @@ func (c *child) giveUp() {
 	c.image.Add(unix.SYS_CAPSET, c.image.Data(bytesOf(&header)), c.image.Data(bytesOf(c.capabilities)))
 }
 
-// openProgram places the program where its path leads by way of what this process
+// openProgram sends the program where its path leads by way of what this process
 // has open and the stub has not: its own executable, or a descriptor that the
 // child does not inherit.
-func (c *child) openProgram() (*placed, error) {
+func (c *child) openProgram() (right, error) {
 	path := c.was.Path
 	if c.changesRoot() && path != "/proc/self/exe" {
-		return nil, nil
+		return noRight, nil
 	}
 	own := fmt.Sprintf("/proc/%d/fd/", os.Getpid())
 	if number, ok := strings.CutPrefix(path, own); ok { // which the stub may not look at
@@ -405,27 +397,27 @@ func (c *child) openProgram() (*placed, error) {
 		name, ok := strings.CutPrefix(path, proc)
 		number, _, _ := strings.Cut(name, "/")
 		fd, err := strconv.Atoi(number)
-		if !ok || err != nil || fd < c.firstDescriptor() {
+		if !ok || err != nil || fd < 3+len(c.was.ExtraFiles) {
 			continue
 		}
 		if inherits(fd) {
-			return nil, nil
+			return noRight, nil
 		}
 		return c.byDescriptor()
 	}
 	if ownExecutable(programPath(c.cmd)) {
 		return c.byDescriptor()
 	}
-	return nil, nil
+	return noRight, nil
 }
 
-// byDescriptor opens the program for the stub.
-func (c *child) byDescriptor() (*placed, error) {
+// byDescriptor opens and sends the program.
+func (c *child) byDescriptor() (right, error) {
 	fd, err := unix.Open(programPath(c.cmd), unix.O_PATH|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, c.startError(err)
+		return noRight, c.startError(err)
 	}
-	return c.place(os.NewFile(uintptr(fd), c.was.Path)), nil
+	return c.sendOwn(fd), nil
 }
 
 // ownExecutable reports whether path leads to the executable of the process
@@ -448,8 +440,7 @@ func (c *child) disguise() {
 	if len(cmd.Args) == 0 {
 		cmd.Args = []string{cmd.Path}
 	}
-	cmd.Path = c.path
-	cmd.ExtraFiles = c.extraFiles()
+	cmd.Path = fmt.Sprint("/proc/self/fd/", c.file.Fd())
 	if c.attr != nil {
 		attr := *c.attr
 		if c.changesRoot() {
@@ -484,6 +475,17 @@ func (c *child) disguise() {
 	} else if out := cmd.Stderr; out != nil && !isFile(out) {
 		cmd.Stderr = &heldOutput{out, c}
 	}
+	switch c.slot {
+	case 0:
+		cmd.Stdin = c.there
+	case 1:
+		cmd.Stdout = c.there
+	case 2:
+		cmd.Stderr = c.there
+	default:
+		files := slices.Clone(cmd.ExtraFiles)
+		cmd.ExtraFiles = append(append(files[:c.slot-3:c.slot-3], c.there), files[min(c.slot-2, len(files)):]...)
+	}
 }
 
 // equal reports whether two streams are one, as far as they can be compared.
@@ -503,21 +505,22 @@ func (c *child) undisguise() {
 	cmd, was := c.cmd, &c.was
 	cmd.Path, cmd.Args, cmd.Env, cmd.Dir, cmd.ExtraFiles, cmd.SysProcAttr = was.Path, was.Args, was.Env, was.Dir, was.ExtraFiles, was.SysProcAttr
 	cmd.Stdout, cmd.Stderr = was.Stdout, was.Stderr
+	if c.input == nil {
+		cmd.Stdin = was.Stdin
+	}
 	close(c.restored)
 	c.close()
 }
 
 func (c *child) close() {
-	for _, file := range c.files {
-		file.Close()
-	}
-	c.files = nil
+	c.handover.close()
+	c.file.Close()
 }
 
 // settle says whether the program runs, and lets go on who waits for that.
 func (c *child) settle(running bool) {
 	c.close()
-	c.status.Close()
+	c.here.Close()
 	c.running = running
 	close(c.settled)
 }
@@ -602,14 +605,14 @@ func (c *child) failure(f stub.Failure) error {
 	calls := c.image.Calls()
 	if f.Call < len(calls) {
 		switch call := calls[f.Call]; {
-		case call.Number == unix.SYS_LANDLOCK_RESTRICT_SELF:
+		case call.Number == unix.SYS_LANDLOCK_RESTRICT_SELF|stub.Indirect:
 			return restrictError(errno, c.sandbox.setsNoNewPrivs())
 		case call.Number == unix.SYS_PRCTL && call.Args[0] == unix.PR_SET_NO_NEW_PRIVS:
 			return noNewPrivsError(errno)
 		case call.Number == unix.SYS_SECCOMP:
 			return filterError(os.NewSyscallError("seccomp", errno))
-		case call.Number == unix.SYS_RECVMSG || call.Number == unix.SYS_DUP3|stub.Indirect:
-			return c.cannotPassOn(errno)
+		case f.Call < c.taking:
+			return fmt.Errorf("landlock: start: take over the child's descriptors: %w", errno)
 		}
 	}
 	err := c.startError(errno)

@@ -1,10 +1,10 @@
 package landlock
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"os"
-	"slices"
 	"syscall"
 	"unsafe"
 
@@ -14,70 +14,147 @@ import (
 	"example.com/landlock/internal/stub"
 )
 
-// chooseDescriptors gives each file of the stub the descriptor that it has in the
-// child. They follow cmd's ExtraFiles, without a gap: os/exec closes what it is
-// given no file for.
+// handover is how a stub gets the files that it needs.
 //
-// The program may be about to inherit something under such a number, which this
-// process has open and not close-on-exec. Such a number the stub's files leave
-// out. os/exec cannot: it is given a file for it all the same, and the stub puts
-// back the right one, which it gets by a socket.
-func (c *child) chooseDescriptors() error {
-	for i, file := range c.files {
-		file.fd = c.firstDescriptor() + i
-	}
-	if !slices.ContainsFunc(c.files, func(file *placed) bool { return inherits(file.fd) }) {
-		return nil
-	}
-	return c.goAround()
+// A child inherits what this process has open and not close-on-exec, each file
+// under its number, and which those are can change at any time. A number that
+// os/exec is given a file for cannot be inherited as well. So all that the stub
+// gets comes by a socket, once it runs, and has numbers then that nothing else has.
+// The socket itself has the number of a file that os/exec is given anyway: that
+// file comes by the socket, too, and the stub puts it in its place.
+type handover struct {
+	here  *os.File // this end of the socket, where the stub says what fails
+	there *os.File // its end
+	slot  int      // the number of that in the child
+	took  right    // the file whose number it is
+
+	rights   []int   // descriptors that are sent
+	owned    []int   // to close here
+	socket   uintptr // where the stub has the number of its end
+	received uintptr // and those of what was sent
 }
 
-// firstDescriptor returns the number that follows those of cmd's own files.
-func (c *child) firstDescriptor() int { return 3 + len(c.was.ExtraFiles) }
+// right is a file that is sent, by its place among all.
+type right int
+
+const noRight right = -1
+
+// send adds a file to what is sent.
+func (h *handover) send(fd int) right {
+	h.rights = append(h.rights, fd)
+	return right(len(h.rights) - 1)
+}
+
+// sendOwn is send for a file that is closed here then.
+func (h *handover) sendOwn(fd int) right {
+	h.owned = append(h.owned, fd)
+	return h.send(fd)
+}
+
+func newHandover() (*handover, error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("landlock: start: %w", os.NewSyscallError("socketpair", err))
+	}
+	return &handover{here: os.NewFile(uintptr(pair[0]), "landlock-here"), there: os.NewFile(uintptr(pair[1]), "landlock-there"), took: noRight}, nil
+}
+
+// chooseSlot chooses the number of the socket in the child: that of a stream for
+// which os/exec has no pipe to copy, or of one of the ExtraFiles, or the one
+// after them.
+func (c *child) chooseSlot() error {
+	for fd, stream := range []any{c.was.Stdin, c.was.Stdout, c.was.Stderr} {
+		file, isFile := stream.(*os.File)
+		if stream != nil && !isFile || c.controls(fd) {
+			continue
+		}
+		if stream == nil {
+			mode := os.O_RDONLY
+			if fd > 0 {
+				mode = os.O_WRONLY
+			}
+			null, err := unix.Open(os.DevNull, mode|unix.O_CLOEXEC, 0)
+			if err != nil {
+				return &os.PathError{Op: "open", Path: os.DevNull, Err: err} // as os/exec
+			}
+			c.slot, c.took = fd, c.sendOwn(null)
+			return nil
+		}
+		c.takeSlot(fd, file)
+		return nil
+	}
+	for i, file := range c.was.ExtraFiles {
+		if fd := 3 + i; !c.controls(fd) {
+			c.takeSlot(fd, file)
+			return nil
+		}
+	}
+	c.slot = 3 + len(c.was.ExtraFiles)
+	return nil
+}
+
+// takeSlot has the socket take the place of a file of cmd's. It is nothing to
+// send where that is nil or closed: then the program has nothing there.
+func (c *child) takeSlot(fd int, file *os.File) {
+	c.slot = fd
+	if number := file.Fd(); number != ^uintptr(0) { // which makes it block, as os/exec does
+		c.took = c.send(int(number))
+	}
+}
+
+// controls reports whether os/exec makes a descriptor the child's terminal, or
+// gives that up, before the stub runs.
+func (c *child) controls(fd int) bool {
+	return c.attr != nil && (c.attr.Setctty && fd == c.attr.Ctty || c.attr.Noctty && fd == 0)
+}
+
+// handOver sends the stub's files. Where nothing of cmd's is in the slot, what the
+// child would inherit there is sent with them.
+func (c *child) handOver() error {
+	defer c.closeOwned()
+	if c.slot < 3+len(c.was.ExtraFiles) || !inherits(c.slot) {
+		return c.sendRights()
+	}
+	// What has the number now may have lost it when it is sent, to a file that is
+	// nobody else's business. Not so in a copy of the descriptors, which no other
+	// thread has. Its own end of all of them leaves the process its locks on files:
+	// those it would lose where it closed a descriptor.
+	_, err := osthread.Spend(func() error {
+		if err := copyDescriptors(); err != nil {
+			return err
+		}
+		if inherits(c.slot) {
+			c.took = c.send(c.slot)
+		}
+		return c.sendRights()
+	})
+	return err
+}
+
+func (c *child) sendRights() error {
+	if len(c.rights) == 0 {
+		return nil
+	}
+	conn, err := c.here.SyscallConn()
+	if err != nil {
+		return err
+	}
+	controlErr := conn.Control(func(fd uintptr) {
+		err = unix.Sendmsg(int(fd), []byte{0}, unix.UnixRights(c.rights...), nil, unix.MSG_DONTWAIT)
+	})
+	if controlErr != nil {
+		return controlErr
+	}
+	if err != nil {
+		return fmt.Errorf("landlock: start: hand descriptors over to the child: %w", os.NewSyscallError("sendmsg", err))
+	}
+	return nil
+}
 
 // inherits reports whether a child would inherit a descriptor.
 func inherits(fd int) bool {
 	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
 	return err == nil && flags&unix.FD_CLOEXEC == 0
-}
-
-// goAround chooses descriptors that leave out what the program inherits, and
-// sends that to the stub.
-//
-// Other threads open and close descriptors meanwhile. So it looks at a copy of
-// them, which nobody else has: there a number stays the file that it was when it
-// was found not to be close-on-exec. A file that is sent has no number; so none
-// has to be closed here, at which the process would lose its locks on the file.
-func (c *child) goAround() error {
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return fmt.Errorf("landlock: start: %w", os.NewSyscallError("socketpair", err))
-	}
-	defer unix.Close(pair[0])
-	socket := c.place(os.NewFile(uintptr(pair[1]), "landlock-inherited"))
-	_, err = osthread.Spend(func() error {
-		if err := copyDescriptors(); err != nil {
-			return err
-		}
-		fd := c.firstDescriptor()
-		for _, file := range c.files {
-			for ; inherits(fd); fd++ {
-				c.inherited = append(c.inherited, fd)
-			}
-			file.fd = fd
-			fd++
-		}
-		for some := range slices.Chunk(c.inherited, mostRights) {
-			if err := unix.Sendmsg(pair[0], []byte{0}, unix.UnixRights(some...), nil, unix.MSG_DONTWAIT); err != nil {
-				return c.cannotPassOn(os.NewSyscallError("sendmsg", err))
-			}
-		}
-		return nil
-	})
-	for some := range slices.Chunk(c.inherited, mostRights) {
-		c.receive(socket.fd, some)
-	}
-	return err
 }
 
 // copyDescriptors gives this thread, which has to end, descriptors of its own: a
@@ -97,17 +174,33 @@ func copyDescriptors() error {
 	return nil
 }
 
-// mostRights is less than how many descriptors the kernel takes in one message.
-const mostRights = 250
+// takeOver has the stub receive what was sent, and put back what its socket took
+// the place of.
+func (c *child) takeOver() {
+	slot := uintptr(c.slot)
+	c.socket = c.image.Writable(bytesOf(new(int32(c.slot)))) // until it has another
+	c.image.Add(unix.SYS_FCNTL|stub.Store, slot, unix.F_DUPFD_CLOEXEC, 3, 0, c.socket)
+	if len(c.rights) > 0 {
+		c.receive()
+	}
+	if c.took == noRight {
+		c.image.Add(unix.SYS_CLOSE, slot)
+	} else {
+		c.image.Add(unix.SYS_DUP3|stub.Indirect, c.number(c.took), slot)
+	}
+}
 
-// receive has the stub receive a message with files, and give each its
-// descriptor.
-func (c *child) receive(socket int, descriptors []int) {
-	none := slices.Repeat([]int{-1}, len(descriptors)) // which nobody has: no message, no file
+// number returns the address of the descriptor that a file has in the stub.
+func (h *handover) number(r right) uintptr { return h.received + 4*uintptr(r) }
+
+// receive has the stub receive one message, with a byte and files.
+func (c *child) receive() {
+	none := make([]int, len(c.rights))
+	for i := range none {
+		none[i] = math.MaxInt32 // a number that is nobody's, where less is received
+	}
 	control := unix.UnixRights(none...)
-	received := c.image.Writable(control)
-	content := c.image.Writable([]byte{0})
-	vector := [2]uintptr{content, 1}
+	vector := struct{ base, length uintptr }{c.image.Writable([]byte{0}), 1}
 	message := struct {
 		name        uintptr
 		nameLength  uint32
@@ -117,33 +210,104 @@ func (c *child) receive(socket int, descriptors []int) {
 		controlSize uintptr
 		flags       int32
 	}{
-		vectors: c.image.Writable(bytesOf(&vector)), vectorCount: 1,
-		control: received, controlSize: uintptr(len(control)),
+		vectors: c.image.Data(bytesOf(&vector)), vectorCount: 1,
+		control: c.image.Writable(control), controlSize: uintptr(len(control)),
 	}
-	c.image.Add(unix.SYS_RECVMSG, uintptr(socket), c.image.Writable(bytesOf(&message)))
-	for i, fd := range descriptors {
-		number := received + uintptr(unix.CmsgLen(0)+4*i)
-		c.image.Add(unix.SYS_DUP3|stub.Indirect, number, uintptr(fd))
-		c.image.Add(unix.SYS_CLOSE|stub.Indirect, number)
-	}
+	c.received = message.control + uintptr(unix.CmsgLen(0))
+	c.image.Add(unix.SYS_RECVMSG, uintptr(c.slot), c.image.Writable(bytesOf(&message)), unix.MSG_CMSG_CLOEXEC)
 }
 
-// cannotPassOn says why the child cannot inherit all that it would.
-func (c *child) cannotPassOn(err error) error {
-	return fmt.Errorf("landlock: start: pass on descriptors %v, which this process has open and not close-on-exec: %w: "+
-		"make them close-on-exec, or name them in ExtraFiles", c.inherited, err)
+// awaitProgram returns once the stub has become the program, or failed.
+func (h *handover) awaitProgram() (failure stub.Failure, failed bool, err error) {
+	failure, failed, err = stub.ReadFailure(h.here)
+	if errors.Is(err, unix.ECONNRESET) { // it was killed before it received anything
+		return stub.Failure{}, false, nil
+	}
+	return failure, failed, err
 }
 
-// extraFiles returns the files that os/exec passes after the standard streams.
-func (c *child) extraFiles() []*os.File {
-	all := slices.Clip(c.was.ExtraFiles)
-	for _, file := range c.files {
-		for 3+len(all) < file.fd {
-			all = append(all, file.File) // to be replaced by what the program inherits
+// keepClear gives the stub's end of the socket a number here that is above least.
+// os/exec first moves files that are in its way to numbers above the highest of
+// those that it passes, over whatever the child would inherit there. So it makes
+// sure that the highest is this one, and that nobody has those that follow.
+func (c *child) keepClear(least int) error {
+	highest := least
+	for _, file := range append(c.files(), c.was.ExtraFiles...) {
+		if fd := file.Fd(); fd != ^uintptr(0) {
+			highest = max(highest, int(fd))
 		}
-		all = append(all, file.File)
 	}
-	return all
+	const ofExec = 16 // descriptors that os/exec opens itself, for pipes and /dev/null: they take the lowest numbers
+	most := 5 + len(c.was.ExtraFiles)
+	numbers, err := reserve(c.there, highest+ofExec, most)
+	if err != nil { // there are not so many
+		numbers, err = reserve(c.there, least+1, 1)
+	}
+	if err != nil {
+		return fmt.Errorf("landlock: start: %w", os.NewSyscallError("fcntl", err))
+	}
+	c.there.Close()
+	c.there = os.NewFile(uintptr(numbers[0]), "landlock-there")
+	c.owned = append(c.owned, numbers[1:]...)
+	return nil
+}
+
+// files returns cmd's standard streams that are files.
+func (c *child) files() (files []*os.File) {
+	for _, stream := range []any{c.was.Stdin, c.was.Stdout, c.was.Stderr} {
+		if file, ok := stream.(*os.File); ok {
+			files = append(files, file)
+		}
+	}
+	return files
+}
+
+// reserve returns count numbers for a file that follow each other.
+func reserve(file *os.File, least, count int) ([]int, error) {
+	var numbers []int
+	for len(numbers) < count {
+		fd, err := unix.FcntlInt(file.Fd(), unix.F_DUPFD_CLOEXEC, least)
+		if err != nil || fd != least {
+			closeAll(numbers)
+			numbers = nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		numbers = append(numbers, fd)
+		least = fd + 1
+	}
+	return numbers, nil
+}
+
+func closeAll(descriptors []int) {
+	for _, fd := range descriptors {
+		unix.Close(fd)
+	}
+}
+
+func (h *handover) closeOwned() {
+	closeAll(h.owned)
+	h.owned = nil
+}
+
+// close closes what only the stub needs.
+func (h *handover) close() {
+	h.there.Close()
+	h.closeOwned()
+}
+
+// above returns a file under a number that is not below least.
+func above(file *os.File, least int) (*os.File, error) {
+	if int(file.Fd()) >= least {
+		return file, nil
+	}
+	defer file.Close()
+	fd, err := unix.FcntlInt(file.Fd(), unix.F_DUPFD_CLOEXEC, least)
+	if err != nil {
+		return nil, fmt.Errorf("landlock: start: %w", os.NewSyscallError("fcntl", err))
+	}
+	return os.NewFile(uintptr(fd), file.Name()), nil
 }
 
 // bytesOf returns the memory of a value without pointers.

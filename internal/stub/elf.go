@@ -22,13 +22,15 @@ const writableOffset = 0x1000000
 
 // head is the head of the table. The assembly takes its offsets from here, and
 // those of Call.
-type head struct{ status, first uintptr }
+type head struct {
+	status  uintptr // the address of the descriptor to report to
+	program uintptr // that of the descriptor to execute; 0 for the path that follows the calls
+	first   uintptr // the address of the first call
+}
 
-// newHead returns the head of a table: the descriptor to report to, and the
-// address of the first call.
-func newHead(status, first uintptr) []byte {
-	h := head{status, first}
-	return word(word(nil, h.status), h.first)
+func newHead(status, program, first uintptr) []byte {
+	h := head{status, program, first}
+	return word(word(word(nil, h.status), h.program), h.first)
 }
 
 // The two words that follow the code.
@@ -62,10 +64,10 @@ type header struct {
 	size, segmentSize, segmentCount, _, _, _ uint16
 }
 
-// elf returns a static program of table and code: one segment, which cannot be
-// written, and a stack, which cannot be executed. With writable there is a
-// segment more, with the same content, for what the calls write to.
-func elf(table, code []byte, writable bool) []byte {
+// elf returns a static program of table and code: a segment that cannot be
+// written, one with the same content that cannot be executed, and a stack, which
+// cannot either.
+func elf(table, code []byte) []byte {
 	const (
 		load, stack = 1, 0x6474e551 // PT_LOAD, PT_GNU_STACK
 		rx, rw      = 4 | 1, 4 | 2
@@ -76,16 +78,13 @@ func elf(table, code []byte, writable bool) []byte {
 		ident: [16]byte{0x7f, 'E', 'L', 'F', byte(unsafe.Sizeof(size) / 4), 1 + byte(binary.NativeEndian.Uint16([]byte{0, 1}))&1, 1},
 		kind:  2, machine: machine, version: 1, // ET_EXEC
 		entry: base + entry, segments: unsafe.Sizeof(header{}),
-		size: uint16(unsafe.Sizeof(header{})), segmentSize: uint16(len(segment(0, 0, 0, 0))), segmentCount: 2,
-	}
-	segments := append(segment(load, rx, base, size), segment(stack, rw, 0, 0)...)
-	if writable {
-		segments = append(segments, segment(load, rw, base+writableOffset, size)...)
-		h.segmentCount++
+		size: uint16(unsafe.Sizeof(header{})), segmentSize: uint16(len(segment(0, 0, 0, 0))), segmentCount: 3,
 	}
 	image := make([]byte, 0, size)
 	image = append(image, unsafe.Slice((*byte)(unsafe.Pointer(&h)), unsafe.Sizeof(h))...)
-	image = append(image, segments...)
+	image = append(image, segment(load, rx, base, size)...)
+	image = append(image, segment(load, rw, base+writableOffset, size)...)
+	image = append(image, segment(stack, rw, 0, 0)...)
 	image = append(image[:tableOffset], table...)
 	return append(image[:entry], code...)
 }

@@ -10,6 +10,6 @@ const (
 	writableOffset = uintptr(0)
 )
 
-func newHead(status, first uintptr) []byte         { return nil }
-func code() []byte                                 { return nil }
-func elf(table, code []byte, writable bool) []byte { return nil }
+func newHead(status, program, first uintptr) []byte { return nil }
+func code() []byte                                  { return nil }
+func elf(table, code []byte) []byte                 { return nil }

@@ -12,13 +12,14 @@
 //
 // # What it is
 //
-// A static ELF file of a page or a few, made anew for each child: some forty
+// A static ELF file of a page or a few, made anew for each child: some fifty
 // instructions and a table of system calls. It makes the calls one after the
 // other and then executes the program, with the arguments and the environment
-// that it has itself. Where one of them fails it writes which and why to a pipe
-// and exits. It has no libc, and takes input from nobody: the table is in the
-// file, which is sealed. Its only writable memory is its stack, and where it
-// receives descriptors, what holds their numbers.
+// that it has itself. Where one of them fails it writes which and why to a
+// descriptor and exits. It has no libc, and takes input from nobody but its
+// maker: the table is in the file, which is sealed, and cannot be written to.
+// Writable are its stack and a copy of the table, where the calls leave their
+// answers.
 //
 // # For another architecture
 //
@@ -36,14 +37,19 @@ import (
 
 // Image is a stub to be: the system calls that it makes, and what they point to.
 type Image struct {
-	calls    []Call
-	data     []byte
-	writable bool
+	calls []Call
+	data  []byte
 }
 
-// Indirect is added to the number of a call whose first argument is the address
-// of a descriptor, and not the descriptor itself.
-const Indirect = 1 << 20
+// What can be added to the number of a call.
+const (
+	// Indirect: the first argument is the address of a descriptor, and not
+	// the descriptor itself.
+	Indirect = 1 << 20
+	// Store: the answer is a descriptor, and goes to the address that is the
+	// last argument.
+	Store = 1 << 21
+)
 
 // Call is a system call that the stub makes: it goes on unless the answer is an
 // errno.
@@ -80,10 +86,7 @@ func (i *Image) Data(data []byte) uintptr {
 }
 
 // Writable is Data for what the calls may change.
-func (i *Image) Writable(data []byte) uintptr {
-	i.writable = true
-	return i.Data(data) + writableOffset
-}
+func (i *Image) Writable(data []byte) uintptr { return i.Data(data) + writableOffset }
 
 // Path is Data for a path.
 func (i *Image) Path(path string) uintptr { return i.Data(append([]byte(path), 0)) }
@@ -92,9 +95,15 @@ func (i *Image) Path(path string) uintptr { return i.Data(append([]byte(path), 0
 const end = ^uintptr(0)
 
 // Bytes returns the ELF file of a stub that makes the calls and executes the
-// program at path. A Failure goes to the descriptor status.
-func (i *Image) Bytes(status int, path string) []byte {
-	table := append(newHead(uintptr(status), dataAddress+uintptr(len(i.data))), i.data...)
+// program at path. A Failure goes to the descriptor at the address status.
+func (i *Image) Bytes(status uintptr, path string) []byte { return i.bytes(status, 0, path) }
+
+// BytesFor is Bytes for the program that is open as the descriptor at the address
+// program.
+func (i *Image) BytesFor(status, program uintptr) []byte { return i.bytes(status, program, "") }
+
+func (i *Image) bytes(status, program uintptr, path string) []byte {
+	table := append(newHead(status, program, dataAddress+uintptr(len(i.data))), i.data...)
 	for _, call := range i.calls {
 		table = word(table, call.Number)
 		for _, arg := range call.Args {
@@ -104,11 +113,10 @@ func (i *Image) Bytes(status int, path string) []byte {
 	table = word(table, end)
 	table = append(table, path...)
 	table = append(table, 0)
-	return elf(table, code(), i.writable)
+	return elf(table, code())
 }
 
-// ReadFailure reads what a stub writes to its status pipe: nothing, once it has
-// become the program.
+// ReadFailure reads what a stub reports: nothing, once it has become the program.
 func ReadFailure(status io.Reader) (failure Failure, failed bool, err error) {
 	var report [2]uintptr
 	const size = unsafe.Sizeof(report)

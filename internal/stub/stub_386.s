@@ -3,11 +3,16 @@
 #include "go_asm.h"
 #include "textflag.h"
 
-#define SYS_exit   1
-#define SYS_write  4
-#define SYS_execve 11
+#define SYS_exit     1
+#define SYS_write    4
+#define SYS_execve   11
+#define SYS_execveat 358
 
-#define INDIRECT 20 // the bit
+#define AT_EMPTY_PATH 0x1000
+
+#define INDIRECT 20 // the bits
+#define STORE    21
+#define NUMBER   0xfffff
 
 // The program: the kernel jumps here with the argument count at SP, above it
 // the arguments, a zero, the environment. BP is the call under way. Its index
@@ -25,14 +30,22 @@ next:
 	MOVL (Call_Args+8)(BP), DX
 	MOVL (Call_Args+12)(BP), SI
 	MOVL (Call_Args+16)(BP), DI
-	BTRL $INDIRECT, AX
+	BTL  $INDIRECT, AX
 	JCC  call
 	MOVL (BX), BX
 
 call:
+	ANDL $NUMBER, AX
 	INT  $0x80
 	CMPL AX, $-4096
 	JHI  failed // an errno
+	MOVL Call_Number(BP), CX
+	BTL  $STORE, CX
+	JCC  done
+	MOVL (Call_Args+16)(BP), CX
+	MOVL AX, (CX)
+
+done:
 	ADDL $Call__size, BP
 	JMP  next
 
@@ -41,7 +54,21 @@ execute:
 	MOVL 0(SP), DX         // argc
 	LEAL 4(SP), CX         // argv
 	LEAL 8(SP)(DX*4), DX   // envp
+	MOVL $const_tableAddress, DI
+	MOVL head_program(DI), DI
+	TESTL DI, DI
+	JNE  open
 	MOVL $SYS_execve, AX
+	INT  $0x80
+	JMP  failed
+
+open:
+	MOVL DX, SI
+	MOVL CX, DX
+	MOVL BX, CX
+	MOVL (DI), BX
+	MOVL $AT_EMPTY_PATH, DI
+	MOVL $SYS_execveat, AX
 	INT  $0x80
 
 failed:
@@ -55,6 +82,7 @@ failed:
 	DIVL CX
 	MOVL AX, 0(SP)
 	MOVL head_status(BX), BX
+	MOVL (BX), BX
 	MOVL SP, CX
 	MOVL $8, DX
 	MOVL $SYS_write, AX

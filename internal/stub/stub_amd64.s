@@ -3,11 +3,16 @@
 #include "go_asm.h"
 #include "textflag.h"
 
-#define SYS_write  1
-#define SYS_execve 59
-#define SYS_exit   60
+#define SYS_write    1
+#define SYS_execve   59
+#define SYS_exit     60
+#define SYS_execveat 322
 
-#define INDIRECT 20 // the bit
+#define AT_EMPTY_PATH 0x1000
+
+#define INDIRECT 20 // the bits
+#define STORE    21
+#define NUMBER   0xfffff
 
 // The program: the kernel jumps here with the argument count at SP, above it
 // the arguments, a zero, the environment. BX is the call under way, R12 its
@@ -26,14 +31,22 @@ next:
 	MOVQ (Call_Args+16)(BX), DX
 	MOVQ (Call_Args+24)(BX), R10
 	MOVQ (Call_Args+32)(BX), R8
-	BTRQ $INDIRECT, AX
+	BTL  $INDIRECT, AX
 	JCC  call
 	MOVL (DI), DI
 
 call:
+	ANDL $NUMBER, AX
 	SYSCALL
 	CMPQ AX, $-4096
 	JHI  failed // an errno
+	MOVQ Call_Number(BX), CX
+	BTL  $STORE, CX
+	JCC  done
+	MOVQ (Call_Args+32)(BX), CX
+	MOVL AX, (CX)
+
+done:
 	ADDQ $Call__size, BX
 	INCL R12
 	JMP  next
@@ -43,7 +56,21 @@ execute:
 	MOVQ 0(SP), DX         // argc
 	LEAQ 8(SP), SI         // argv
 	LEAQ 16(SP)(DX*8), DX  // envp
+	MOVQ $const_tableAddress, R8
+	MOVQ head_program(R8), R8
+	TESTQ R8, R8
+	JNE  open
 	MOVL $SYS_execve, AX
+	SYSCALL
+	JMP  failed
+
+open:
+	MOVQ DX, R10
+	MOVQ SI, DX
+	MOVQ DI, SI
+	MOVL (R8), DI
+	MOVL $AT_EMPTY_PATH, R8
+	MOVL $SYS_execveat, AX
 	SYSCALL
 
 failed:
@@ -52,6 +79,7 @@ failed:
 	MOVQ AX, 8(SP)
 	MOVQ $const_tableAddress, BX
 	MOVQ head_status(BX), DI
+	MOVL (DI), DI
 	MOVQ SP, SI
 	MOVL $16, DX
 	MOVL $SYS_write, AX

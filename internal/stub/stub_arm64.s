@@ -3,11 +3,16 @@
 #include "go_asm.h"
 #include "textflag.h"
 
-#define SYS_write  64
-#define SYS_exit   93
-#define SYS_execve 221
+#define SYS_write    64
+#define SYS_exit     93
+#define SYS_execve   221
+#define SYS_execveat 281
 
-#define INDIRECT 20 // the bit
+#define AT_EMPTY_PATH 0x1000
+
+#define INDIRECT 20 // the bits
+#define STORE    21
+#define NUMBER   0xfffff
 
 // The program: the kernel jumps here with the argument count at RSP, above it
 // the arguments, a zero, the environment. R19 is the call under way, R20 its
@@ -27,13 +32,19 @@ next:
 	MOVD (Call_Args+24)(R19), R3
 	MOVD (Call_Args+32)(R19), R4
 	TBZ  $INDIRECT, R8, call
-	BIC  $(1<<INDIRECT), R8
 	MOVWU (R0), R0
 
 call:
+	AND  $NUMBER, R8
 	SVC
 	CMN  $4095, R0
 	BHS  failed // an errno
+	MOVD Call_Number(R19), R8
+	TBZ  $STORE, R8, done
+	MOVD (Call_Args+32)(R19), R8
+	MOVW R0, (R8)
+
+done:
 	ADD  $Call__size, R19
 	ADD  $1, R20
 	B    next
@@ -45,7 +56,20 @@ execute:
 	ADD  $8, R3, R1 // argv
 	ADD  R2<<3, R1, R2
 	ADD  $8, R2 // envp
+	MOVD $const_tableAddress, R4
+	MOVD head_program(R4), R4
+	CBNZ R4, open
 	MOVD $SYS_execve, R8
+	SVC
+	B    failed
+
+open:
+	MOVD R2, R3
+	MOVD R1, R2
+	MOVD R0, R1
+	MOVWU (R4), R0
+	MOVD $AT_EMPTY_PATH, R4
+	MOVD $SYS_execveat, R8
 	SVC
 
 failed:
@@ -55,6 +79,7 @@ failed:
 	MOVD R0, 8(R1)
 	MOVD $const_tableAddress, R19
 	MOVD head_status(R19), R0
+	MOVWU (R0), R0
 	MOVD $16, R2
 	MOVD $SYS_write, R8
 	SVC

@@ -1,6 +1,8 @@
 package stub
 
 import (
+	"bytes"
+	"encoding/binary"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,7 +14,7 @@ import (
 )
 
 // run runs a stub as a program, with a status pipe.
-func run(t *testing.T, calls []Call, path string, args ...string) (output string, f Failure, failed bool) {
+func run(t *testing.T, image Image, path string, args ...string) (output string, f Failure, failed bool) {
 	t.Helper()
 	read, write, err := os.Pipe()
 	if err != nil {
@@ -20,12 +22,20 @@ func run(t *testing.T, calls []Call, path string, args ...string) (output string
 	}
 	defer read.Close()
 	program := filepath.Join(t.TempDir(), "stub")
-	if err := os.WriteFile(program, (&Image{calls: calls}).Bytes(3, path), 0o755); err != nil {
+	content := image.Bytes(descriptor(&image, 3), path)
+	if path == "" {
+		content = image.BytesFor(descriptor(&image, 3), descriptor(&image, 4))
+	}
+	if err := os.WriteFile(program, content, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(program)
 	cmd.Args = args
 	cmd.ExtraFiles = []*os.File{write}
+	if self, err := os.Open("/bin/sh"); err == nil {
+		defer self.Close()
+		cmd.ExtraFiles = append(cmd.ExtraFiles, self)
+	}
 	cmd.Env = []string{"STUB=an environment"}
 	out, err := cmd.Output()
 	write.Close()
@@ -34,6 +44,11 @@ func run(t *testing.T, calls []Call, path string, args ...string) (output string
 		t.Errorf("%v, status %v", err, readErr)
 	}
 	return string(out), f, failed
+}
+
+// descriptor gives an image a number that its calls can change.
+func descriptor(image *Image, fd int32) uintptr {
+	return image.Writable(binary.NativeEndian.AppendUint32(nil, uint32(fd)))
 }
 
 func TestImage(t *testing.T) {
@@ -46,7 +61,7 @@ func TestImage(t *testing.T) {
 		t.Skip("needs sh")
 	}
 	script := `echo "$0 $1 $STUB"; if (: >&3) 2>/dev/null; then echo open; fi`
-	out, _, failed := run(t, []Call{closeOnExec}, sh, "zero", "-c", script, "name", "argument")
+	out, _, failed := run(t, Image{calls: []Call{closeOnExec}}, sh, "zero", "-c", script, "name", "argument")
 	if out != "name argument an environment\n" || failed {
 		t.Errorf("output %q, failed %v", out, failed)
 	}
@@ -61,10 +76,9 @@ func TestImage(t *testing.T) {
 		{"a call", []Call{closeOnExec, {unix.SYS_CLOSE, [5]uintptr{1 << 20}}, closeOnExec}, sh, Failure{1, int(syscall.EBADF)}},
 		{"five arguments", []Call{{unix.SYS_PRCTL, [5]uintptr{unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 1}}}, sh, Failure{0, int(syscall.EINVAL)}},
 		{"a long path", nil, "/" + strings.Repeat("x", 5000), Failure{0, int(syscall.ENAMETOOLONG)}},
-		{"an empty path", nil, "", Failure{0, int(syscall.ENOENT)}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			out, f, failed := run(t, test.calls, test.path, "x", "-c", "echo ran")
+			out, f, failed := run(t, Image{calls: test.calls}, test.path, "x", "-c", "echo ran")
 			if f != test.want || !failed || out != "" {
 				t.Errorf("failed %v, %+v, want %+v; output %q", failed, f, test.want, out)
 			}
@@ -74,12 +88,52 @@ func TestImage(t *testing.T) {
 	image.Data([]byte("odd"))
 	image.Add(unix.SYS_CHDIR, image.Path("/usr"))
 	program := filepath.Join(t.TempDir(), "stub")
-	if err := os.WriteFile(program, image.Bytes(2, sh), 0o755); err != nil {
+	if err := os.WriteFile(program, image.Bytes(0, sh), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(program, "-c", "pwd -P")
 	cmd.Stderr = os.Stderr
 	if out, err := cmd.Output(); string(out) != "/usr\n" || err != nil {
 		t.Errorf("%v: %q", err, out)
+	}
+}
+
+// A call can take a descriptor from memory and leave one there, and the program
+// can be one.
+func TestDescriptors(t *testing.T) {
+	if !Supported {
+		t.Skip("needs an architecture with a stub")
+	}
+	sh, err := exec.LookPath("sh")
+	if err != nil {
+		t.Skip("needs sh")
+	}
+	var image Image
+	number := descriptor(&image, -1)
+	image.Add(unix.SYS_FCNTL|Store, 1, unix.F_DUPFD, 60, 0, number)
+	image.Add(unix.SYS_DUP3|Indirect, number, 2)
+	if out, _, failed := run(t, image, sh, "x", "-c", "echo here >&2; echo there >/proc/self/fd/60"); out != "here\nthere\n" || failed {
+		t.Errorf("output %q, failed %v", out, failed)
+	}
+	image.Add(unix.SYS_CLOSE|Indirect, number)
+	image.Add(unix.SYS_CLOSE|Indirect, number)
+	if _, f, failed := run(t, image, sh, "x", "-c", "echo ran"); !failed || f != (Failure{3, int(syscall.EBADF)}) {
+		t.Errorf("failed %v, %+v: closed twice", failed, f)
+	}
+	image.calls = image.calls[:2]
+	if out, _, failed := run(t, image, "", "x", "-c", "echo ran"); out != "ran\n" || failed {
+		t.Errorf("a program by its descriptor: output %q, failed %v", out, failed)
+	}
+	// It is stored where a failure is reported to, too.
+	program := filepath.Join(t.TempDir(), "stub")
+	image = Image{}
+	status := descriptor(&image, 100) // which is not open
+	image.Add(unix.SYS_FCNTL|Store, 1, unix.F_DUPFD_CLOEXEC, 60, 0, status)
+	if err := os.WriteFile(program, image.Bytes(status, "/nonexistent"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	out, _ := exec.Command(program).Output()
+	if f, failed, err := ReadFailure(bytes.NewReader(out)); f != (Failure{1, int(syscall.ENOENT)}) || !failed || err != nil {
+		t.Errorf("%+v, %v, %v", f, failed, err)
 	}
 }
