@@ -52,8 +52,16 @@ func tryAll(args []string) {
 			err = unix.Kill(number, 0)
 		case "fd":
 			_, err = unix.FcntlInt(uintptr(number), unix.F_GETFD, 0)
-		case "open": // whether it has a file open, of this name or another
+		case "open": // whether it has a file open
 			err = hasOpen(object)
+		case "files": // all that it has open, up to a number
+			for fd := range number {
+				flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+				if err == nil {
+					link, _, _ := strings.Cut(readLink(fd), ":") // without the number of a pipe
+					fmt.Printf("%d %s %#x\n", fd, link, flags)
+				}
+			}
 		case "copy": // standard input to output
 			_, err = io.Copy(os.Stdout, os.Stdin)
 		case "stderr":

@@ -256,6 +256,17 @@ var startings = []struct {
 		s.sh("")
 		*s.attr() = syscall.SysProcAttr{Foreground: true, Ctty: int(s.terminal().Fd())}
 	}},
+	{"Setctty, of standard input", func(s *starting) {
+		s.sh("if : </dev/tty; then echo a terminal; fi")
+		s.cmd.Stdin = s.terminal()
+		*s.attr() = syscall.SysProcAttr{Setsid: true, Setctty: true}
+	}},
+	{"Setctty, of all there is", func(s *starting) {
+		s.sh("if : </dev/tty; then echo a terminal >&2; fi")
+		s.cmd.Stdin, s.cmd.Stdout = strings.NewReader("input"), io.Discard
+		s.cmd.Stderr = s.terminal()
+		*s.attr() = syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 2}
+	}},
 	{"Noctty", func(s *starting) { s.sh(stateScript); s.attr().Noctty = true }},
 	{"PidFD", func(s *starting) {
 		s.sh("read line")
@@ -332,6 +343,33 @@ var startings = []struct {
 	{"Chroot, and the executable, root", func(s *starting) {
 		s.self("copy")
 		s.cmd.Dir, s.attr().Chroot = "/", "/"
+	}},
+	{"Chroot in a user namespace", func(s *starting) { // whose root it is
+		s.sh(stateScript)
+		s.cmd.Dir = "/"
+		*s.attr() = inUserNamespace(0)
+	}},
+	{"Chroot in a user namespace, another user", func(s *starting) {
+		s.sh(stateScript)
+		s.cmd.Dir = "/"
+		*s.attr() = inUserNamespace(1234)
+	}},
+	{"Chroot in a user namespace, another user, and a capability", func(s *starting) {
+		s.sh(stateScript)
+		s.cmd.Dir = "/"
+		*s.attr() = inUserNamespace(1234)
+		s.attr().AmbientCaps = []uintptr{unix.CAP_NET_BIND_SERVICE}
+	}},
+	{"Chroot in a user namespace without users", func(s *starting) {
+		s.sh(stateScript)
+		s.cmd.Dir = "/"
+		*s.attr() = syscall.SysProcAttr{Chroot: "/", Cloneflags: unix.CLONE_NEWUSER}
+	}},
+	{"Chroot in a user namespace, with a Credential", func(s *starting) {
+		s.sh(stateScript)
+		s.cmd.Dir = "/"
+		*s.attr() = inUserNamespace(1234)
+		s.attr().Credential = &syscall.Credential{Uid: 1234, Gid: 1234, NoSetGroups: true}
 	}},
 	{"Chroot to a file, root", func(s *starting) { s.sh(""); s.attr().Chroot = s.file("file", 0o600, "") }},
 	{"Chroot and a directory that is not there, root", func(s *starting) { s.sh(""); s.attr().Chroot, s.cmd.Dir = "/", "/nonexistent" }},
@@ -442,6 +480,14 @@ var startings = []struct {
 		file.Close()
 		s.cmd.Stdout = file
 	}},
+}
+
+// inUserNamespace changes the root to "/" in a user namespace, where this user has
+// another number.
+func inUserNamespace(id int) syscall.SysProcAttr {
+	return syscall.SysProcAttr{Chroot: "/", Cloneflags: unix.CLONE_NEWUSER,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: id, HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: id, HostID: os.Getgid(), Size: 1}}}
 }
 
 // untouched fails the test where anybody reads it: os/exec does not read what
@@ -816,6 +862,190 @@ func TestDescriptorsThatChange(t *testing.T) {
 			cmd.ExtraFiles = slices.Repeat([]*os.File{shared}, free-3) // the stub's are where the others open theirs
 			if err := s.Run(cmd); err != nil || out.String() != lines("open="+secret+": EBADF", "open="+shared.Name()+": ok") {
 				t.Fatalf("%v: %s", err, out)
+			}
+		}
+	})
+}
+
+// Whatever the streams and files are, the program has what os/exec gives it, and
+// what it inherits: the stub's socket has been in one of those places.
+func TestEveryPlaceOfTheSocket(t *testing.T) {
+	inBoth(t, func(t *testing.T, dir string) {
+		s := mustPrepare(t, NewHandling(Rights{FS: FSMakeChar}))
+		file, err := os.OpenFile(filepath.Join(dir, "own", "file"), os.O_RDWR|os.O_APPEND, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer file.Close()
+		if err := errors.Join(unix.Dup3(int(file.Fd()), 90, 0), unix.Dup3(int(file.Fd()), 92, 0), unix.SetNonblock(90, true)); err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(90)
+		defer unix.Close(92)
+		extras := [][]*os.File{nil, {nil, file}, {file, nil}, make([]*os.File, 87), make([]*os.File, 89)}
+		for i := range 3 * 3 * 3 * len(extras) {
+			if testing.Short() && i%7 > 0 {
+				continue
+			}
+			kinds := [...]int{i % 3, i / 3 % 3, i / 9 % 3}
+			observe := func(start func(*exec.Cmd) error) string {
+				cmd, out := try("files=120")
+				var errs bytes.Buffer
+				cmd.Stdin = []io.Reader{nil, file, strings.NewReader("input")}[kinds[0]]
+				cmd.Stdout = []io.Writer{nil, file, out}[kinds[1]]
+				cmd.Stderr = []io.Writer{nil, file, &errs}[kinds[2]]
+				cmd.ExtraFiles = extras[i/27]
+				file.Truncate(0)
+				err := start(cmd)
+				if err == nil {
+					err = cmd.Wait()
+				}
+				text, _ := os.ReadFile(file.Name())
+				return fmt.Sprintf("%v, output %q, errors %q, file %q", err, out, &errs, text)
+			}
+			if want, got := observe((*exec.Cmd).Start), observe(s.Start); got != want {
+				t.Errorf("streams %v, %d extra files: %s", kinds, len(extras[i/27]), difference(want, got))
+			}
+		}
+	})
+}
+
+// What the stub is sent of a descriptor is what a child would have inherited
+// there, though the number becomes another file's all the time.
+func TestInheritedIsSentAsItWasFound(t *testing.T) {
+	dir := t.TempDir()
+	secret, inherited := filepath.Join(dir, "secret"), filepath.Join(dir, "inherited")
+	write(t, secret, "")
+	write(t, inherited, "")
+	slot, err := unix.Open(inherited, unix.O_RDONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop := make(chan struct{})
+	var all sync.WaitGroup
+	all.Go(func() { // the owner of the number, who has other uses for it
+		defer unix.Close(slot)
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			path, flags := inherited, 0
+			if i%2 > 0 {
+				path, flags = secret, unix.O_CLOEXEC
+			}
+			fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			unix.Dup3(fd, slot, flags)
+			unix.Close(fd)
+		}
+	})
+	rounds, sent := 3000, 0
+	if longTests() {
+		rounds = 100_000
+	}
+	for range rounds {
+		c := &child{}
+		if c.handover, err = newHandover(); err != nil {
+			t.Fatal(err)
+		}
+		c.slot = slot
+		if err := c.handOver(); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range received(t, c.there) {
+			if sent++; name != inherited {
+				t.Errorf("sent: %s", name)
+			}
+		}
+		c.here.Close()
+		c.there.Close()
+	}
+	close(stop)
+	all.Wait()
+	if sent == 0 || sent == rounds {
+		t.Errorf("%d of %d rounds sent something: this shows nothing", sent, rounds)
+	}
+}
+
+// received returns the names of the files that a socket has.
+func received(t *testing.T, socket *os.File) (names []string) {
+	control := make([]byte, 100)
+	_, n, _, _, err := unix.Recvmsg(int(socket.Fd()), make([]byte, 1), control, unix.MSG_CMSG_CLOEXEC|unix.MSG_DONTWAIT)
+	if err != nil {
+		return nil // nothing was sent
+	}
+	messages, err := unix.ParseSocketControlMessage(control[:n])
+	if err != nil || len(messages) != 1 {
+		t.Fatal(messages, err)
+	}
+	descriptors, err := unix.ParseUnixRights(&messages[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, fd := range descriptors {
+		names = append(names, readLink(fd))
+		unix.Close(fd)
+	}
+	return names
+}
+
+// A child shares nothing with this process by request, and what os/exec would not
+// survive is an error.
+func TestWrongAttributes(t *testing.T) {
+	inBoth(t, func(t *testing.T, dir string) {
+		restricting := mustPrepare(t, NewHandling(Rights{FS: FSMakeChar}))
+		for _, test := range []struct {
+			attr syscall.SysProcAttr
+			want string // "": it starts
+		}{
+			{syscall.SysProcAttr{Cloneflags: unix.CLONE_VM}, "CLONE_VM: the child's memory"},
+			{syscall.SysProcAttr{Cloneflags: unix.CLONE_VM | unix.CLONE_VFORK}, "CLONE_VM"},
+			{syscall.SysProcAttr{Cloneflags: unix.CLONE_FS}, "CLONE_FS: the child's root, working directory and umask"},
+			{syscall.SysProcAttr{Cloneflags: unix.CLONE_FS | unix.CLONE_NEWUTS}, "CLONE_FS"},
+			{syscall.SysProcAttr{Cloneflags: unix.CLONE_FILES}, "CLONE_FILES: the child's descriptors"},
+			{syscall.SysProcAttr{Cloneflags: unix.CLONE_SIGHAND}, "CLONE_SIGHAND: the child's signal handlers"},
+			{syscall.SysProcAttr{Cloneflags: unix.CLONE_PIDFD}, "CLONE_PIDFD: os/exec says where"},
+			{syscall.SysProcAttr{Cloneflags: unix.CLONE_PTRACE}, "CLONE_PTRACE: whoever traces"},
+			{syscall.SysProcAttr{Cloneflags: unix.CLONE_VFORK}, "CLONE_VFORK: os/exec decides"},
+			{syscall.SysProcAttr{Cloneflags: unix.CLONE_PARENT}, "CLONE_PARENT: the child would be one of this process's parent"},
+			{syscall.SysProcAttr{Cloneflags: unix.CLONE_THREAD}, "CLONE_THREAD: the child would be a thread"},
+			{syscall.SysProcAttr{Cloneflags: unix.CLONE_SYSVSEM}, "CLONE_SYSVSEM: what this process is to undo"},
+			{syscall.SysProcAttr{Cloneflags: unix.CLONE_SETTLS}, "CLONE_SETTLS: it takes an address"},
+			{syscall.SysProcAttr{Cloneflags: unix.CLONE_PARENT_SETTID}, "CLONE_PARENT_SETTID: it takes an address"},
+			{syscall.SysProcAttr{Cloneflags: unix.CLONE_CHILD_SETTID}, "CLONE_CHILD_SETTID: it takes an address"},
+			{syscall.SysProcAttr{Cloneflags: unix.CLONE_CHILD_CLEARTID}, "CLONE_CHILD_CLEARTID: it takes an address"},
+			{syscall.SysProcAttr{Cloneflags: unix.CLONE_DETACHED}, "CLONE_DETACHED: it has no meaning"},
+			{syscall.SysProcAttr{Cloneflags: unix.CLONE_UNTRACED}, "CLONE_UNTRACED: the child would escape"},
+			{syscall.SysProcAttr{Cloneflags: unix.CLONE_IO}, "CLONE_IO: the child's queue"},
+			{syscall.SysProcAttr{Cloneflags: uintptr(unix.SIGUSR1)}, "0xa, which is no namespace"},
+			{syscall.SysProcAttr{Cloneflags: uintptr(unix.SIGCHLD)}, ""},
+			{syscall.SysProcAttr{AmbientCaps: []uintptr{64}}, "AmbientCaps has 64: capabilities are numbers below 64"},
+			{syscall.SysProcAttr{AmbientCaps: []uintptr{1, 1 << 20}}, "AmbientCaps has"},
+			{syscall.SysProcAttr{AmbientCaps: []uintptr{^uintptr(0)}, Chroot: "/"}, "AmbientCaps has"},
+		} {
+			cmd, _ := try("exit=0")
+			cmd.SysProcAttr = &test.attr
+			err := restricting.Run(cmd)
+			if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want) || !errors.Is(err, fs.ErrInvalid) || cmd.Process != nil) {
+				t.Errorf("%#x, %v: %v, want %q", test.attr.Cloneflags, test.attr.AmbientCaps, err, test.want)
+			}
+			// It is the same without a sandbox.
+			cmd, _ = try("exit=0")
+			cmd.SysProcAttr = &test.attr
+			if again := (&Sandbox{unrestricted: true}).Run(cmd); fmt.Sprint(again) != fmt.Sprint(err) {
+				t.Errorf("%v, and without restriction %v", err, again)
+			}
+		}
+		if flags := uint64(1) << 32; uint64(uintptr(flags)) == flags { // CLONE_CLEAR_SIGHAND
+			cmd, _ := try("exit=0")
+			cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: uintptr(flags)}
+			if err := restricting.Run(cmd); err == nil || !strings.Contains(err.Error(), "0x100000000, which is no namespace") {
+				t.Errorf("a flag that is not known: %v", err)
 			}
 		}
 	})
