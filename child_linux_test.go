@@ -870,6 +870,11 @@ func TestOutput(t *testing.T) {
 		if want := lines("read="+secret+": EACCES", "stderr=lost: ok"); err != nil || string(out) != want {
 			t.Errorf("Output: %q, %v, want %q", out, err, want)
 		}
+		reading := command("copy")
+		reading.Stdin = struct{ io.Reader }{strings.NewReader("input ")}
+		if out, err := s.Output(reading); err != nil || string(out) != "input copy: ok\n" {
+			t.Errorf("Output with input: %q, %v", out, err)
+		}
 		out, err = s.Output(command("stderr="+strings.Repeat("x", 100_000)+" end", "exit=3"))
 		exit, ok := errors.AsType[*exec.ExitError](err)
 		if !ok || exit.ExitCode() != 3 || !strings.HasSuffix(string(exit.Stderr), "x end") || len(exit.Stderr) != 64<<10 || len(out) == 0 {
