@@ -387,8 +387,7 @@ func (c *child) openProgram() (right, error) {
 	if c.changesRoot() && path != "/proc/self/exe" {
 		return noRight, nil
 	}
-	own := fmt.Sprintf("/proc/%d/fd/", os.Getpid())
-	if number, ok := strings.CutPrefix(path, own); ok { // which the stub may not look at
+	if number, ok := strings.CutPrefix(path, fmt.Sprintf("/proc/%d/fd/", os.Getpid())); ok { // which the stub may not look at
 		if _, err := strconv.Atoi(number); err == nil {
 			return c.byDescriptor()
 		}
@@ -405,7 +404,11 @@ func (c *child) openProgram() (right, error) {
 		}
 		return c.byDescriptor()
 	}
-	if ownExecutable(programPath(c.cmd)) {
+	own, err := ownExecutable(programPath(c.cmd))
+	if err != nil {
+		return noRight, fmt.Errorf("landlock: start: whether %q is this process's own executable, as which the stub would execute itself: %w", path, err)
+	}
+	if own {
 		return c.byDescriptor()
 	}
 	return noRight, nil
@@ -422,16 +425,25 @@ func (c *child) byDescriptor() (right, error) {
 
 // ownExecutable reports whether path leads to the executable of the process
 // that opens it, as /proc/self/exe does.
-func ownExecutable(path string) bool {
+func ownExecutable(path string) (bool, error) {
 	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_MAGICLINKS}
 	fd, err := unix.Openat2(unix.AT_FDCWD, path, &how)
-	if err == nil {
+	switch err {
+	case nil:
 		unix.Close(fd)
-		return false
+		return false, nil
+	case unix.ELOOP, unix.ENOSYS, unix.EPERM: // by a link of /proc, or it cannot be told so
+	case unix.EMFILE, unix.ENFILE, unix.ENOMEM:
+		return false, err
+	default:
+		return false, nil // the stub finds no more there
 	}
-	found, err1 := os.Stat(path)
-	own, err2 := os.Stat("/proc/self/exe")
-	return err == unix.ELOOP && err1 == nil && err2 == nil && os.SameFile(found, own)
+	found, err := os.Stat(path)
+	if err != nil {
+		return false, nil
+	}
+	own, err := os.Stat("/proc/self/exe")
+	return err == nil && os.SameFile(found, own), err
 }
 
 // disguise makes cmd start the stub.
@@ -639,7 +651,9 @@ func (c *child) explainStart(err error) error {
 // more.
 func memoryFile(text []byte) (*os.File, error) {
 	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_FSIZE, &limit); err == nil && limit.Cur < uint64(len(text)) {
+	if err := unix.Getrlimit(unix.RLIMIT_FSIZE, &limit); err != nil {
+		return nil, fmt.Errorf("landlock: start: %w", os.NewSyscallError("getrlimit", err))
+	} else if limit.Cur < uint64(len(text)) {
 		// To write more is a signal, and the end of this process.
 		return nil, fmt.Errorf("landlock: start: RLIMIT_FSIZE of %d bytes: the child's stub takes %d: %w", limit.Cur, len(text), unix.EFBIG)
 	}
