@@ -164,7 +164,9 @@ func (s *Sandbox) Exec(argv0 string, argv, envv []string) error {
 		defer applyLock.RUnlock()
 		err := s.likeCaller(caller)
 		if err == nil {
-			keepParentDeathSignal(caller.deathSignal)
+			err = caller.keepDeathSignal()
+		}
+		if err == nil {
 			err = s.restrict()
 		}
 		if err == nil {
