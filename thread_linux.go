@@ -7,11 +7,11 @@ import (
 	"io/fs"
 	"os"
 	"runtime"
-	"slices"
-	"strings"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"example.com/landlock/internal/osthread"
 )
 
 // threadParts is what one thread has and another may lack, as far as the kernel
@@ -276,15 +276,15 @@ func threadFilters() (string, error) {
 	if mode, err := prctl(unix.PR_GET_SECCOMP, 0, 0); err == nil && mode == 0 {
 		return "0 0", nil
 	}
-	status, err := readOwnProc("status")
+	status, err := osthread.ReadProc(ownProc + "status")
 	if err != nil {
 		return "", err
 	}
-	mode, ok := statusField(status, "Seccomp")
+	mode, ok := osthread.Field(status, "Seccomp")
 	if !ok || mode == "0" {
 		return "0 0", nil // not built in
 	}
-	filters, ok := statusField(status, "Seccomp_filters")
+	filters, ok := osthread.Field(status, "Seccomp_filters")
 	if !ok {
 		return "", fmt.Errorf("this kernel tells no number of filters, as Linux does from 5.9: %w", errors.ErrUnsupported)
 	}
@@ -308,7 +308,7 @@ func threadLabels() (string, error) {
 		case unix.EOPNOTSUPP, unix.EINVAL, unix.ENOENT: // no module has it, or it is not set
 			label = nil
 		default:
-			text, err := readOwnProc("attr/" + attribute.name)
+			text, err := osthread.ReadProc(ownProc + "attr/" + attribute.name)
 			if err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) { // /proc is there: threadNamespaces has seen it
 				return "", err
 			}
@@ -407,11 +407,11 @@ func (f *threadFiles) shared() (bool, error) {
 
 // threadPaths returns umask, root and working directory.
 func threadPaths() (string, error) {
-	status, err := readOwnProc("status")
+	status, err := osthread.ReadProc(ownProc + "status")
 	if err != nil {
 		return "", err
 	}
-	umask, ok := statusField(status, "Umask")
+	umask, ok := osthread.Field(status, "Umask")
 	if !ok {
 		return "", fmt.Errorf("%sstatus has no umask, as it does from Linux 4.7: %w", ownProc, errors.ErrUnsupported)
 	}
@@ -434,39 +434,4 @@ func directoryID(path string) (fileID, error) {
 		err = unix.EOPNOTSUPP // before Linux 5.8
 	}
 	return fileID{unix.Mkdev(stat.Dev_major, stat.Dev_minor), stat.Ino, stat.Mnt_id}, os.NewSyscallError("statx", err)
-}
-
-// readOwnProc reads a file of the calling thread in /proc, and no file that
-// somebody has put in its place. Not by os.ReadFile: where descriptors are scarce,
-// the Go runtime's poller may find none left, and end the program.
-func readOwnProc(name string) ([]byte, error) {
-	path := ownProc + name
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
-	}
-	defer unix.Close(fd)
-	var stat unix.Statfs_t
-	if err := unix.Fstatfs(fd, &stat); err != nil || stat.Type != unix.PROC_SUPER_MAGIC {
-		return nil, &fs.PathError{Op: "statfs", Path: path, Err: unix.ENOTSUP}
-	}
-	var text []byte
-	for {
-		text = slices.Grow(text, 4<<10)
-		n, err := unix.Read(fd, text[len(text):cap(text)])
-		if err != nil {
-			return nil, &fs.PathError{Op: "read", Path: path, Err: err}
-		}
-		if n == 0 {
-			return text, nil
-		}
-		text = text[:len(text)+n]
-	}
-}
-
-// statusField returns a field of a status file, and whether it has one.
-func statusField(status []byte, name string) (string, bool) {
-	_, rest, ok := strings.Cut(string(status), "\n"+name+":")
-	value, _, _ := strings.Cut(rest, "\n")
-	return strings.TrimSpace(value), ok
 }
