@@ -43,7 +43,7 @@ import (
 // wrapped with words alone, but for UDP where the filter stands in for its rights.
 //
 // Where the ruleset itself cannot be loaded any more, because the path of a rule
-// is gone, the error says so. On a kernel that is too old for the ruleset, and off
+// is gone, or where there is no descriptor to look with, the error says so. On a kernel that is too old for the ruleset, and off
 // Linux, nothing is enforced and err is returned as it is. So is nil.
 func (r *Ruleset) Explain(err error) error {
 	if err == nil || find[*DeniedError](err) != nil {
