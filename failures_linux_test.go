@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"unsafe"
@@ -134,7 +135,17 @@ func TestApplyWithoutAddressSpace(t *testing.T) {
 	}
 	inChild(t, nil, func(t *testing.T, dir string) {
 		file := write(t, filepath.Join(dir, "file"), "")
-		onOwnThread(func() error { return nil }) // so there is one
+		// Threads enough: one that is made meanwhile may not get its stack.
+		var spare sync.WaitGroup
+		spare.Add(10)
+		for range 10 {
+			go onOwnThread(func() error {
+				spare.Done()
+				spare.Wait()
+				return nil
+			})
+		}
+		spare.Wait()
 		var pages uint64
 		text, err := os.ReadFile("/proc/self/statm")
 		if err != nil {
@@ -147,7 +158,6 @@ func TestApplyWithoutAddressSpace(t *testing.T) {
 		}
 		before := openFiles()
 		for range 3 {
-			// With room for the stack of a thread of C.
 			limit := unix.Rlimit{Cur: pages*uint64(os.Getpagesize()) + 12<<20, Max: old.Max}
 			if err := unix.Setrlimit(unix.RLIMIT_AS, &limit); err != nil {
 				t.Fatal(err)

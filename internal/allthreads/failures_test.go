@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 	"unsafe"
@@ -77,6 +78,22 @@ func (c *child) limited(resource int, limit uint64, f func()) {
 	c.must("setrlimit", unix.Setrlimit(resource, &old))
 }
 
+// spareThreads has the Go runtime have some: one that is made when addresses are
+// short may not get its stack.
+func spareThreads(count int) {
+	var spare sync.WaitGroup
+	spare.Add(count)
+	for range count {
+		go func() {
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			spare.Done()
+			spare.Wait()
+		}()
+	}
+	spare.Wait()
+}
+
 // mustFailHere is mustFail on this thread.
 func (c *child) mustFailHere(errno syscall.Errno) {
 	err := allthreads.Restrict(c.ruleset, 0, false)
@@ -89,12 +106,13 @@ func (c *child) mustFailHere(errno syscall.Errno) {
 
 func noAddressSpace(c *child) {
 	c.startSleepers()
+	spareThreads(10)
 	var pages uint64
 	text, _ := os.ReadFile("/proc/self/statm")
 	if _, err := fmt.Sscan(string(text), &pages); err != nil {
 		c.skip("needs /proc")
 	}
-	size := pages*uint64(os.Getpagesize()) + 8<<20 // and not the 16 MiB that it takes
+	size := pages*uint64(os.Getpagesize()) + 12<<20 // and not the 16 MiB that it takes
 	for range 3 {
 		c.failing("no address space", func() {
 			c.limited(unix.RLIMIT_AS, size, func() { c.mustFailHere(unix.ENOMEM) })
