@@ -110,20 +110,19 @@ func otherThan(part string) error {
 
 // cannotCompare is the error for a part that a thread cannot be asked for.
 func cannotCompare(part string, err error) error {
-	step := ""
+	step := "use Start, which inherits them"
 	_, file := errors.AsType[*fs.PathError](err)
 	switch {
 	case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE):
-		step = "close descriptors, or "
+		step = "close descriptors, or " + step
 	case file && errors.Is(err, unix.ENOENT):
-		step = "mount proc, or "
+		step = "mount proc" // which Start needs as well
 	case file && errors.Is(err, unix.EACCES):
-		step = "allow reading /proc in the sandbox that is around this process, or "
+		step = "allow reading /proc in the sandbox that is around this process, or " + step
 	case errors.Is(err, unix.EPERM):
-		step = "allow that call in the seccomp filter of the container, or "
+		step = "allow that call in the seccomp filter that is around this process, or " + step
 	}
-	return fmt.Errorf("landlock: whether the thread of an Exec or Do has other %s than the calling one cannot be told: %w: "+
-		"%suse Start, which inherits them", part, err, step)
+	return fmt.Errorf("landlock: whether the thread of an Exec or Do has other %s than the calling one cannot be told: %w: %s", part, err, step)
 }
 
 // keepDeathSignal has this thread get the signal that the caller's would get at
