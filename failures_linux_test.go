@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -132,6 +134,9 @@ func TestApplyWithoutAddressSpace(t *testing.T) {
 	needBelow(t, V8)
 	if !allthreads.Supported {
 		t.Skip("needs amd64 or arm64")
+	}
+	if build, ok := debug.ReadBuildInfo(); !ok || slices.Contains(build.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
+		t.Skip("the race detector ends a program that is short of addresses")
 	}
 	inChild(t, nil, func(t *testing.T, dir string) {
 		file := write(t, filepath.Join(dir, "file"), "")
