@@ -339,6 +339,9 @@ type move struct {
 // errNotMoved is the error where the move fails for other reasons than a ruleset.
 var errNotMoved = errors.New("cannot be moved there in any case")
 
+// errNothingAbove is the error for a path that names no file in a directory.
+var errNothingAbove = errors.New("it has no directory above")
+
 // errMountPoint is the error for a file that a mount covers: the kernel looks at
 // what is beneath, which no path leads to, and does not move it in any case.
 var errMountPoint = errors.New("it is a mount point")

@@ -366,6 +366,43 @@ func TestExplainLeavesOthersAlone(t *testing.T) {
 	})
 }
 
+// Where there is no descriptor to look with, Explain says so, and does not say
+// that Landlock has nothing to do with it.
+func TestExplainWithoutDescriptors(t *testing.T) {
+	inBoth(t, func(t *testing.T, dir string) {
+		r := NewHandling(Rights{FS: V1.FS()})
+		for _, failed := range []error{
+			&fs.PathError{Op: "open", Path: dir + "/secret", Err: unix.EACCES},
+			&fs.PathError{Op: "open", Path: dir + "/new", Err: unix.EACCES},
+			&fs.PathError{Op: "mkdir", Path: dir + "/new", Err: unix.EACCES},
+			&fs.PathError{Op: "remove", Path: dir + "/secret", Err: unix.EACCES},
+			&os.LinkError{Op: "rename", Old: dir + "/secret", New: dir + "/new", Err: unix.EACCES},
+		} {
+			told := false
+			for room := range 16 {
+				undo := limitFiles(t, room)
+				err := r.Explain(failed)
+				undo()
+				if denied, ok := errors.AsType[*DeniedError](err); ok && denied != nil {
+					told = true
+				} else if !errors.Is(err, unix.EMFILE) || !errors.Is(err, failed) {
+					t.Errorf("%v, with room for %d: %v, want EMFILE", failed, room, err)
+				}
+			}
+			if !told {
+				t.Errorf("%v: never explained", failed)
+			}
+		}
+		before := openFiles()
+		r.Explain(&fs.PathError{Op: "remove", Path: dir + "/nothing", Err: unix.EACCES})
+		for fd := range openFiles() {
+			if !before[fd] {
+				t.Errorf("descriptor %d is left open", fd)
+			}
+		}
+	})
+}
+
 // A rule stays with the file that was replaced.
 func TestExplainReplacedFile(t *testing.T) {
 	inBoth(t, func(t *testing.T, dir string) {

@@ -156,12 +156,20 @@ func (s *Sandbox) CombinedOutput(cmd *exec.Cmd) ([]byte, error) {
 // process goes on as it was, unrestricted; where the ruleset is why, the error
 // says which path to allow.
 //
-// It restricts a thread of its own. It needs /proc, and fails, where that thread
-// has other users, capabilities, namespaces, seccomp filters, descriptors or
-// directories than the calling one: what a locked thread has given up the
-// program must not get back. Two things it cannot see: a Landlock domain that
-// only the calling thread has, and, where the process may not read /proc, how
-// many seccomp filters each has. Start inherits everything.
+// It restricts a thread of its own: what the calling one, if it is locked, has
+// given up the program must not get back. So Exec fails where the two differ in
+// users, groups, session keyring, capabilities, securebits, no_new_privs,
+// namespaces, number of seccomp filters, label of a security module, personality,
+// speculation or time stamp settings, descriptors, umask, root or working
+// directory. It fails as well where one of these cannot be told, and says which and
+// why. For that it needs /proc, and a descriptor to read it with where there is a
+// seccomp filter, before Linux 6.8, and where kcmp is missing or refused, as in many
+// containers (then three). An earlier sandbox has to allow reading /proc there.
+//
+// Two things no thread can tell of itself, and so Exec cannot see them: a Landlock
+// domain that only the calling thread has, and which filters it has, where the
+// other has as many. It does not look at the thread's share of the machine
+// (affinity, scheduling, priority, cgroup). Start inherits everything.
 func (s *Sandbox) Exec(argv0 string, argv, envv []string) error {
 	if s == nil {
 		return errClosed
@@ -180,7 +188,9 @@ func (s *Sandbox) Exec(argv0 string, argv, envv []string) error {
 		defer applyLock.RUnlock()
 		err := s.likeCaller(caller)
 		if err == nil {
-			keepParentDeathSignal(caller.deathSignal)
+			err = caller.keepDeathSignal()
+		}
+		if err == nil {
 			err = s.restrict()
 		}
 		if err == nil {
@@ -206,8 +216,8 @@ func execError(path string, err error) error { return &fs.PathError{Op: "exec", 
 // has to be allowed to open.)
 //
 // A panic and a [runtime.Goexit] in f are carried over to the caller. The thread
-// ends with f. Like Exec, Do fails where its thread has more than the calling
-// one, and needs /proc to see that.
+// ends with f. Like Exec, Do fails where its thread has other than the calling one,
+// and where that cannot be told: see there for what is compared and what that needs.
 //
 // The filter of FilterSockets is on f's thread too, and ends with it: sockets that
 // f could not make, other threads can.

@@ -43,7 +43,7 @@ import (
 // wrapped with words alone, but for UDP where the filter stands in for its rights.
 //
 // Where the ruleset itself cannot be loaded any more, because the path of a rule
-// is gone, the error says so. On a kernel that is too old for the ruleset, and off
+// is gone, or where there is no descriptor to look with, the error says so. On a kernel that is too old for the ruleset, and off
 // Linux, nothing is enforced and err is returned as it is. So is nil.
 func (r *Ruleset) Explain(err error) error {
 	if err == nil || find[*DeniedError](err) != nil {
@@ -58,10 +58,24 @@ func (r *Ruleset) Explain(err error) error {
 		return err // so nothing is enforced
 	}
 	if checkErr != nil {
-		return explain(err, []error{fmt.Errorf("landlock: whether the ruleset denies it cannot be told: %w", checkErr)})
+		return explain(err, cannotTell(checkErr))
 	}
 	defer c.close()
 	return explain(err, operation(c))
+}
+
+// cannotTell is the reason where a reason could not be looked for.
+func cannotTell(err error) []error {
+	return []error{fmt.Errorf("landlock: whether the ruleset denies it cannot be told: %w", err)}
+}
+
+// notFound is cannotTell for a path that could not be looked up. One that leads
+// nowhere is reason enough, and none of Landlock's.
+func notFound(err error) []error {
+	if leadsNowhere(err) {
+		return nil
+	}
+	return cannotTell(err)
 }
 
 // explained is an error with the reasons for it.
@@ -224,7 +238,7 @@ const (
 func (c *checker) using(path string, access AccessFS, mode uint32) []error {
 	p, err := findPlace(path, true)
 	if err != nil {
-		return nil
+		return notFound(err)
 	}
 	defer p.close()
 	if !p.exists() || !modesAllow(path, mode) {
@@ -237,7 +251,7 @@ func (c *checker) usingPlace(p *place, access AccessFS) []error {
 	denied, err := c.at(access, p)
 	switch {
 	case err != nil:
-		return nil
+		return cannotTell(err)
 	case denied != nil:
 		return []error{denied}
 	}
@@ -260,7 +274,7 @@ func (c *checker) replaced(p *place) []error {
 func (c *checker) opening(path string) []error {
 	p, err := findPlace(path, true)
 	if err != nil {
-		return nil
+		return notFound(err)
 	}
 	defer p.close()
 	switch {
@@ -278,7 +292,7 @@ func (c *checker) opening(path string) []error {
 	}
 	denied, err := c.at(FSReadFile|FSWriteFile|FSTruncate, p)
 	if err != nil {
-		return nil
+		return cannotTell(err)
 	}
 	var missing AccessFS
 	modeDenies, allowed := false, false
@@ -345,7 +359,7 @@ func inDirectory(path string, access AccessFS) operation {
 	return func(c *checker) []error {
 		p, err := findPlace(path, false)
 		if err != nil {
-			return nil
+			return notFound(err)
 		}
 		defer p.close()
 		return c.above(p, access)
@@ -355,12 +369,18 @@ func inDirectory(path string, access AccessFS) operation {
 // above returns why rights are denied in the directory of a place.
 func (c *checker) above(p *place, access AccessFS) []error {
 	directory, err := p.above()
-	if err != nil {
+	if errors.Is(err, errNothingAbove) {
 		return nil
+	}
+	if err != nil {
+		return cannotTell(err)
 	}
 	defer directory.close()
 	denied, err := c.at(access, directory)
-	if err != nil || denied == nil {
+	if err != nil {
+		return cannotTell(err)
+	}
+	if denied == nil {
 		return nil
 	}
 	if access&(access-1) != 0 {
@@ -372,10 +392,13 @@ func (c *checker) above(p *place, access AccessFS) []error {
 // removing returns why something may not be removed.
 func (c *checker) removing(path, op string) []error {
 	p, err := findPlace(path, false)
-	if err != nil || !p.exists() {
-		return nil
+	if err != nil {
+		return notFound(err)
 	}
 	defer p.close()
+	if !p.exists() {
+		return nil
+	}
 	access := removeRight(p)
 	switch op { // which say what they take it for
 	case "unlink":
@@ -454,19 +477,24 @@ func linkOperation(e *os.LinkError) operation {
 func (c *checker) moving(from, to, op string, answer bool) []error {
 	old, err := findPlace(from, false)
 	if err != nil {
-		return nil
+		return notFound(err)
 	}
 	defer old.close()
 	new, err := findPlace(to, false)
 	if err != nil {
-		return nil
+		return notFound(err)
 	}
 	defer new.close()
 	denied, crossing, err := c.move(move{from: old, to: new, link: op == "link", exchange: op == "exchange"})
 	if c.kernel.ABI == V1 && slices.ContainsFunc(denied, func(e *DeniedError) bool { return e.Missing.FS&FSRefer != 0 }) {
 		crossing = true // it asks nothing else then
 	}
-	if err != nil || crossing != answer {
+	switch {
+	case errors.Is(err, errNotMoved), errors.Is(err, errMountPoint), errors.Is(err, errNothingAbove):
+		return nil
+	case err != nil:
+		return cannotTell(err)
+	case crossing != answer:
 		return nil
 	}
 	var reasons []error

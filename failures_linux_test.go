@@ -7,7 +7,10 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
+	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"unsafe"
@@ -118,6 +121,106 @@ func TestFailureRestrictsNothing(t *testing.T) {
 				}
 				if _, err := os.ReadDir("/"); err != nil {
 					t.Errorf("the process is restricted: %v", err)
+				}
+			})
+		})
+	}
+}
+
+// Below ABI 8 it takes 16 MiB of addresses to reach all threads. Where they cannot
+// be had nothing is restricted, and once they can be Apply works.
+func TestApplyWithoutAddressSpace(t *testing.T) {
+	needABI(t, V1)
+	needBelow(t, V8)
+	if !allthreads.Supported {
+		t.Skip("needs amd64 or arm64")
+	}
+	if build, ok := debug.ReadBuildInfo(); !ok || slices.Contains(build.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
+		t.Skip("the race detector ends a program that is short of addresses")
+	}
+	inChild(t, nil, func(t *testing.T, dir string) {
+		file := write(t, filepath.Join(dir, "file"), "")
+		// Threads enough: one that is made meanwhile may not get its stack.
+		var spare sync.WaitGroup
+		spare.Add(10)
+		for range 10 {
+			go onOwnThread(func() error {
+				spare.Done()
+				spare.Wait()
+				return nil
+			})
+		}
+		spare.Wait()
+		var pages uint64
+		text, err := os.ReadFile("/proc/self/statm")
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Sscan(string(text), &pages)
+		var old unix.Rlimit
+		if err := unix.Getrlimit(unix.RLIMIT_AS, &old); err != nil {
+			t.Fatal(err)
+		}
+		before := openFiles()
+		for range 3 {
+			limit := unix.Rlimit{Cur: pages*uint64(os.Getpagesize()) + 12<<20, Max: old.Max}
+			if err := unix.Setrlimit(unix.RLIMIT_AS, &limit); err != nil {
+				t.Fatal(err)
+			}
+			_, err := New(V1).Apply()
+			unix.Setrlimit(unix.RLIMIT_AS, &old)
+			if _, partial := errors.AsType[*PartialError](err); partial || !errors.Is(err, unix.ENOMEM) || !strings.Contains(err.Error(), "RLIMIT_AS") {
+				t.Errorf("Apply: %v, want ENOMEM", err)
+			}
+		}
+		for fd := range openFiles() {
+			if !before[fd] && readLink(fd) != fmt.Sprintf("/proc/%d/task", os.Getpid()) {
+				t.Errorf("descriptor %d is left open", fd)
+			}
+		}
+		if _, err := os.ReadFile(file); err != nil {
+			t.Errorf("the process is restricted: %v", err)
+		}
+		mustApply(t, New(V1))
+		for range 20 { // on whatever threads there are
+			onOwnThread(func() error {
+				if _, err := os.ReadFile(file); !errors.Is(err, unix.EACCES) {
+					t.Errorf("after Apply: %v", err)
+				}
+				return nil
+			})
+		}
+	})
+}
+
+// Whether a thread has ended that was tried something on, or has other filters,
+// must be known before anything is restricted.
+func TestThreadsThatCannotBeSeen(t *testing.T) {
+	needFilter(t)
+	for name, test := range map[string]struct {
+		prepare func(t *testing.T) (undo func())
+		want    error
+	}{
+		"no descriptors": {func(t *testing.T) func() { return limitFiles(t, 0) }, unix.EMFILE},
+		"tgkill refused": {func(t *testing.T) func() {
+			refuseAll(t, unix.EPERM, unix.SYS_TGKILL)
+			return func() {}
+		}, unix.EPERM},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inChild(t, nil, func(t *testing.T, dir string) {
+				r := NewHandling(Rights{Net: netUDP}).BestEffort(0).FilterSockets()
+				if kernel, _ := Probe(); kernel.ABI >= abiUDP {
+					t.Skip("has a ruleset, which takes a descriptor as well")
+				}
+				undo := test.prepare(t)
+				_, err := r.Apply()
+				undo()
+				if !errors.Is(err, test.want) || !strings.Contains(err.Error(), "cannot be told") {
+					t.Errorf("Apply: %v, want %v", err, test.want)
+				}
+				if err := unfiltered(); err != nil {
+					t.Errorf("the sockets of this process are filtered: %v", err)
 				}
 			})
 		})

@@ -291,7 +291,7 @@ var errCovered = errors.New("a directory above is covered by a mount")
 // above returns the directory that a place is in.
 func (p *place) above() (*place, error) {
 	if p.parent < 0 {
-		return nil, unix.EBUSY // "/", or a path that ends in a dot: it cannot be removed, made or moved
+		return nil, errNothingAbove // "/", or a path that ends in a dot: it cannot be removed, made or moved
 	}
 	fd, err := unix.FcntlInt(uintptr(p.parent), unix.F_DUPFD_CLOEXEC, 3)
 	if err != nil {
@@ -313,8 +313,20 @@ func modesAllow(path string, mode uint32) bool {
 	return unix.Faccessat(unix.AT_FDCWD, path, mode, unix.AT_EACCESS) == nil
 }
 
-// onNoexecMount reports whether nothing can be executed there.
-func onNoexecMount(path string) bool {
+// mayExecute reports whether a file's mode and its mount let this process execute
+// it.
+func mayExecute(path string) bool {
 	var stat unix.Statfs_t
-	return unix.Statfs(path, &stat) == nil && stat.Flags&unix.ST_NOEXEC != 0
+	return modesAllow(path, modeExecute) && unix.Statfs(path, &stat) == nil && stat.Flags&unix.ST_NOEXEC == 0
+}
+
+// leadsNowhere reports whether an error of findPlace says that its path leads
+// nowhere: so whatever is tried there fails, with Landlock or without.
+func leadsNowhere(err error) bool {
+	for _, errno := range []error{unix.ENOENT, unix.ENOTDIR, unix.EACCES, unix.ELOOP, unix.ENAMETOOLONG, unix.EINVAL} {
+		if errors.Is(err, errno) {
+			return true
+		}
+	}
+	return false
 }

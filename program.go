@@ -39,7 +39,7 @@ func programFiles(path string) []string {
 	var files []string
 	for len(files) < 6 && path != "" { // the kernel follows five interpreters
 		info, err := os.Stat(path)
-		if err != nil || !info.Mode().IsRegular() || !modesAllow(path, modeExecute) || onNoexecMount(path) {
+		if err != nil || !info.Mode().IsRegular() || !mayExecute(path) {
 			break // cannot be run without the sandbox either
 		}
 		files = append(files, path)

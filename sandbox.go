@@ -21,8 +21,8 @@ var errOnlyDirectories error = &sentinel{"not a directory, and only directories 
 //
 // A child that Start makes inherits from the calling thread what any child does
 // (namespaces, capabilities, CPU affinity). Exec and Do use a thread of their
-// own, which has the process's: what only the calling thread has set for
-// itself, such as an affinity or a priority, they do not see.
+// own, which has the process's: an affinity, a priority or a cgroup that only the
+// calling thread has is not passed on. Other differences are errors: see Exec.
 type Sandbox struct {
 	file         *os.File // the ruleset; nil where Landlock has nothing to enforce
 	rules        *Ruleset // what was loaded, to explain a refusal
@@ -116,6 +116,8 @@ func (s *Sandbox) Close() error {
 // that the others have not, or where they have no room for one more. As far as it
 // can be, that is found out before anything is restricted, by /proc and on a thread
 // that ends; the ruleset comes next, and the filter last, for all threads at once.
+// A /proc that is hidden or missing is passed over. One that cannot be read for want
+// of descriptors is an error.
 //
 // It sets no_new_privs first, unless AllowNewPrivs was called. Where an error
 // comes after that, no_new_privs may stay set below ABI 8 on other architectures
@@ -127,8 +129,9 @@ func (s *Sandbox) Close() error {
 // From ABI 8 (Linux 7.0) the kernel restricts all threads at once, and gives
 // each the domain of this call, also a thread that the program restricted by
 // other means. Below, this package holds all threads, those of C code too, and
-// reaches each in turn. It fails where one does not answer for 10 seconds, and
-// where an io_uring has a thread of its own. (On other architectures than amd64
+// reaches each in turn. It fails where one does not answer for 10 seconds, where
+// an io_uring has a thread of its own, and where it cannot have three descriptors
+// and 16 MiB of addresses (RLIMIT_NOFILE, RLIMIT_AS). It can be called again. (On other architectures than amd64
 // and arm64 the Go runtime does it: not in a binary with cgo, and such a ring
 // goes unnoticed.) Below ABI 8 the scopes count as missing: threads would have
 // domains of their own.

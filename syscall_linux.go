@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"syscall"
 	"time"
 	"unsafe"
@@ -125,108 +124,6 @@ func openPath(path string, buffer *[]byte) (int, error) {
 }
 
 func closeFd(fd int) { unix.Close(fd) }
-
-// currentThread returns what the calling thread has that another may lack.
-func currentThread() threadState {
-	return threadState{
-		id:           unix.Gettid(),
-		users:        threadUsers(),
-		capabilities: threadCapabilities(),
-		filters:      threadFilters(),
-		namespaces:   threadNamespaces(),
-		directories:  fmt.Sprint(fileNumber("/"), fileNumber(".")),
-		deathSignal:  parentDeathSignal(),
-		noNewPrivs:   fmt.Sprint(unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)),
-	}
-}
-
-func threadUsers() string {
-	var user, group [3]int
-	user[0], user[1], user[2] = unix.Getresuid()
-	group[0], group[1], group[2] = unix.Getresgid()
-	groups, err := unix.Getgroups()
-	fsUser, _ := unix.SetfsuidRetUid(-1) // which sets nothing
-	fsGroup, _ := unix.SetfsgidRetGid(-1)
-	keyring, _ := unix.KeyctlGetKeyringID(unix.KEY_SPEC_SESSION_KEYRING, false)
-	return fmt.Sprint(user, group, groups, err, fsUser, fsGroup, keyring)
-}
-
-func threadCapabilities() string {
-	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var sets [2]unix.CapUserData
-	err := unix.Capget(&header, &sets[0])
-	bits, _ := unix.PrctlRetInt(unix.PR_GET_SECUREBITS, 0, 0, 0, 0)
-	var bounding, ambient uint64
-	for capability := range 64 {
-		bound, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, uintptr(capability), 0, 0, 0)
-		if err != nil {
-			break // there are no more
-		}
-		raised, _ := unix.PrctlRetInt(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_IS_SET, uintptr(capability), 0, 0)
-		bounding |= uint64(bound) << capability
-		ambient |= uint64(raised) << capability
-	}
-	return fmt.Sprint(sets, err, bits, bounding, ambient)
-}
-
-// threadFilters returns the seccomp mode, and how many filters there are where
-// /proc can be read.
-func threadFilters() string {
-	mode, err := unix.PrctlRetInt(unix.PR_GET_SECCOMP, 0, 0, 0, 0)
-	status, _ := os.ReadFile("/proc/thread-self/status")
-	_, filters, _ := strings.Cut(string(status), "\nSeccomp_filters:")
-	filters, _, _ = strings.Cut(filters, "\n")
-	return fmt.Sprint(mode, err, filters)
-}
-
-// threadNamespaces returns "" where they cannot be told.
-func threadNamespaces() string {
-	if _, err := os.Readlink("/proc/thread-self/ns/mnt"); err != nil {
-		return ""
-	}
-	var all []string
-	for _, kind := range []string{"cgroup", "ipc", "mnt", "net", "pid_for_children", "time_for_children", "user", "uts"} {
-		link, _ := os.Readlink("/proc/thread-self/ns/" + kind)
-		all = append(all, link)
-	}
-	return fmt.Sprint(all)
-}
-
-// fileNumber tells files apart, and mounts of them.
-func fileNumber(path string) string {
-	var stat unix.Statx_t
-	err := unix.Statx(unix.AT_FDCWD, path, 0, unix.STATX_INO|unix.STATX_MNT_ID, &stat)
-	return fmt.Sprint(stat.Dev_major, stat.Dev_minor, stat.Ino, stat.Mnt_id, err)
-}
-
-// sharesWith reports whether the calling thread has the descriptors, umask,
-// root and working directory of another, where the kernel tells.
-func sharesWith(thread int) (shared, known bool) {
-	for _, kind := range []uintptr{2, 3} { // KCMP_FILES, KCMP_FS
-		order, _, errno := unix.Syscall6(unix.SYS_KCMP, uintptr(unix.Gettid()), uintptr(thread), kind, 0, 0, 0)
-		if errno != 0 {
-			return false, false
-		}
-		if order != 0 {
-			return false, true
-		}
-	}
-	return true, true
-}
-
-// keepParentDeathSignal has this thread get the signal that another one would
-// get at the death of their parent.
-func keepParentDeathSignal(signal int) {
-	if signal != 0 {
-		unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(signal), 0, 0, 0)
-	}
-}
-
-func parentDeathSignal() int {
-	var signal int32
-	unix.Prctl(unix.PR_GET_PDEATHSIG, uintptr(unsafe.Pointer(&signal)), 0, 0, 0)
-	return int(signal)
-}
 
 // setNoNewPrivs sets no_new_privs on this thread.
 func setNoNewPrivs() error {

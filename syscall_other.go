@@ -30,9 +30,12 @@ func restrictSelf(ruleset int, flags uint32, noNewPrivs bool) error          { r
 func setNoNewPrivs() error                                                   { return ErrNotBuilt }
 func socketFilters() error                                                   { return ErrNotBuilt }
 func restrictEachThread(ruleset int, flags uint32, noNewPrivs bool) error    { return ErrNotBuilt }
-func sharesWith(thread int) (shared, known bool)                             { return true, true }
-func keepParentDeathSignal(signal int)                                       {}
-func currentThread() threadState                                             { return threadState{namespaces: "there are none"} }
+
+type threadState struct{}
+
+func (threadState) keepDeathSignal() error             { return ErrNotBuilt }
+func holdThread() (caller threadState, release func()) { return threadState{}, func() {} }
+func (s *Sandbox) likeCaller(caller threadState) error { return ErrNotBuilt }
 
 func wrongAttributes(cmd *exec.Cmd) error { return nil }
 

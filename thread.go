@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -34,8 +33,6 @@ var (
 		"Apply restricts all threads, and would change that one's domain")
 	errInsideDo = errors.New("landlock: Exec or Do from inside a Do: " +
 		"it would start from the process's domain and not from this one; Start works there")
-	errCannotCompare = errors.New("landlock: Exec and Do use a thread of their own, and cannot see without /proc whether it has more than the calling one: " +
-		"mount proc")
 	errStarted   = errors.New("exec: already started") // as os/exec
 	errNoCommand = errors.New("landlock: start: nil command")
 )
@@ -185,53 +182,6 @@ func (p *plan) tryTwice(ruleset int) error {
 	}
 	if err := osthread.AwaitEnd(thread); err != nil { // it has even more layers
 		return fmt.Errorf("landlock: %w", err)
-	}
-	return nil
-}
-
-// threadState is what one thread may have and another may not, in words.
-type threadState struct {
-	id, deathSignal                                                   int
-	users, capabilities, filters, namespaces, directories, noNewPrivs string
-}
-
-// holdThread keeps the calling goroutine on its thread, and the thread alive,
-// until release is called. A thread that its goroutine has left may be taken
-// for a Do and end with it, and one that ends shares nothing with anybody.
-func holdThread() (caller threadState, release func()) {
-	runtime.LockOSThread()
-	return currentThread(), runtime.UnlockOSThread
-}
-
-// likeCaller returns an error where the calling thread would give what it runs
-// back what the thread of the caller has given up. (A domain that the caller
-// has enforced on its own thread by other means cannot be seen.)
-func (s *Sandbox) likeCaller(caller threadState) error {
-	here := currentThread()
-	if s.setsNoNewPrivs() {
-		here.noNewPrivs = caller.noNewPrivs // it is about to be set
-	}
-	switch shared, known := sharesWith(caller.id); {
-	case known && shared:
-		here.directories = caller.directories // which another goroutine may have changed in between
-	case known:
-		here.directories = "others"
-	}
-	for _, part := range []struct{ name, caller, here string }{
-		{"descriptors, umask, root or working directory", caller.directories, here.directories},
-		{"user or groups", caller.users, here.users},
-		{"capabilities", caller.capabilities, here.capabilities},
-		{"namespaces", caller.namespaces, here.namespaces},
-		{"seccomp filters", caller.filters, here.filters},
-		{"no_new_privs", caller.noNewPrivs, here.noNewPrivs},
-	} {
-		if part.caller != part.here {
-			return fmt.Errorf("landlock: the calling thread has other %s than the thread that would be restricted in its place: "+
-				"Start inherits them, or change them for all threads", part.name)
-		}
-	}
-	if here.namespaces == "" {
-		return errCannotCompare
 	}
 	return nil
 }

@@ -82,7 +82,7 @@ func (o *options) runSandboxed() error {
 		return err
 	}
 	err = sandbox.Exec(program, o.command, o.environ())
-	if denied, ok := errors.AsType[*fs.PathError](err); ok && errors.Is(denied, fs.ErrPermission) {
+	if denied, ok := errors.AsType[*fs.PathError](err); ok && denied.Op == "exec" && errors.Is(denied, fs.ErrPermission) {
 		return cmp.Or(o.refusal(program), error(denied))
 	}
 	return err

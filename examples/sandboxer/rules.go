@@ -148,8 +148,11 @@ func (o *options) refusal(path string) error {
 	}
 	var denied []string
 	for _, file := range files {
-		if _, refused := errors.AsType[*landlock.DeniedError](rules.Check(readExecute, file)); refused {
+		err := rules.Check(readExecute, file)
+		if _, refused := errors.AsType[*landlock.DeniedError](err); refused {
 			denied = append(denied, file)
+		} else if err != nil {
+			return err // whether it is refused cannot be told
 		}
 	}
 	if denied == nil {

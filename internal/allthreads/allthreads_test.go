@@ -58,6 +58,11 @@ func init() { // not in the declaration, since scenarios start themselves
 		"wait that another thread ends":  waitForAnother,
 		"few pending signals":            fewPendingSignals,
 		"signal blocked":                 signalBlocked,
+		"stuck in the handler":           stuckInHandler,
+		"no pending signals":             noPendingSignals,
+		"no address space":               noAddressSpace,
+		"no descriptors":                 noDescriptors,
+		"system calls refused":           refusedCalls,
 		"caller fails, bad ruleset":      badRuleset,
 		"caller fails, too many layers":  tooManyLayers,
 		"another fails, too many layers": laterThreadFails,
@@ -592,6 +597,12 @@ func TestRestrict(t *testing.T) {
 			attr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS}
 		}
 		t.Run(name, func(t *testing.T) {
+			if name == "no address space" && raceEnabled {
+				t.Skip("the race detector ends a program that is short of addresses")
+			}
+			if name == "stuck in the handler" && !long {
+				t.Skip("waits for the thread, which takes long")
+			}
 			if name == "no /proc" && (!long || testing.Short()) {
 				t.Skip("asks for each of four million thread ids, which takes long")
 			}

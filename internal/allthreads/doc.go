@@ -25,8 +25,9 @@
 //
 // [Restrict] runs on one thread, the caller, and goes through these steps.
 //
-//  1. Open /proc/self/task, once for the life of the process, and install a
-//     handler for signal 33. Both happen in ordinary Go code.
+//  1. Open /proc/self/task, once for the life of the process, install a handler
+//     for signal 33, and map memory for each thread id. All that happens in ordinary
+//     Go code.
 //  2. Block all signals on the caller. From here until step 6 the caller runs
 //     code that cannot be preempted, allocates nothing, takes no lock and
 //     calls nothing of the Go runtime, of libc or of the race detector.
@@ -108,7 +109,8 @@
 //     others, where /proc cannot be read to see that. After eight tries of 50
 //     milliseconds to 3.2 seconds, 10 seconds in all, Restrict returns ETIMEDOUT
 //     and nothing is restricted. The handler stays installed then, since the
-//     signal is still pending and would otherwise kill the process.
+//     signal is still pending and would otherwise kill the process. Restrict can
+//     be called again.
 //     Between two tries the threads run for a tenth of the time that they were
 //     held, so one that waits for another of them in the kernel (for a
 //     filesystem that this process serves, or for a program to begin) gets on.
@@ -116,6 +118,11 @@
 //     the processor has large vector registers. A thread of C whose small stack (16 KiB, say) is
 //     nearly full, and that has no alternate signal stack, ends the process with
 //     SIGSEGV, as any signal would. Go's threads have an alternate one.
+//   - Something is short: descriptors (it takes three), 16 MiB of addresses, signals
+//     under way (RLIMIT_SIGPENDING). Restrict returns the kernel's error, nothing is
+//     restricted, and nothing is left behind.
+//   - A held thread does not go on, since a debugger has stopped it meanwhile. Every
+//     later call returns EDEADLK until it does.
 //   - A later thread is refused by the kernel: it is out of memory, or that
 //     thread has stacked 16 layers of its own. Error.Restricted is not 0 then,
 //     and the process should exit.

@@ -48,7 +48,10 @@ func installHandler() syscall.Errno {
 		if errno := rtSigaction(&ours, &replaced); errno != 0 || replaced == current {
 			return errno
 		}
-		rtSigaction(&replaced, nil) // libc changed it in between: once more
+		if errno := rtSigaction(&replaced, nil); errno != 0 { // libc changed it in between: once more
+			previous, shared.previous = replaced, replaced.handler
+			return errno
+		}
 	}
 }
 

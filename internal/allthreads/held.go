@@ -25,9 +25,11 @@ import (
 //go:noinline
 func (c *call) attempt(bound int64) {
 	all, old := ^uint64(0), uint64(0)
-	sigprocmask(&all, &old)
+	c.fail(stepMask, sigprocmask(&all, &old))
 	order := uint32(orderLeave)
-	c.hold(c.now() + bound)
+	if deadline := c.now() + bound; c.errno == 0 {
+		c.hold(deadline)
+	}
 	if c.held && c.restrictSelf() {
 		order = orderRestrict
 	}
@@ -58,16 +60,14 @@ func (c *call) hold(deadline int64) {
 		} else {
 			deadline += c.sweepThreadIDs(number)
 		}
-		if c.errno != 0 {
-			return
-		}
-		if c.complete() {
+		if c.errno == 0 && c.complete() {
 			c.held = true
 			return
 		}
-		if c.now() > deadline {
-			c.fail(stepHold, unix.ETIMEDOUT)
-			c.failed = c.seen.pending + c.seen.missed
+		if c.errno == 0 && c.now() > deadline {
+			c.giveUp()
+		}
+		if c.errno != 0 {
 			return
 		}
 		if c.seen.pending+c.seen.missed > 0 {
@@ -76,6 +76,19 @@ func (c *call) hold(deadline int64) {
 			}
 		}
 	}
+}
+
+// giveUp fails since the time is over, and says for what.
+//
+//go:nosplit
+//go:norace
+//go:noinline
+func (c *call) giveUp() {
+	c.fail(stepHold, unix.ETIMEDOUT)
+	if c.queued && c.seen.missed > 0 {
+		c.fail(stepQueue, unix.EAGAIN)
+	}
+	c.failed = c.seen.pending + c.seen.missed
 }
 
 // complete reports whether all threads there are were parked before the sweep
@@ -101,7 +114,8 @@ func (c *call) complete() bool {
 	if c.tasks < 0 {
 		return c.clean == enough
 	}
-	if system(unix.SYS_FSTAT, uintptr(c.tasks), uintptr(unsafe.Pointer(&c.stat)), 0, 0, 0, 0) != 0 {
+	if errno := system(unix.SYS_FSTAT, uintptr(c.tasks), uintptr(unsafe.Pointer(&c.stat)), 0, 0, 0, 0); errno != 0 {
+		c.fail(stepCount, syscall.Errno(-errno))
 		return false
 	}
 	const dots = 2 // a directory's own links
@@ -112,7 +126,7 @@ func (c *call) complete() bool {
 // are no more.
 const enough = 2
 
-// fail keeps what failed.
+// fail keeps what failed; 0 is nothing.
 //
 //go:nosplit
 //go:norace
@@ -134,8 +148,8 @@ func (c *call) awaitParked(slice int64) bool {
 		if parked >= expected {
 			return true
 		}
-		if c.futex(&shared.parked, futexWait, parked, slice) == unix.ETIMEDOUT {
-			return false
+		if errno := c.futex(&shared.parked, futexWait, parked, slice); errno != 0 && errno != unix.EAGAIN && errno != unix.EINTR {
+			return false // ETIMEDOUT, or what leads there
 		}
 	}
 }
@@ -312,10 +326,13 @@ func (c *call) signal(thread int) {
 	errno := syscall.Errno(-system(unix.SYS_RT_TGSIGQUEUEINFO, uintptr(c.process), uintptr(thread), sig, uintptr(unsafe.Pointer(&c.info)), 0, 0))
 	switch errno {
 	case 0:
+		c.sent = true
 		c.seen.pending++
 		return
-	case unix.ESRCH, // it has ended
-		unix.EAGAIN: // as many signals are queued as this user may have: the next sweep sends it
+	case unix.ESRCH: // it has ended
+		c.seen.missed++
+	case unix.EAGAIN: // as many signals are queued as this user may have: the next sweep sends it
+		c.queued = true
 		c.seen.missed++
 	default:
 		c.fail(stepSignal, errno)
@@ -403,7 +420,9 @@ func (c *call) readStat(thread int) uint {
 //go:norace
 //go:noinline
 func (c *call) now() int64 {
-	system(unix.SYS_CLOCK_GETTIME, unix.CLOCK_MONOTONIC, uintptr(unsafe.Pointer(&c.time)), 0, 0, 0, 0)
+	if errno := system(unix.SYS_CLOCK_GETTIME, unix.CLOCK_MONOTONIC, uintptr(unsafe.Pointer(&c.time)), 0, 0, 0, 0); errno != 0 {
+		c.fail(stepClock, syscall.Errno(-errno))
+	}
 	return c.time.Sec*1e9 + c.time.Nsec
 }
 
@@ -425,7 +444,7 @@ func (c *call) futex(addr *uint32, op uintptr, value uint32, timeout int64) sysc
 //go:nosplit
 //go:norace
 //go:noinline
-func sigprocmask(set, old *uint64) {
+func sigprocmask(set, old *uint64) syscall.Errno {
 	const setMask = 2
-	system(unix.SYS_RT_SIGPROCMASK, setMask, uintptr(unsafe.Pointer(set)), uintptr(unsafe.Pointer(old)), 8, 0, 0)
+	return syscall.Errno(-system(unix.SYS_RT_SIGPROCMASK, setMask, uintptr(unsafe.Pointer(set)), uintptr(unsafe.Pointer(old)), 8, 0, 0))
 }

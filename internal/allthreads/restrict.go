@@ -31,7 +31,8 @@ var patience = []time.Duration{50, 100, 200, 400, 800, 1600, 3200, 3200}
 var (
 	calls      sync.Mutex // one call at a time
 	generation uint32     // of the last try, of all calls
-	broken     bool       // a thread never left the handler: no later call can work
+	stuck      *call      // a thread has not left the handler, and uses what is this call's
+	unanswered bool       // a signal may be pending still, which would kill without a handler
 	tasks      = taskList{fd: -1}
 )
 
@@ -44,44 +45,21 @@ var (
 func Restrict(ruleset int, flags uint32, noNewPrivs bool) error {
 	calls.Lock()
 	defer calls.Unlock()
-	if broken {
-		return &Error{Op: "hold all threads", Errno: unix.EDEADLK}
+	if stuck != nil {
+		if load(&shared.inside) > 0 {
+			return &Error{Op: "hold all threads", Errno: unix.EDEADLK}
+		}
+		stuck.release()
+		stuck = nil
 	}
 	// A copy, since a thread that never answers leaves it in use.
 	fd, err := unix.FcntlInt(uintptr(ruleset), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		return &Error{Op: "fcntl", Errno: err.(syscall.Errno)}
 	}
-	tasks.open()
-	c := &call{process: unix.Getpid(), tasks: tasks.fd, listed: tasks.listed, own: tasks.own}
-	if errno := installHandler(); errno != 0 {
-		unix.Close(fd)
-		return &Error{Op: "rt_sigaction", Errno: errno}
-	}
-	for _, bound := range patience {
-		bound *= time.Millisecond
-		if err := c.prepare(fd, flags, noNewPrivs); err != nil {
-			c.fail(stepMap, err.(syscall.Errno))
-			break
-		}
-		ignoreAtomics()
-		c.attempt(int64(bound))
-		heedAtomics()
-		if !c.empty {
-			break
-		}
-		unix.Munmap(c.memory)
-		if c.held || c.errno != unix.ETIMEDOUT {
-			break
-		}
-		pause := unix.NsecToTimespec(int64(bound / 10))
-		unix.Nanosleep(&pause, nil) // time.Sleep may open descriptors for the runtime
-	}
-	if broken = !c.empty; !broken { // else a thread in the handler uses memory and descriptor
-		unix.Close(fd)
-	}
-	if c.held { // else a signal may be pending still, and without a handler it would kill
-		removeHandler()
+	c := &call{process: unix.Getpid(), ruleset: fd}
+	if c.restrict(flags, noNewPrivs); stuck == nil {
+		c.release()
 	}
 	if c.errno != 0 {
 		return &Error{Op: steps[c.step], Errno: c.errno, Restricted: int(c.restricted), Failed: int(c.failed)}
@@ -89,11 +67,49 @@ func Restrict(ruleset int, flags uint32, noNewPrivs bool) error {
 	return nil
 }
 
+// restrict is Restrict. What failed is kept in c.
+func (c *call) restrict(flags uint32, noNewPrivs bool) {
+	if errno := tasks.open(); errno != 0 {
+		c.fail(stepOpen, errno)
+		return
+	}
+	c.tasks, c.listed, c.own = tasks.fd, tasks.listed, tasks.own
+	if errno := installHandler(); errno != 0 {
+		c.fail(stepHandler, errno)
+		return
+	}
+	for _, bound := range patience {
+		bound *= time.Millisecond
+		if err := c.prepare(flags, noNewPrivs); err != nil {
+			c.fail(stepMap, err.(syscall.Errno))
+			break
+		}
+		ignoreAtomics()
+		c.attempt(int64(bound))
+		heedAtomics()
+		unanswered = !c.held && (unanswered || c.sent)
+		if !c.empty {
+			stuck = c
+			break
+		}
+		c.unmap()
+		if c.held || c.errno != unix.ETIMEDOUT && c.errno != unix.EAGAIN {
+			break
+		}
+		pause := unix.NsecToTimespec(int64(bound / 10))
+		unix.Nanosleep(&pause, nil) // time.Sleep may open descriptors for the runtime
+	}
+	if !unanswered {
+		removeHandler()
+	}
+}
+
 // call is one call of Restrict. All that it needs while the threads are held is
 // allocated before.
 type call struct {
 	process int
 	thread  int // the calling thread
+	ruleset int // a descriptor of its own
 
 	tasks       int  // the task directory, or -1
 	own, listed bool // as in taskList
@@ -109,6 +125,8 @@ type call struct {
 	stat    unix.Stat_t   // of the task directory
 
 	seen    sweep
+	sent    bool // a signal
+	queued  bool // as many are under way as this user may have, or were
 	stalled bool // after the last sweep nobody parked for a while
 	held    bool // every other thread was parked
 	empty   bool // no thread is in the handler any more
@@ -141,11 +159,19 @@ const (
 	stepList
 	stepProbe
 	stepSignal
+	stepQueue
+	stepOpen
+	stepHandler
 	stepMap
+	stepMask
+	stepClock
+	stepCount
 	stepPoller
 )
 
-var steps = [...]string{"hold all threads", "prctl", "landlock_restrict_self", "getdents64", "tgkill", "rt_tgsigqueueinfo", "mmap",
+var steps = [...]string{"hold all threads", "prctl", "landlock_restrict_self", "list /proc/self/task", "tgkill", "rt_tgsigqueueinfo",
+	"rt_tgsigqueueinfo, within RLIMIT_SIGPENDING", "open /proc/self/task", "rt_sigaction", "mmap of 16 MiB, within RLIMIT_AS",
+	"rt_sigprocmask", "clock_gettime", "fstat",
 	"an io_uring with IORING_SETUP_SQPOLL has a thread that no restriction reaches: make such a ring afterwards, or without that flag"}
 
 // sweep counts what one pass over all threads found.
@@ -166,7 +192,7 @@ type siginfo struct {
 }
 
 // prepare sets up the board for a new try.
-func (c *call) prepare(fd int, flags uint32, noNewPrivs bool) error {
+func (c *call) prepare(flags uint32, noNewPrivs bool) error {
 	// Untouched pages cost nothing, so the table can be indexed by thread id.
 	memory, err := unix.Mmap(-1, 0, maxThreadID*4, unix.PROT_READ|unix.PROT_WRITE,
 		unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE)
@@ -176,7 +202,7 @@ func (c *call) prepare(fd int, flags uint32, noNewPrivs bool) error {
 	c.memory = memory
 	c.entries = (*[maxThreadID]uint32)(unsafe.Pointer(&memory[0]))
 	c.thread = unix.Gettid()
-	c.errno, c.failed, c.stalled, c.held, c.empty = 0, 0, false, false, false
+	c.errno, c.failed, c.sent, c.queued, c.stalled, c.held, c.empty = 0, 0, false, false, false, false, false
 	c.lowest, c.highest = max(min(c.process, c.thread)-nearby, 1), max(c.process, c.thread)+nearby
 	c.everywhere, c.clean = false, 0
 	copy(c.path[len(c.path)-len(statFile):], statFile)
@@ -186,11 +212,25 @@ func (c *call) prepare(fd int, flags uint32, noNewPrivs bool) error {
 	c.info = siginfo{signo: sig, code: -1, pid: int32(c.process), uid: int32(unix.Getuid()), generation: generation} // SI_QUEUE
 	shared.order, shared.parked, shared.wakeAt, shared.sweep = orderWait, 0, 0, firstSweep
 	shared.restricted, shared.failed, shared.errno = 0, 0, 0
-	shared.ruleset, shared.flags, shared.noNewPrivs = uint32(fd), flags, 0
+	shared.ruleset, shared.flags, shared.noNewPrivs = uint32(c.ruleset), flags, 0
 	if noNewPrivs {
 		shared.noNewPrivs = 1
 	}
 	shared.threads = uintptr(unsafe.Pointer(c.entries))
 	store(&shared.generation, generation)
 	return nil
+}
+
+// unmap gives back the memory of a try.
+func (c *call) unmap() {
+	if c.memory != nil {
+		unix.Munmap(c.memory)
+		c.memory, c.entries = nil, nil
+	}
+}
+
+// release gives back all that c has. No thread uses it any more.
+func (c *call) release() {
+	c.unmap()
+	unix.Close(c.ruleset)
 }

@@ -5,6 +5,7 @@ package allthreads
 import (
 	"bytes"
 	"strconv"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,28 +21,39 @@ type taskList struct {
 
 // open opens the directory, unless it is open still: some programs close all
 // that is open. Where it cannot be listed, because of a domain that was there
-// before, it can still be counted.
-func (t *taskList) open() {
+// before, it can still be counted. What is short for the moment is an error, and
+// not taken for a /proc that is not there.
+func (t *taskList) open() syscall.Errno {
 	var stat unix.Stat_t
 	if t.fd >= 0 && unix.Fstat(t.fd, &stat) == nil && stat.Dev == t.stat.Dev && stat.Ino == t.stat.Ino {
-		return
+		return 0
 	}
 	*t = taskList{fd: -1} // not closed: it is someone else's
 	const path, flags = "/proc/self/task", unix.O_DIRECTORY | unix.O_CLOEXEC
 	fd, err := unix.Open(path, unix.O_RDONLY|flags, 0)
 	readable := err == nil
-	if !readable {
+	if !readable && shortage(err) == 0 {
 		fd, err = unix.Open(path, unix.O_PATH|flags, 0)
 	}
 	if err != nil {
-		return
+		return shortage(err)
 	}
-	if !isProc(fd) || unix.Fstat(fd, &t.stat) != nil {
+	own, err := ownThreads(fd)
+	if errno := shortage(err); errno != 0 || !isProc(fd) || unix.Fstat(fd, &t.stat) != nil {
 		unix.Close(fd)
-		return
+		return errno
 	}
-	t.fd, t.own = fd, ownThreads(fd)
-	t.listed = readable && t.own
+	t.fd, t.own, t.listed = fd, own, readable && own
+	return 0
+}
+
+// shortage returns an error that may be gone the next time, or 0.
+func shortage(err error) syscall.Errno {
+	switch err {
+	case unix.EMFILE, unix.ENFILE, unix.ENOMEM:
+		return err.(syscall.Errno)
+	}
+	return 0
 }
 
 func isProc(fd int) bool {
@@ -52,20 +64,21 @@ func isProc(fd int) bool {
 // ownThreads reports whether a task directory lists the thread ids that this
 // process knows itself by. A /proc of another pid namespace lists others: there
 // this process has more than one id.
-func ownThreads(fd int) bool {
-	_, rest, _ := bytes.Cut(readAt(fd, "../status"), []byte("\nNStgid:"))
+func ownThreads(fd int) (bool, error) {
+	status, err := readAt(fd, "../status")
+	_, rest, _ := bytes.Cut(status, []byte("\nNStgid:"))
 	line, _, _ := bytes.Cut(rest, []byte("\n"))
-	return string(bytes.TrimSpace(line)) == strconv.Itoa(unix.Getpid())
+	return string(bytes.TrimSpace(line)) == strconv.Itoa(unix.Getpid()), err
 }
 
-// readAt returns the start of a file beneath a directory, or nothing.
-func readAt(dir int, name string) []byte {
+// readAt returns the start of a file beneath a directory.
+func readAt(dir int, name string) ([]byte, error) {
 	fd, err := unix.Openat(dir, name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil
+		return nil, err
 	}
 	defer unix.Close(fd)
 	text := make([]byte, 8<<10)
-	n, _ := unix.Read(fd, text)
-	return text[:max(n, 0)]
+	n, err := unix.Read(fd, text)
+	return text[:max(n, 0)], err
 }

@@ -2,6 +2,10 @@ package osthread
 
 import (
 	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -19,10 +23,51 @@ func Ended(id int) bool { return unix.Tgkill(unix.Getpid(), id, 0) == unix.ESRCH
 // AwaitEnd returns when a thread that is about to end has done so.
 func AwaitEnd(id int) error {
 	for range 100_000 {
-		if unix.Tgkill(unix.Getpid(), id, 0) != nil {
+		switch err := unix.Tgkill(unix.Getpid(), id, 0); err {
+		case nil:
+			time.Sleep(time.Millisecond / 10)
+		case unix.ESRCH:
 			return nil
+		default:
+			return fmt.Errorf("whether thread %d has ended cannot be told: %w", id, os.NewSyscallError("tgkill", err))
 		}
-		time.Sleep(time.Millisecond / 10)
 	}
 	return fmt.Errorf("thread %d does not end: %w", id, unix.ETIMEDOUT)
+}
+
+// ReadProc reads a file of /proc, and none that somebody has put in its place. Not
+// by os.ReadFile: where descriptors are scarce, the Go runtime's poller may find
+// none left, and end the program.
+func ReadProc(path string) ([]byte, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	defer unix.Close(fd)
+	var stat unix.Statfs_t
+	if err := unix.Fstatfs(fd, &stat); err != nil {
+		return nil, &fs.PathError{Op: "statfs", Path: path, Err: err}
+	}
+	if stat.Type != unix.PROC_SUPER_MAGIC {
+		return nil, &fs.PathError{Op: "statfs", Path: path, Err: unix.ENOTSUP}
+	}
+	var text []byte
+	for {
+		text = slices.Grow(text, 4<<10)
+		n, err := unix.Read(fd, text[len(text):cap(text)])
+		if err != nil {
+			return nil, &fs.PathError{Op: "read", Path: path, Err: err}
+		}
+		if n == 0 {
+			return text, nil
+		}
+		text = text[:len(text)+n]
+	}
+}
+
+// Field returns a field of a status file of /proc, and whether it has one.
+func Field(status []byte, name string) (value string, ok bool) {
+	_, rest, ok := strings.Cut(string(status), "\n"+name+":")
+	value, _, _ = strings.Cut(rest, "\n")
+	return strings.TrimSpace(value), ok
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"syscall"
 	"time"
 	"unsafe"
@@ -122,18 +121,28 @@ func sameFilters() error {
 	}
 }
 
-// compareFilters passes over what /proc does not tell: the kernel itself compares
-// the filters before it restricts any thread.
+// compareFilters passes over what /proc does not show, where it is not there or
+// hidden: the kernel itself compares the filters before it restricts any thread.
+// That something is short for the moment is an error.
 func compareFilters() error {
-	threads, _ := os.ReadDir("/proc/self/task")
+	const tasks = "/proc/self/task/"
+	threads, err := os.ReadDir(tasks)
+	if err != nil && !hidden(err) {
+		return cannotCompare(err)
+	}
 	first, firstFilters := "", ""
 	for _, thread := range threads {
-		status, err := os.ReadFile("/proc/self/task/" + thread.Name() + "/status")
-		state := field(status, "State")
-		if err != nil || strings.HasPrefix(state, "Z") || strings.HasPrefix(state, "X") {
+		status, err := osthread.ReadProc(tasks + thread.Name() + "/status")
+		if err != nil && !hidden(err) {
+			return cannotCompare(err)
+		}
+		state, _ := osthread.Field(status, "State")
+		if state == "" || state[0] == 'Z' || state[0] == 'X' {
 			continue // it has ended
 		}
-		filters := field(status, "Seccomp") + ", " + field(status, "Seccomp_filters")
+		mode, _ := osthread.Field(status, "Seccomp")
+		number, _ := osthread.Field(status, "Seccomp_filters")
+		filters := mode + ", " + number
 		if first == "" {
 			first, firstFilters = thread.Name(), filters
 		}
@@ -146,9 +155,12 @@ func compareFilters() error {
 	return nil
 }
 
-// field returns a field of a status file, or "".
-func field(status []byte, name string) string {
-	_, value, _ := strings.Cut(string(status), "\n"+name+":\t")
-	value, _, _ = strings.Cut(value, "\n")
-	return value
+// hidden reports whether a file of a thread is not to be seen. One that is gone
+// is the file of a thread that has ended.
+func hidden(err error) bool {
+	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EACCES)
+}
+
+func cannotCompare(err error) error {
+	return fmt.Errorf("seccomp: whether all threads have the same filters cannot be told: %w", err)
 }

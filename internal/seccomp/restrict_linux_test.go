@@ -512,6 +512,11 @@ func TestAvailable(t *testing.T) {
 	}
 }
 
+func procField(status []byte, name string) string {
+	value, _ := osthread.Field(status, name)
+	return value
+}
+
 // states returns what seccomp and no_new_privs are for the threads of this
 // process, each answer once.
 func states(fatal func(...any)) []string {
@@ -522,8 +527,8 @@ func states(fatal func(...any)) []string {
 	found := map[string]bool{}
 	for _, task := range tasks {
 		status, err := os.ReadFile("/proc/self/task/" + task.Name() + "/status")
-		if state := field(status, "State"); err == nil && !strings.HasPrefix(state, "Z") && !strings.HasPrefix(state, "X") {
-			found[fmt.Sprint(field(status, "Seccomp"), " ", field(status, "Seccomp_filters"), " ", field(status, "NoNewPrivs"))] = true
+		if state := procField(status, "State"); err == nil && !strings.HasPrefix(state, "Z") && !strings.HasPrefix(state, "X") {
+			found[fmt.Sprint(procField(status, "Seccomp"), " ", procField(status, "Seccomp_filters"), " ", procField(status, "NoNewPrivs"))] = true
 		}
 	}
 	return slices.Sorted(maps.Keys(found))

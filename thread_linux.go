@@ -1,0 +1,436 @@
+package landlock
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"runtime"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"example.com/landlock/internal/osthread"
+)
+
+// threadParts is what one thread has and another may lack, as far as the kernel
+// tells either of them. It leaves out the thread's share of the machine (affinity,
+// scheduling, priorities, memory policy, cgroup) and what all threads have in
+// common (limits, dumpable).
+var threadParts = []threadPart{
+	{"user or groups", threadUsers},
+	{"session keyring", threadKeyring},
+	{"capabilities", threadCapabilities},
+	{"namespaces", threadNamespaces},
+	{"seccomp filters", threadFilters},
+	{partNoNewPrivs, threadNoNewPrivs},
+	{"security label", threadLabels},
+	{"personality, speculation or time stamp settings", threadSettings},
+}
+
+const (
+	partNoNewPrivs = "no_new_privs"
+	partFiles      = "descriptors, umask, root or working directory"
+)
+
+type threadPart struct {
+	name string
+	read func() (string, error) // of the calling thread; what cannot be read is an error
+}
+
+// threadState is what a thread has.
+type threadState struct {
+	parts       []string // as threadParts
+	files       *threadFiles
+	deathSignal int32
+	filesErr    error // why there are no files
+	err         error // why there is no more
+}
+
+// holdThread keeps the calling goroutine on its thread, and the thread alive,
+// until release is called. A thread that its goroutine has left may be taken
+// for a Do and end with it, and one that ends shares nothing with anybody.
+func holdThread() (caller threadState, release func()) {
+	runtime.LockOSThread()
+	caller.files, caller.filesErr = filesOfThread()
+	caller.parts, caller.err = readThread()
+	if err := prctlInto(unix.PR_GET_PDEATHSIG, &caller.deathSignal); err != nil && caller.err == nil {
+		caller.err = cannotCompare("parent death signal", err)
+	}
+	return caller, func() {
+		caller.files.close()
+		runtime.UnlockOSThread()
+	}
+}
+
+func readThread() ([]string, error) {
+	var all []string
+	for _, part := range threadParts {
+		value, err := part.read()
+		if err != nil {
+			return nil, cannotCompare(part.name, err)
+		}
+		all = append(all, value)
+	}
+	return all, nil
+}
+
+// likeCaller returns an error where the calling thread would give what it runs
+// back what the thread of the caller has given up, or where that cannot be told.
+// (A domain that the caller has enforced on its own thread by other means cannot
+// be seen.)
+func (s *Sandbox) likeCaller(caller threadState) error {
+	same, err := caller.files.areOurs()
+	switch err := cmp.Or(caller.filesErr, err); {
+	case err != nil:
+		return cannotCompare(partFiles, err)
+	case !same:
+		return otherThan(partFiles)
+	}
+	parts, err := readThread()
+	if err := cmp.Or(caller.err, err); err != nil {
+		return err
+	}
+	for i, part := range threadParts {
+		if part.name == partNoNewPrivs && s.setsNoNewPrivs() {
+			continue // it is about to be set
+		}
+		if parts[i] != caller.parts[i] {
+			return otherThan(part.name)
+		}
+	}
+	return nil
+}
+
+func otherThan(part string) error {
+	return fmt.Errorf("landlock: the calling thread has other %s than the thread that would be restricted in its place: "+
+		"Start inherits them, or change them for all threads", part)
+}
+
+// cannotCompare is the error for a part that a thread cannot be asked for.
+func cannotCompare(part string, err error) error {
+	step := "use Start, which inherits them"
+	_, file := errors.AsType[*fs.PathError](err)
+	switch {
+	case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE):
+		step = "close descriptors, or " + step
+	case file && errors.Is(err, unix.ENOENT):
+		step = "mount proc" // which Start needs as well
+	case file && errors.Is(err, unix.EACCES):
+		step = "allow reading /proc in the sandbox that is around this process, or " + step
+	case errors.Is(err, unix.EPERM):
+		step = "allow that call in the seccomp filter that is around this process, or " + step
+	}
+	return fmt.Errorf("landlock: whether the thread of an Exec or Do has other %s than the calling one cannot be told: %w: %s", part, err, step)
+}
+
+// keepDeathSignal has this thread get the signal that the caller's would get at
+// the death of their parent.
+func (caller threadState) keepDeathSignal() error {
+	if caller.deathSignal == 0 {
+		return nil
+	}
+	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(caller.deathSignal), 0, 0, 0); err != nil {
+		return fmt.Errorf("landlock: keep the parent death signal: %w", os.NewSyscallError("prctl", err))
+	}
+	return nil
+}
+
+func threadUsers() (string, error) {
+	var users, groups [3]uint32
+	if err := getres(unix.SYS_GETRESUID, &users); err != nil {
+		return "", os.NewSyscallError("getresuid", err)
+	}
+	if err := getres(unix.SYS_GETRESGID, &groups); err != nil {
+		return "", os.NewSyscallError("getresgid", err)
+	}
+	others, err := unix.Getgroups()
+	if err != nil {
+		return "", os.NewSyscallError("getgroups", err)
+	}
+	fsUser, err := unix.SetfsuidRetUid(-1) // which sets nothing
+	if err != nil {
+		return "", os.NewSyscallError("setfsuid", err)
+	}
+	fsGroup, err := unix.SetfsgidRetGid(-1)
+	if err != nil {
+		return "", os.NewSyscallError("setfsgid", err)
+	}
+	return fmt.Sprint(users, groups, others, fsUser, fsGroup), nil
+}
+
+// getres calls getresuid or getresgid. Those of x/sys/unix answer an error with
+// zeros, which are root's.
+func getres(number uintptr, ids *[3]uint32) error {
+	if number == unix.SYS_GETRESUID && sixteenBitIDs {
+		number = 209 // getresuid32
+	} else if sixteenBitIDs {
+		number = 211 // getresgid32
+	}
+	_, _, errno := unix.RawSyscall(number, uintptr(unsafe.Pointer(&ids[0])), uintptr(unsafe.Pointer(&ids[1])), uintptr(unsafe.Pointer(&ids[2])))
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+// sixteenBitIDs: the calls of that name are of an age with 65536 users.
+const sixteenBitIDs = runtime.GOARCH == "386" || runtime.GOARCH == "arm"
+
+// threadKeyring returns the number of the session keyring. Where all calls that
+// use keyrings are refused, as they are in most containers, or not built in, there
+// is none to be used, by what is executed either.
+func threadKeyring() (string, error) {
+	keyring, err := unix.KeyctlGetKeyringID(unix.KEY_SPEC_SESSION_KEYRING, false)
+	switch err {
+	case nil, unix.ENOKEY, unix.EKEYREVOKED, unix.EKEYEXPIRED: // none, or one that opens nothing
+		return fmt.Sprint(keyring, err), nil
+	case unix.ENOSYS, unix.EPERM:
+		_, _, request := unix.RawSyscall6(unix.SYS_REQUEST_KEY, 0, 0, 0, 0, 0, 0)
+		_, _, add := unix.RawSyscall6(unix.SYS_ADD_KEY, 0, 0, 0, 0, 0, 0)
+		if request != unix.EFAULT && add != unix.EFAULT { // which the kernel would have answered
+			return "no calls for them", nil
+		}
+	}
+	return "", os.NewSyscallError("keyctl", err)
+}
+
+func threadCapabilities() (string, error) {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var sets [2]unix.CapUserData
+	if err := unix.Capget(&header, &sets[0]); err != nil {
+		return "", os.NewSyscallError("capget", err)
+	}
+	securebits, err := prctl(unix.PR_GET_SECUREBITS, 0, 0)
+	if err != nil {
+		return "", err
+	}
+	var bounding, ambient uint64
+	for capability := range uintptr(64) {
+		bound, err := prctl(unix.PR_CAPBSET_READ, capability, 0)
+		if errors.Is(err, unix.EINVAL) && capability > 0 {
+			break // there are no more
+		}
+		if err != nil {
+			return "", err
+		}
+		raised, err := prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_IS_SET, capability)
+		if err != nil {
+			return "", err
+		}
+		bounding |= uint64(bound) << capability
+		ambient |= uint64(raised) << capability
+	}
+	return fmt.Sprint(sets, securebits, bounding, ambient), nil
+}
+
+func prctl(option int, a, b uintptr) (int, error) {
+	value, err := unix.PrctlRetInt(option, a, b, 0, 0)
+	return value, os.NewSyscallError("prctl", err)
+}
+
+// prctlInto is for the options that write what they get.
+func prctlInto(option uintptr, value *int32) error {
+	_, _, errno := unix.RawSyscall6(unix.SYS_PRCTL, option, uintptr(unsafe.Pointer(value)), 0, 0, 0, 0)
+	if errno != 0 {
+		return os.NewSyscallError("prctl", errno)
+	}
+	return nil
+}
+
+func threadNoNewPrivs() (string, error) {
+	set, err := prctl(unix.PR_GET_NO_NEW_PRIVS, 0, 0)
+	return fmt.Sprint(set), err
+}
+
+const ownProc = "/proc/thread-self/"
+
+// threadNamespaces reads links, which takes no descriptor, and which no domain
+// forbids. A kind that is not there is none of this kernel's, or, for children,
+// one in which none has begun.
+func threadNamespaces() (string, error) {
+	var stat unix.Statfs_t
+	err := unix.Statfs(ownProc+"ns/", &stat)
+	if err == nil && stat.Type != unix.PROC_SUPER_MAGIC {
+		err = unix.ENOENT
+	}
+	if err != nil {
+		return "", &fs.PathError{Op: "statfs", Path: ownProc + "ns", Err: err}
+	}
+	var all []string
+	for _, kind := range []string{"cgroup", "ipc", "mnt", "net", "pid_for_children", "time_for_children", "user", "uts"} {
+		link, err := os.Readlink(ownProc + "ns/" + kind)
+		if err != nil && !errors.Is(err, unix.ENOENT) {
+			return "", err
+		}
+		all = append(all, link)
+	}
+	return fmt.Sprint(all), nil
+}
+
+// threadFilters returns the seccomp mode, and where there are filters how many.
+// The kernel does not tell which.
+func threadFilters() (string, error) {
+	if mode, err := prctl(unix.PR_GET_SECCOMP, 0, 0); err == nil && mode == 0 {
+		return "0 0", nil
+	}
+	status, err := osthread.ReadProc(ownProc + "status")
+	if err != nil {
+		return "", err
+	}
+	mode, ok := osthread.Field(status, "Seccomp")
+	if !ok || mode == "0" {
+		return "0 0", nil // not built in
+	}
+	filters, ok := osthread.Field(status, "Seccomp_filters")
+	if !ok {
+		return "", fmt.Errorf("this kernel tells no number of filters, as Linux does from 5.9: %w", errors.ErrUnsupported)
+	}
+	return mode + " " + filters, nil
+}
+
+// threadLabels returns what security modules such as SELinux and AppArmor have the
+// thread be, and what it executes next. The system call is in Linux from 6.8.
+func threadLabels() (string, error) {
+	var all []string
+	for _, attribute := range []struct {
+		number uintptr // LSM_ATTR_CURRENT, LSM_ATTR_EXEC
+		name   string
+	}{{100, "current"}, {101, "exec"}} {
+		label := make([]byte, 8<<10)
+		size := uint32(len(label))
+		_, _, errno := unix.Syscall6(unix.SYS_LSM_GET_SELF_ATTR, attribute.number, uintptr(unsafe.Pointer(&label[0])), uintptr(unsafe.Pointer(&size)), 0, 0, 0)
+		switch errno {
+		case 0:
+			label = label[:size]
+		case unix.EOPNOTSUPP, unix.EINVAL, unix.ENOENT: // no module has it, or it is not set
+			label = nil
+		default:
+			text, err := osthread.ReadProc(ownProc + "attr/" + attribute.name)
+			if err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) { // /proc is there: threadNamespaces has seen it
+				return "", err
+			}
+			label = text
+		}
+		all = append(all, string(label))
+	}
+	return fmt.Sprintf("%q", all), nil
+}
+
+// threadSettings returns what a thread can turn off for safety's sake. What the
+// processor or the kernel does not have is none.
+func threadSettings() (string, error) {
+	persona, _, errno := unix.RawSyscall(unix.SYS_PERSONALITY, 0xffffffff, 0, 0) // which sets nothing
+	if errno != 0 {
+		return "", os.NewSyscallError("personality", errno)
+	}
+	all := []int{int(persona)}
+	for _, speculation := range []uintptr{unix.PR_SPEC_STORE_BYPASS, unix.PR_SPEC_INDIRECT_BRANCH, unix.PR_SPEC_L1D_FLUSH} {
+		setting, err := prctl(unix.PR_GET_SPECULATION_CTRL, speculation, 0)
+		if err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENODEV) {
+			return "", err
+		}
+		all = append(all, setting)
+	}
+	var stamps int32
+	if err := prctlInto(unix.PR_GET_TSC, &stamps); err != nil && !errors.Is(err, unix.EINVAL) {
+		return "", err
+	}
+	return fmt.Sprint(all, stamps), nil
+}
+
+// threadFiles tells another thread whether it shares the descriptors, the umask,
+// the root and the working directory of this one. The kernel knows (kcmp). Where
+// that is not built in, or is refused, as in many containers, it is tried.
+type threadFiles struct {
+	thread int
+	paths  string // umask, root and working directory; "" where the kernel is asked
+	pipe   [2]int // open in this thread's descriptors alone, then
+	id     fileID // of its first end
+}
+
+// filesOfThread returns those of the calling thread, to be closed.
+func filesOfThread() (f *threadFiles, err error) {
+	f = &threadFiles{thread: unix.Gettid(), pipe: [2]int{-1, -1}}
+	if _, err := f.shared(); err == nil {
+		return f, nil
+	}
+	if f.paths, err = threadPaths(); err != nil {
+		return f, err
+	}
+	if err := unix.Pipe2(f.pipe[:], unix.O_CLOEXEC); err != nil {
+		return f, os.NewSyscallError("pipe2", err)
+	}
+	f.id, _, err = identify(f.pipe[0])
+	return f, os.NewSyscallError("statx", err)
+}
+
+func (f *threadFiles) close() {
+	for _, fd := range f.pipe {
+		if fd >= 0 {
+			unix.Close(fd)
+		}
+	}
+}
+
+// areOurs reports whether the calling thread has the same.
+func (f *threadFiles) areOurs() (bool, error) {
+	if f.paths == "" {
+		return f.shared()
+	}
+	paths, err := threadPaths()
+	if err != nil {
+		return false, err
+	}
+	id, _, err := identify(f.pipe[0])
+	if err == unix.EBADF {
+		return false, nil
+	}
+	return id == f.id && paths == f.paths, os.NewSyscallError("statx", err)
+}
+
+// shared asks the kernel.
+func (f *threadFiles) shared() (bool, error) {
+	for _, kind := range []uintptr{2, 3} { // KCMP_FILES, KCMP_FS
+		order, _, errno := unix.Syscall6(unix.SYS_KCMP, uintptr(unix.Gettid()), uintptr(f.thread), kind, 0, 0, 0)
+		if errno != 0 {
+			return false, os.NewSyscallError("kcmp", errno)
+		}
+		if order != 0 {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// threadPaths returns umask, root and working directory.
+func threadPaths() (string, error) {
+	status, err := osthread.ReadProc(ownProc + "status")
+	if err != nil {
+		return "", err
+	}
+	umask, ok := osthread.Field(status, "Umask")
+	if !ok {
+		return "", fmt.Errorf("%sstatus has no umask, as it does from Linux 4.7: %w", ownProc, errors.ErrUnsupported)
+	}
+	root, err := directoryID("/")
+	if err != nil {
+		return "", err
+	}
+	working, err := directoryID("") // and not ".", which takes the right to search it
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprint(umask, root, working), nil
+}
+
+// directoryID tells directories apart, and mounts of them.
+func directoryID(path string) (fileID, error) {
+	var stat unix.Statx_t
+	err := unix.Statx(unix.AT_FDCWD, path, unix.AT_EMPTY_PATH, unix.STATX_INO|unix.STATX_MNT_ID, &stat)
+	if err == nil && stat.Mask&unix.STATX_MNT_ID == 0 {
+		err = unix.EOPNOTSUPP // before Linux 5.8
+	}
+	return fileID{unix.Mkdev(stat.Dev_major, stat.Dev_minor), stat.Ino, stat.Mnt_id}, os.NewSyscallError("statx", err)
+}

@@ -1,0 +1,213 @@
+package landlock
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// onLockedThread runs f on a thread that ends with it, and nothing of the process
+// with it.
+func onLockedThread(f func()) {
+	done := make(chan bool)
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // for good
+		f()
+	}()
+	<-done
+}
+
+// refuseAll is refuse for any user, who gives up privileges for it.
+func refuseAll(t *testing.T, errno syscall.Errno, numbers ...int) {
+	t.Helper()
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	for _, number := range numbers {
+		refuse(t, number, errno)
+	}
+}
+
+// allowAll installs a filter that refuses nothing.
+func allowAll(t *testing.T, flags uintptr) {
+	t.Helper()
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	if errno := installFilter([]unix.SockFilter{{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW}}, flags); errno != 0 {
+		t.Fatalf("seccomp: %v", errno)
+	}
+}
+
+// hideProc has the process read no file any more.
+func hideProc(t *testing.T) {
+	t.Helper()
+	mustApply(t, NewHandling(Rights{FS: FSReadFile}))
+	if _, err := os.ReadFile("/proc/thread-self/status"); !errors.Is(err, unix.EACCES) {
+		t.Fatalf("read /proc: %v", err)
+	}
+}
+
+// What cannot be compared is an error, and nothing runs.
+func TestThreadsThatCannotBeCompared(t *testing.T) {
+	const all = unix.SECCOMP_FILTER_FLAG_TSYNC
+	number := func(here, before32Bit int) int { // of a system call for user ids
+		if sixteenBitIDs {
+			return before32Bit
+		}
+		return here
+	}
+	// Before Linux 6.8 labels take /proc as well.
+	labels := func(errno syscall.Errno) error {
+		if _, _, answer := unix.Syscall6(unix.SYS_LSM_GET_SELF_ATTR, 0, 0, 0, 0, 0, 0); answer == unix.ENOSYS {
+			return errno
+		}
+		return nil
+	}
+	refusing := func(errno syscall.Errno, numbers ...int) func(*testing.T) {
+		return func(t *testing.T) { refuseAll(t, errno, numbers...) }
+	}
+	tests := map[string]struct {
+		prepare func(t *testing.T) // on the thread that calls Do and Exec
+		want    error
+	}{
+		"descriptors used up": {func(t *testing.T) { limitFiles(t, 0) }, labels(unix.EMFILE)},
+		"descriptors used up, a filter on all": {func(t *testing.T) {
+			allowAll(t, all)
+			limitFiles(t, 0)
+		}, unix.EMFILE},
+		"descriptors used up, one filter more": {func(t *testing.T) {
+			allowAll(t, all)
+			allowAll(t, 0)
+			limitFiles(t, 0)
+		}, unix.EMFILE},
+		"descriptors used up, no kcmp": {func(t *testing.T) {
+			refuseAll(t, unix.EPERM, unix.SYS_KCMP)
+			limitFiles(t, 0)
+		}, unix.EMFILE},
+		"/proc hidden": {hideProc, labels(unix.EACCES)},
+		"/proc hidden, a filter on all": {func(t *testing.T) {
+			allowAll(t, all)
+			hideProc(t)
+		}, unix.EACCES},
+		"/proc hidden, one filter more": {func(t *testing.T) {
+			hideProc(t)
+			allowAll(t, all)
+			allowAll(t, 0)
+		}, unix.EACCES},
+		"getresuid":  {refusing(unix.EPERM, number(unix.SYS_GETRESUID, 209)), unix.EPERM},
+		"getresgid":  {refusing(unix.ENOSYS, number(unix.SYS_GETRESGID, 211)), unix.ENOSYS},
+		"getgroups":  {refusing(unix.EPERM, number(unix.SYS_GETGROUPS, 205)), unix.EPERM},
+		"setfsuid":   {refusing(unix.EPERM, number(unix.SYS_SETFSUID, 215)), unix.EPERM},
+		"setfsgid":   {refusing(unix.EPERM, number(unix.SYS_SETFSGID, 216)), unix.EPERM},
+		"capget":     {refusing(unix.EPERM, unix.SYS_CAPGET), unix.EPERM},
+		"prctl":      {refusing(unix.EINVAL, unix.SYS_PRCTL), unix.EINVAL},
+		"readlinkat": {refusing(unix.EACCES, unix.SYS_READLINKAT), unix.EACCES},
+		"statfs":     {refusing(unix.ENOSYS, unix.SYS_STATFS), unix.ENOSYS},
+		"keyctl":     {refusing(unix.EPERM, unix.SYS_KEYCTL), unix.EPERM},
+		"all calls for keyrings, as in a container": {refusing(unix.EPERM, unix.SYS_KEYCTL, unix.SYS_ADD_KEY, unix.SYS_REQUEST_KEY), nil},
+		"kcmp, as in a container":                   {refusing(unix.EPERM, unix.SYS_KCMP), nil},
+		"lsm_get_self_attr":                         {refusing(unix.EPERM, unix.SYS_LSM_GET_SELF_ATTR), nil},
+		"kcmp and statx":                            {refusing(unix.ENOSYS, unix.SYS_KCMP, unix.SYS_STATX), unix.ENOSYS},
+		"personality":                               {refusing(unix.EPERM, unix.SYS_PERSONALITY), unix.EPERM},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			inBoth(t, func(t *testing.T, dir string) {
+				s := mustPrepare(t, NewHandling(Rights{FS: FSMakeChar}))
+				before := openFiles()
+				onLockedThread(func() {
+					test.prepare(t)
+					ran := false
+					err := s.Do(func() error { ran = true; return nil })
+					if !errors.Is(err, test.want) || ran != (test.want == nil) || err != nil && !strings.Contains(err.Error(), " than the calling one cannot be told: ") {
+						t.Errorf("Do: %v, and f runs: %v; want %v", err, ran, test.want)
+					}
+					t.Log(err)
+					want := test.want
+					if want == nil {
+						want = os.ErrNotExist
+					}
+					if err := s.Exec(filepath.Join(dir, "nothing"), []string{"x"}, nil); !errors.Is(err, want) {
+						t.Errorf("Exec: %v, want %v", err, want)
+					}
+				})
+				for fd := range openFiles() {
+					if !before[fd] && readLink(fd) != fmt.Sprintf("/proc/%d/task", os.Getpid()) {
+						t.Errorf("descriptor %d is left open", fd)
+					}
+				}
+			})
+		})
+	}
+}
+
+// What a thread does not share with the others is seen, also where the kernel
+// does not say what it shares.
+func TestThreadsThatDiffer(t *testing.T) {
+	unshared := func(what int, then func(t *testing.T) error) func(*testing.T) error {
+		return func(t *testing.T) error {
+			if err := unix.Unshare(what); err != nil {
+				return err
+			}
+			return then(t)
+		}
+	}
+	nothing := func(*testing.T) error { return nil }
+	tests := map[string]struct {
+		do   func(t *testing.T) error
+		part string
+	}{
+		"descriptors":       {unshared(unix.CLONE_FILES, nothing), partFiles},
+		"working directory": {unshared(unix.CLONE_FS, func(*testing.T) error { return unix.Chdir("/usr") }), partFiles},
+		"umask":             {unshared(unix.CLONE_FS, func(*testing.T) error { unix.Umask(0o757); return nil }), partFiles},
+		"session keyring": {func(t *testing.T) error {
+			return onThread(unix.SYS_KEYCTL, unix.KEYCTL_JOIN_SESSION_KEYRING, 0, 0) // a new one
+		}, "session keyring"},
+		"personality": {func(t *testing.T) error {
+			const noRandomAddresses = 0x40000
+			return onThread(unix.SYS_PERSONALITY, noRandomAddresses, 0, 0)
+		}, "personality"},
+		"a filter more": {func(t *testing.T) error { allowAll(t, 0); return nil }, "seccomp filters"},
+	}
+	for name, test := range tests {
+		for _, container := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, in a container %v", name, container), func(t *testing.T) {
+				inBoth(t, func(t *testing.T, dir string) {
+					if container {
+						refuseAll(t, unix.EPERM, unix.SYS_KCMP)
+					}
+					s := mustPrepare(t, NewHandling(Rights{FS: FSMakeChar}))
+					onLockedThread(func() {
+						if err := s.Do(func() error { return nil }); err != nil {
+							t.Errorf("Do before: %v", err)
+						}
+						if err := test.do(t); err != nil {
+							t.Error(err)
+							return
+						}
+						for name, err := range map[string]error{
+							"Do":   s.Do(func() error { t.Error("f runs"); return nil }),
+							"Exec": s.Exec(filepath.Join(dir, "nothing"), []string{"x"}, nil),
+						} {
+							if err == nil || !strings.Contains(err.Error(), "the calling thread has other "+test.part) {
+								t.Errorf("%s: %v", name, err)
+							}
+						}
+					})
+					if err := s.Do(func() error { return nil }); err != nil {
+						t.Errorf("Do on a thread like the others: %v", err)
+					}
+				})
+			})
+		}
+	}
+}
