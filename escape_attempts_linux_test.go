@@ -22,24 +22,24 @@ import (
 
 // What an attacker tries, in README's words.
 const (
-	rowOpen       = "open what no rule allows, by any call and any way there"
-	rowHandle     = "as root: open any file of a file system by its handle (`open_by_handle_at`), where a mount of it has a rule for its root"
+	rowOpen       = "open what no rule allows, by any call and any way there but the next"
+	rowHandle     = "as root: open any file by its handle (`open_by_handle_at`), on a mount whose root has a rule"
 	rowExecute    = "run a program that no rule allows"
 	rowChange     = "make, remove, link or move what no rule allows"
 	rowNameless   = "make a file without a name (`O_TMPFILE`) where it may write files"
 	rowIoctl      = "control a device (`ioctl`)"
-	rowCommon     = "make the `ioctl` calls that the kernel answers for all files: `FIOCLEX`, `FIONBIO`, `FIOASYNC`, `FIGETBSZ`, `FICLONE` …"
-	rowTruncate   = "truncate by path"
-	rowShorten    = "shorten what it may write, by `fallocate`; open a device or FIFO with `O_TRUNC`, which does nothing there"
+	rowCommon     = "make `ioctl` calls on what is no device, and on devices those that are for all files: `FIOCLEX`, `FIONBIO`, `FIOASYNC`, `FIOQSIZE`, `FIGETBSZ`, `FS_IOC_FIEMAP`, `FICLONE` and more"
+	rowTruncate   = "truncate"
+	rowShorten    = "shorten what it may write by `fallocate`; open a device or FIFO with `O_TRUNC`, which does nothing there"
 	rowUnixPath   = "connect to a Unix socket by path"
-	rowMetadata   = "change modes, owners, times, attributes and ACLs"
+	rowMetadata   = "change modes, owners, times, flags, attributes and ACLs"
 	rowLock       = "lock what it may open (`flock`)"
 	rowLook       = "see names, sizes and modes, or change directory"
 	rowWatch      = "watch files (inotify, fanotify)"
 	rowCode       = "run code from memory, or from a file that it can read"
 	rowOpenNow    = "use what is open already: a descriptor, one that others send, an io_uring made before"
-	rowReach      = "trace the parent or a sibling, or take its memory, descriptors, or by `/proc` and pidfds its namespaces and files"
-	rowNamespaces = "as root: enter its namespaces, by `NS_MNT_GET_PREV` (Linux 6.12) or a file handle (6.18)"
+	rowReach      = "trace the parent or a sibling, or take its memory and descriptors, or by `/proc` or a pidfd its files and namespaces"
+	rowNamespaces = "as root: enter its namespaces by `NS_MNT_GET_PREV` (Linux 6.12) or a file handle (6.18)"
 	rowRootReach  = "as root: read `/proc/PID/environ` and `maps` of others, where `/proc` is readable"
 	rowOwn        = "reach itself, its own threads and children"
 	rowSignal     = "signal them, by any call"
@@ -47,7 +47,7 @@ const (
 	rowSeen       = "see that they are there"
 	rowAbstract   = "connect to an abstract Unix socket"
 	rowShared     = "use System V shared memory, queues and semaphores"
-	rowQueues     = "use POSIX message queues"
+	rowQueues     = "open POSIX message queues"
 	rowMakeQueues = "make and remove POSIX message queues"
 	rowKeys       = "read a key of its user"
 	rowTerminal   = "type into its terminal (`TIOCSTI`)"
@@ -60,7 +60,7 @@ const (
 	rowProtocols  = "use other protocols: ping, vsock, UDP-Lite"
 	rowRoute      = "look at interfaces and routes by netlink; as root, change them"
 	rowRootNet    = "as root: raw and packet sockets"
-	rowMount      = "mount, unmount, remount, move a mount, change the root"
+	rowMount      = "mount, unmount, remount, move a mount, `pivot_root`"
 	rowMountFlags = "as root: change flags of a mount, make one that is nowhere, `chroot`, freeze a file system"
 	rowFailRoot   = "leave its root for an empty one (`fchroot`, Linux 7.3)"
 	rowUserNS     = "make a user namespace"
@@ -146,8 +146,9 @@ var escapes = slices.Concat(
 	}),
 	rows(rowShorten, 0, nil, []attempt{
 		{name: "collapse a range of what it may write", in: inWrite, needs: "FALLOC_FL_COLLAPSE_RANGE on this file system", try: func(w *world) error {
-			const collapse, block = 8, 64 << 10
-			return withFile(w.at("own/long"), unix.O_WRONLY, func(fd int) error { return unix.Fallocate(fd, collapse, 0, block) })
+			return withFile(w.at("own/long"), unix.O_WRONLY, func(fd int) error {
+				return unix.Fallocate(fd, unix.FALLOC_FL_COLLAPSE_RANGE, 0, 64<<10)
+			})
 		}},
 		{name: "open a FIFO with O_TRUNC", in: inWrite, try: func(w *world) error {
 			return openAt(unix.AT_FDCWD, w.at("own/fifo"), unix.O_RDWR|unix.O_TRUNC)
@@ -587,6 +588,12 @@ func openHandle(path string, mount, flags int) error {
 // commonAttempts are the ioctl calls that Landlock leaves alone: on a device that
 // is open for nothing they get the kernel's common answer.
 func commonAttempts() (attempts []attempt) {
+	attempts = append(attempts, attempt{name: "FIONREAD of a file", try: func(w *world) error {
+		return withFile(w.at("allowed/file"), unix.O_RDONLY, func(fd int) error {
+			_, err := unix.IoctlGetInt(fd, unix.TIOCINQ)
+			return err
+		})
+	}})
 	for _, call := range []struct {
 		name    string
 		request uintptr
@@ -599,9 +606,9 @@ func commonAttempts() (attempts []attempt) {
 		{"FIOQSIZE", 0x5460, []error{unix.ENOTTY}},
 		{"FIGETBSZ", 2, []error{nil, unix.EINVAL}},
 		{"FS_IOC_FIEMAP", 0xc020660b, []error{unix.EOPNOTSUPP}},
-		{"FICLONE", 0x40049409, []error{unix.EBADF}},
-		{"FICLONERANGE", 0x4020940d, []error{unix.EBADF}},
-		{"FIDEDUPERANGE", 0xc0189436, []error{nil, unix.EINVAL}},
+		{"FICLONE", unix.FICLONE, []error{unix.EBADF}},
+		{"FICLONERANGE", unix.FICLONERANGE, []error{unix.EBADF}},
+		{"FIDEDUPERANGE", unix.FIDEDUPERANGE, []error{nil, unix.EINVAL}},
 		{"FS_IOC_GETFSUUID", 0x80111500, []error{nil, unix.ENOTTY}},
 		{"FS_IOC_GETFSSYSFSPATH", 0x80811501, []error{nil, unix.ENOTTY}},
 	} {
@@ -801,8 +808,7 @@ const nsPreviousMounts = 0x8010b70c // NS_MNT_GET_PREV
 
 // namespaceID returns the kernel's number of a namespace of mounts.
 func namespaceID(fd int) (id uint64, err error) {
-	const getID = 0x8008b705 // NS_GET_MNTNS_ID
-	err = ioctl(fd, getID, unsafe.Pointer(&id))
+	err = ioctl(fd, unix.NS_GET_MNTNS_ID, unsafe.Pointer(&id))
 	return id, err
 }
 

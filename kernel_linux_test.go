@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -15,6 +16,7 @@ import (
 	"example.com/landlock/internal/allthreads"
 	"example.com/landlock/internal/allthreads/uring"
 	"example.com/landlock/internal/osthread"
+	"example.com/landlock/internal/testchild"
 )
 
 // These tests are of the kernel more than of this package: each holds something
@@ -191,6 +193,209 @@ func TestRulesFollowFiles(t *testing.T) {
 		} {
 			if _, err := os.ReadFile(name); !errors.Is(err, want) {
 				t.Errorf("read %s: %v, want %v", name, err, want)
+			}
+		}
+	})
+}
+
+// A rule is lost where the file system makes another inode for its file: procfs
+// and, for hard links of a lower layer, overlayfs do, once nothing uses the old one
+// and memory gets short. An open descriptor keeps it. Who lost a rule is denied.
+func TestRulesThatAreLost(t *testing.T) {
+	needABI(t, V1)
+	if !testchild.Inside() && os.Getuid() == 0 {
+		ownNamespaces(t)
+	}
+	inChild(t, nil, func(t *testing.T, dir string) {
+		if !shortenMemory() {
+			t.Skip("needs root, to have the kernel forget files")
+		}
+		single, linked, unmount := overlay(t, dir)
+		defer unmount()
+		for _, test := range []struct {
+			name, rule, file string
+			lost             bool
+		}{
+			{"all of procfs", "/proc", "/proc/meminfo", false},
+			{"a file of procfs", "/proc/meminfo", "/proc/meminfo", true},
+			{"a directory of procfs", "/proc/sys/kernel", "/proc/sys/kernel/ostype", true},
+			{"a process", "/proc/self", "/proc/self/status", true},
+			{"sysfs", "/sys/kernel", "/sys/kernel/uevent_seqnum", false},
+			{"a disk, or memory", write(t, filepath.Join(dir, "file"), "text"), filepath.Join(dir, "file"), false},
+			{"overlayfs", single, single, false},
+			{"a hard link on overlayfs", linked, linked, true},
+		} {
+			if test.file == "" {
+				continue // there is no overlay
+			}
+			for _, held := range []bool{false, true} {
+				file := openPathOnly(t, test.rule)
+				s := mustPrepare(t, NewHandling(Rights{FS: FSReadFile}).AllowFile(FSReadFile, file))
+				if !held {
+					file.Close()
+				}
+				read := func() error { return s.Do(func() error { _, err := os.ReadFile(test.file); return err }) }
+				if err := read(); err != nil {
+					t.Errorf("%s, before: %v", test.name, err)
+				}
+				var err error
+				for range 20 {
+					shortenMemory()
+					if err = read(); err != nil {
+						break
+					}
+				}
+				if lost := errors.Is(err, unix.EACCES); lost != (test.lost && !held) {
+					t.Errorf("%s, with a descriptor held %v, after: %v, want it denied: %v", test.name, held, err, test.lost && !held)
+				}
+				file.Close()
+			}
+		}
+	})
+}
+
+// What is beneath /proc/PID/net gets another inode at each look, so a rule for a
+// file there allows nothing from the beginning.
+func TestRulesOnProcNet(t *testing.T) {
+	needABI(t, V1)
+	inChild(t, nil, func(t *testing.T, _ string) {
+		const file = "/proc/self/net/dev"
+		for rule, want := range map[string]error{file: unix.EACCES, "/proc": nil} {
+			s := mustPrepare(t, NewHandling(Rights{FS: FSReadFile}).Allow(FSReadFile, rule))
+			if err := s.Do(func() error { _, err := os.ReadFile(file); return err }); !errors.Is(err, want) {
+				t.Errorf("read %s by a rule for %s: %v, want %v", file, rule, err, want)
+			}
+		}
+	})
+}
+
+// overlay mounts an overlayfs, and returns a file of it with one name in the
+// lower layer, and one with two. Both are empty where the kernel has none.
+func overlay(t *testing.T, dir string) (single, linked string, unmount func()) {
+	t.Helper()
+	write(t, filepath.Join(dir, "lower", "single"), "text")
+	must(t, os.Link(write(t, filepath.Join(dir, "lower", "linked"), "text"), filepath.Join(dir, "lower", "other")))
+	for _, name := range []string{"upper", "work", "merged"} {
+		must(t, os.Mkdir(filepath.Join(dir, name), 0o700))
+	}
+	merged := filepath.Join(dir, "merged")
+	layers := fmt.Sprintf("lowerdir=%[1]s/lower,upperdir=%[1]s/upper,workdir=%[1]s/work,index=off", dir)
+	if err := unix.Mount("overlay", merged, "overlay", 0, layers); err != nil {
+		t.Logf("without overlayfs: %v", err)
+		return "", "", func() {}
+	}
+	return filepath.Join(merged, "single"), filepath.Join(merged, "linked"), func() { unix.Unmount(merged, unix.MNT_DETACH) }
+}
+
+func openPathOnly(t *testing.T, path string) *os.File {
+	t.Helper()
+	return os.NewFile(uintptr(mustGet[int](t)(unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0))), path)
+}
+
+// shortenMemory has the kernel forget the files that nothing uses.
+func shortenMemory() bool { return os.WriteFile("/proc/sys/vm/drop_caches", []byte("2"), 0) == nil }
+
+// A socket is of the domain that it was made in: one that this process made
+// before is outside of it afterwards.
+func TestSocketsMadeBefore(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		since   ABI
+		rights  Rights
+		address string
+		want    error
+	}{
+		{"abstract", V6, Rights{Scope: ScopeAbstractUnixSocket}, "@%s/", unix.EPERM},
+		{"by path", V9, Rights{FS: FSResolveUnix}, "%s/", unix.EACCES},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			needABI(t, test.since)
+			inChild(t, nil, func(t *testing.T, dir string) {
+				address := func(name string) string { return fmt.Sprintf(test.address, dir) + name }
+				listen := func(when string) {
+					stream := mustGet[net.Listener](t)(net.Listen("unix", address(when)))
+					datagram := mustGet[net.PacketConn](t)(net.ListenPacket("unixgram", address(when+" datagram")))
+					t.Cleanup(func() { stream.Close(); datagram.Close() })
+				}
+				listen("before")
+				connected := mustGet[net.Conn](t)(net.Dial("unixgram", address("before datagram")))
+				defer connected.Close()
+				enforceOnThread(t, mustPrepare(t, NewHandling(test.rights)))
+				listen("after")
+				for when, want := range map[string]error{"before": test.want, "after": nil} {
+					if err := connect(unix.AF_UNIX, unix.SOCK_STREAM, 0, &unix.SockaddrUnix{Name: address(when)}); !errors.Is(err, want) {
+						t.Errorf("connect to a socket made %s: %v, want %v", when, err, want)
+					}
+					if err := send(unix.AF_UNIX, unix.SOCK_DGRAM, 0, &unix.SockaddrUnix{Name: address(when + " datagram")}, 0); !errors.Is(err, want) {
+						t.Errorf("send to a socket made %s: %v, want %v", when, err, want)
+					}
+				}
+				if _, err := connected.Write([]byte("text")); err != nil {
+					t.Errorf("send to what was connected before: %v", err)
+				}
+			})
+		})
+	}
+}
+
+// To send to an address without a family is denied on IPv6 sockets, whatever the
+// rules are: the kernel takes it for no address, and would ask for no port.
+func TestUnspecifiedUDP(t *testing.T) {
+	needABI(t, V10)
+	inChild(t, nil, func(t *testing.T, _ string) {
+		conn := mustGet[net.PacketConn](t)(net.ListenPacket("udp4", "127.0.0.1:0"))
+		defer conn.Close()
+		port := conn.LocalAddr().(*net.UDPAddr).Port
+		mustApply(t, NewHandling(Rights{Net: NetConnectSendUDP}).AllowNet(NetConnectSendUDP, uint16(port)))
+		for domain, want := range map[int]error{unix.AF_INET: nil, unix.AF_INET6: unix.EACCES} {
+			if err := sendUnspecified(domain, port); !errors.Is(err, want) {
+				t.Errorf("send on a socket of family %d: %v, want %v", domain, err, want)
+			}
+		}
+	})
+}
+
+// What keeps a child from signalling others by a terminal: neither a session of
+// its own nor the lack of a descriptor by itself, but both.
+func TestTerminalThatIsNotShared(t *testing.T) {
+	needABI(t, V1)
+	inChild(t, nil, func(t *testing.T, _ string) {
+		kernel, _ := Probe()
+		ownSession(t)
+		controller, terminal := openTerminal(t)
+		s := &scene{t: t}
+		s.shareTerminal(controller, terminal)
+		defer s.clear()
+		for _, test := range []struct {
+			name     string
+			setsid   bool
+			stdin    *os.File
+			path     string
+			signals  bool
+			wantFrom ABI // from which on it fails
+		}{
+			{"its session and a descriptor", false, terminal, "", true, 0},
+			{"a descriptor", true, terminal, "", true, 0},
+			{"its session, by /dev/tty", false, nil, "/dev/tty", true, V5},
+			{"neither, by /dev/tty", true, nil, "/dev/tty", false, 0},
+			{"neither, by its name", true, nil, terminal.Name(), true, V5},
+		} {
+			r := runnable(bestForChildren()).Allow(FSReadFile|FSWriteFile, "/dev/tty", terminal.Name(), os.DevNull)
+			cmd, out := try("resize=" + test.path)
+			cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: test.setsid}
+			if test.stdin != nil {
+				cmd.Stdin = test.stdin
+			}
+			if err := mustPrepare(t, r).Run(cmd); err != nil {
+				t.Fatal(err)
+			}
+			works := test.signals && (test.wantFrom == 0 || kernel.ABI < test.wantFrom)
+			if got := strings.HasSuffix(out.String(), ": ok\n"); got != works {
+				t.Errorf("with %s: %s, want it to work: %v", test.name, out, works)
+			} else if works {
+				if err := hears(unix.SIGWINCH)(s); err != nil {
+					t.Errorf("with %s: %v", test.name, err)
+				}
 			}
 		}
 	})
