@@ -538,12 +538,17 @@ func (s *scene) makeDescriptors() []*os.File {
 }
 
 // ownSession makes this process the leader of a session, which can have a
-// controlling terminal: it leaves its group first, which it leads itself.
+// controlling terminal. It leads a process group, which none can who makes a
+// session: so it joins another's first.
 func ownSession(t *testing.T) {
 	t.Helper()
-	group := mustGet[int](t)(unix.Getpgid(os.Getppid()))
-	must(t, unix.Setpgid(0, group))
+	cmd, _ := try("wait")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	stdin, err := cmd.StdinPipe()
+	must(t, errors.Join(err, cmd.Start()))
+	must(t, unix.Setpgid(0, cmd.Process.Pid))
 	mustGet[int](t)(unix.Setsid())
+	must(t, errors.Join(stdin.Close(), cmd.Wait()))
 }
 
 // openTerminal returns the two ends of a new terminal.
