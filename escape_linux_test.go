@@ -13,7 +13,6 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -222,11 +221,9 @@ func beAttacker() error {
 // made in a sandbox and, to see that it is a way at all, without.
 func TestEscape(t *testing.T) {
 	needABI(t, V1)
-	if !testchild.Inside() && os.Getuid() == 0 {
-		ownNamespaces(t)
-	}
-	inChild(t, prepareProgram, func(t *testing.T, dir string) {
+	inChildAs(t, inNamespaces(t), prepareProgram, func(t *testing.T, dir string) {
 		kernel, _ := Probe()
+		setUpNetwork(t)
 		ownSession(t)
 		free := attack(t, dir, "")
 		tried, refused, lacking := 0, 0, map[string]bool{}
@@ -271,32 +268,33 @@ func TestEscape(t *testing.T) {
 	})
 }
 
-// ownNamespaces gives this thread, and what it starts, mounts, a network and
-// System V objects of its own, so that nothing here reaches the machine. The
-// thread ends with the test.
-func ownNamespaces(t *testing.T) {
+// inNamespaces returns the users of a test with, where this is root, mounts, a
+// network, queues and System V objects of the child's own, so that nothing here
+// reaches the machine.
+func inNamespaces(t *testing.T) []testUser {
 	t.Helper()
-	runtime.LockOSThread()
-	if err := unix.Unshare(unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWIPC); err != nil {
-		t.Skip("needs CAP_SYS_ADMIN: ", err)
+	users := testUsers()
+	if os.Getuid() == 0 && !testchild.Inside() {
+		users[0].unshare = unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWIPC
+		if err := apart(func() error { return unix.Unshare(int(users[0].unshare)) }); err != nil {
+			t.Skip("needs CAP_SYS_ADMIN: ", err)
+		}
 	}
-	socket, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
+	return users
+}
+
+// setUpNetwork makes a new network of root's one as others are.
+func setUpNetwork(t *testing.T) {
+	t.Helper()
+	if os.Getuid() != 0 {
+		return
 	}
+	socket := mustGet[int](t)(unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0))
 	defer unix.Close(socket)
-	loopback, err := unix.NewIfreq("lo")
-	if err != nil {
-		t.Fatal(err)
-	}
+	loopback := mustGet[*unix.Ifreq](t)(unix.NewIfreq("lo"))
 	loopback.SetUint16(unix.IFF_UP)
-	if err := errors.Join(
-		unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""),
-		unix.IoctlIfreq(socket, unix.SIOCSIFFLAGS, loopback),
-		os.WriteFile("/proc/sys/net/ipv4/ping_group_range", []byte("0 65534"), 0), // of this network
-	); err != nil {
-		t.Fatal(err)
-	}
+	must(t, unix.IoctlIfreq(socket, unix.SIOCSIFFLAGS, loopback))
+	must(t, os.WriteFile("/proc/sys/net/ipv4/ping_group_range", []byte("0 65534"), 0))
 }
 
 // prepareProgram copies this binary to where no sandbox allows running it.

@@ -16,7 +16,6 @@ import (
 	"example.com/landlock/internal/allthreads"
 	"example.com/landlock/internal/allthreads/uring"
 	"example.com/landlock/internal/osthread"
-	"example.com/landlock/internal/testchild"
 )
 
 // These tests are of the kernel more than of this package: each holds something
@@ -198,20 +197,18 @@ func TestRulesFollowFiles(t *testing.T) {
 	})
 }
 
-// A rule is lost where the file system makes another inode for its file: procfs
-// and, for hard links of a lower layer, overlayfs do, once nothing uses the old one
-// and memory gets short. An open descriptor keeps it. Who lost a rule is denied.
+// A rule is lost where the file system makes another inode for its file, once
+// nothing uses the old one and memory gets short: procfs does, tracefs for events,
+// and overlayfs for hard links of a lower layer. An open descriptor keeps it. Who
+// lost a rule is denied.
 func TestRulesThatAreLost(t *testing.T) {
 	needABI(t, V1)
-	if !testchild.Inside() && os.Getuid() == 0 {
-		ownNamespaces(t)
-	}
-	inChild(t, nil, func(t *testing.T, dir string) {
+	inChildAs(t, inNamespaces(t), nil, func(t *testing.T, dir string) {
 		if !shortenMemory() {
 			t.Skip("needs root, to have the kernel forget files")
 		}
-		single, linked, unmount := overlay(t, dir)
-		defer unmount()
+		tracing := mountAt(t, filepath.Join(dir, "tracing"), "tracefs", "")
+		merged := overlay(t, dir)
 		for _, test := range []struct {
 			name, rule, file string
 			lost             bool
@@ -222,11 +219,14 @@ func TestRulesThatAreLost(t *testing.T) {
 			{"a process", "/proc/self", "/proc/self/status", true},
 			{"sysfs", "/sys/kernel", "/sys/kernel/uevent_seqnum", false},
 			{"a disk, or memory", write(t, filepath.Join(dir, "file"), "text"), filepath.Join(dir, "file"), false},
-			{"overlayfs", single, single, false},
-			{"a hard link on overlayfs", linked, linked, true},
+			{"tracefs", tracing + "/trace_options", tracing + "/trace_options", false},
+			{"events of tracefs", tracing + "/events/sched", tracing + "/events/sched/enable", true},
+			{"overlayfs", merged + "/single", merged + "/single", false},
+			{"a hard link on overlayfs", merged + "/linked", merged + "/linked", true},
 		} {
-			if test.file == "" {
-				continue // there is no overlay
+			if _, err := os.Stat(test.file); err != nil {
+				t.Logf("%s: not in this kernel: %v", test.name, err)
+				continue
 			}
 			for _, held := range []bool{false, true} {
 				file := openPathOnly(t, test.rule)
@@ -269,22 +269,25 @@ func TestRulesOnProcNet(t *testing.T) {
 	})
 }
 
-// overlay mounts an overlayfs, and returns a file of it with one name in the
-// lower layer, and one with two. Both are empty where the kernel has none.
-func overlay(t *testing.T, dir string) (single, linked string, unmount func()) {
+// overlay mounts an overlayfs, where the kernel has it: "single" has one name in
+// the lower layer, and "linked" two.
+func overlay(t *testing.T, dir string) (merged string) {
 	t.Helper()
 	write(t, filepath.Join(dir, "lower", "single"), "text")
 	must(t, os.Link(write(t, filepath.Join(dir, "lower", "linked"), "text"), filepath.Join(dir, "lower", "other")))
-	for _, name := range []string{"upper", "work", "merged"} {
+	for _, name := range []string{"upper", "work"} {
 		must(t, os.Mkdir(filepath.Join(dir, name), 0o700))
 	}
-	merged := filepath.Join(dir, "merged")
-	layers := fmt.Sprintf("lowerdir=%[1]s/lower,upperdir=%[1]s/upper,workdir=%[1]s/work,index=off", dir)
-	if err := unix.Mount("overlay", merged, "overlay", 0, layers); err != nil {
-		t.Logf("without overlayfs: %v", err)
-		return "", "", func() {}
-	}
-	return filepath.Join(merged, "single"), filepath.Join(merged, "linked"), func() { unix.Unmount(merged, unix.MNT_DETACH) }
+	return mountAt(t, filepath.Join(dir, "merged"), "overlay",
+		fmt.Sprintf("lowerdir=%[1]s/lower,upperdir=%[1]s/upper,workdir=%[1]s/work,index=off", dir))
+}
+
+// mountAt mounts a file system on a new directory, where the kernel has it.
+func mountAt(t *testing.T, path, kind, data string) string {
+	t.Helper()
+	must(t, os.Mkdir(path, 0o700))
+	unix.Mount(kind, path, kind, 0, data)
+	return path
 }
 
 func openPathOnly(t *testing.T, path string) *os.File {
