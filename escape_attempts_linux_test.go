@@ -39,7 +39,7 @@ const (
 	rowCode       = "run code from memory, or from a file that it can read"
 	rowOpenNow    = "use what is open already: a descriptor, one that others send, an io_uring made before"
 	rowReach      = "trace the parent or a sibling, or take its memory and descriptors, or by `/proc` or a pidfd its files and namespaces"
-	rowNamespaces = "as root: enter its namespaces by `NS_MNT_GET_PREV` (Linux 6.12) or a file handle (6.18)"
+	rowNamespaces = "as root: enter its namespaces by `NS_MNT_GET_NEXT` (Linux 6.12) or a file handle (6.18)"
 	rowRootReach  = "as root: read `/proc/PID/environ` and `maps` of others, where `/proc` is readable"
 	rowOwn        = "reach itself, its own threads and children"
 	rowSignal     = "signal them, by any call"
@@ -769,17 +769,12 @@ var reachAttempts = []attempt{
 }
 
 var namespaceAttempts = []attempt{
-	{name: "setns to the namespace before its own", by: byRoot, needs: "NS_MNT_GET_PREV (Linux 6.12)", try: func(w *world) error {
+	{name: "setns to a namespace that is found from its own", by: byRoot, needs: "NS_MNT_GET_NEXT (Linux 6.12)", try: func(w *world) error {
 		return inOwnMounts(func() error {
-			fd, err := unix.Open("/proc/thread-self/ns/mnt", unix.O_RDONLY|unix.O_CLOEXEC, 0)
-			for err == nil {
-				if id, _ := namespaceID(fd); id == w.Mounts {
-					break
-				}
-				var previous int
-				previous, err = number(unix.Syscall(unix.SYS_IOCTL, uintptr(fd), nsPreviousMounts, uintptr(unsafe.Pointer(new([2]uint64)))))
-				unix.Close(fd)
-				fd = previous
+			const next, previous = 0x8010b70b, 0x8010b70c // NS_MNT_GET_NEXT and PREV
+			fd, err := findMounts(w.Mounts, previous)
+			if err == unix.ENOENT { // the parent's may have the higher number
+				fd, err = findMounts(w.Mounts, next)
 			}
 			if err != nil {
 				return err
@@ -804,7 +799,21 @@ var namespaceAttempts = []attempt{
 	}},
 }
 
-const nsPreviousMounts = 0x8010b70c // NS_MNT_GET_PREV
+// findMounts opens the namespace of mounts that has the number, beginning with this
+// thread's own and going on as the request does.
+func findMounts(wanted uint64, request uintptr) (int, error) {
+	fd, err := unix.Open("/proc/thread-self/ns/mnt", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	for err == nil {
+		if id, _ := namespaceID(fd); id == wanted {
+			return fd, nil
+		}
+		var following int
+		following, err = number(unix.Syscall(unix.SYS_IOCTL, uintptr(fd), request, uintptr(unsafe.Pointer(new([2]uint64)))))
+		unix.Close(fd)
+		fd = following
+	}
+	return -1, err
+}
 
 // namespaceID returns the kernel's number of a namespace of mounts.
 func namespaceID(fd int) (id uint64, err error) {

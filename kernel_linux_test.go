@@ -209,6 +209,7 @@ func TestRulesThatAreLost(t *testing.T) {
 		}
 		tracing := mountAt(t, filepath.Join(dir, "tracing"), "tracefs", "")
 		merged := overlay(t, dir)
+		process := fmt.Sprint("/proc/", waiting(t, (*exec.Cmd).Start))
 		for _, test := range []struct {
 			name, rule, file string
 			lost             bool
@@ -216,7 +217,7 @@ func TestRulesThatAreLost(t *testing.T) {
 			{"all of procfs", "/proc", "/proc/meminfo", false},
 			{"a file of procfs", "/proc/meminfo", "/proc/meminfo", true},
 			{"a directory of procfs", "/proc/sys/kernel", "/proc/sys/kernel/ostype", true},
-			{"a process", "/proc/self", "/proc/self/status", true},
+			{"a process", process, process + "/status", true},
 			{"sysfs", "/sys/kernel", "/sys/kernel/uevent_seqnum", false},
 			{"a disk, or memory", write(t, filepath.Join(dir, "file"), "text"), filepath.Join(dir, "file"), false},
 			{"tracefs", tracing + "/trace_options", tracing + "/trace_options", false},
