@@ -512,6 +512,19 @@ var openAttempts = []attempt{
 			return openAt(mount, "file", unix.O_RDONLY)
 		})
 	}},
+	{name: "open in a namespace made of a directory", by: byRoot, needs: "OPEN_TREE_NAMESPACE", try: func(w *world) error {
+		return inOwnMounts(func() error {
+			mounts, err := unix.OpenTree(unix.AT_FDCWD, w.at("secret"), openTreeNamespace|unix.OPEN_TREE_CLOEXEC)
+			if err != nil {
+				return ready(err)
+			}
+			defer unix.Close(mounts)
+			if err := unix.Setns(mounts, unix.CLONE_NEWNS); err != nil {
+				return ready(err)
+			}
+			return openAt(unix.AT_FDCWD, "/file", unix.O_RDONLY)
+		})
+	}},
 	{name: "make a file in a new mount", by: byRoot, try: func(w *world) error {
 		mount, err := newMount()
 		if err != nil {
@@ -983,6 +996,8 @@ var mountAttempts = []attempt{
 	}},
 }
 
+const openTreeNamespace = 1 << 1 // OPEN_TREE_NAMESPACE, which x/sys/unix lacks
+
 var mountFlagAttempts = []attempt{
 	{name: "mount_setattr", by: byRoot, needs: "mount_setattr (Linux 5.12)", try: func(w *world) error {
 		return inOwnMounts(func() error {
@@ -995,6 +1010,11 @@ var mountFlagAttempts = []attempt{
 			unix.Close(mount)
 			return err
 		})
+	}},
+	{name: "open_tree as a namespace", by: byRoot, needs: "OPEN_TREE_NAMESPACE", try: func(w *world) error {
+		mounts, err := unix.OpenTree(unix.AT_FDCWD, w.at("secret"), openTreeNamespace|unix.OPEN_TREE_CLOEXEC)
+		unix.Close(mounts)
+		return err
 	}},
 	{name: "fsmount", by: byRoot, try: func(*world) error {
 		mount, err := newMount()

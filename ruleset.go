@@ -118,12 +118,12 @@ func (r *Ruleset) BestEffort(floor ABI) *Ruleset {
 //
 // The kernel holds the rule by the inode, and on some file systems a file is given
 // another inode once nothing uses the old one and memory gets short: then the
-// rule is lost, and what it allowed is denied. So it is beneath /proc, for
-// everything but a rule for /proc itself; there /proc/PID/net gives a file another
-// inode at each look. It is so for files of overlayfs that have hard links in a
-// lower layer, and may be on network file systems. A rule stays for as long as
-// somebody has its file open, an O_PATH descriptor included. With its file system
-// unmounted everywhere it is gone.
+// rule is lost, and what it allowed is denied. So it is with every rule beneath
+// /proc (one for /proc itself stays), with events of tracefs, with files of
+// overlayfs that have hard links in a lower layer, and on some network file
+// systems. A rule stays for as long as somebody has its file open, an O_PATH
+// descriptor included; but not for a file in /proc/PID/net, which gets another
+// inode at each look. With its file system unmounted everywhere a rule is gone.
 //
 // Of the access of one call, rights that only directories can have are dropped
 // where the path is not a directory; if none is left, that is a [RuleError].
