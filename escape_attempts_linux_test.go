@@ -29,6 +29,7 @@ const (
 	rowNameless   = "make a file without a name (`O_TMPFILE`) where it may write files"
 	rowIoctl      = "control a device (`ioctl`)"
 	rowCommon     = "make `ioctl` calls on what is no device, and on devices those that are for all files: `FIOCLEX`, `FIONBIO`, `FIOASYNC`, `FIOQSIZE`, `FIGETBSZ`, `FS_IOC_FIEMAP`, `FICLONE` and more"
+	rowRingIoctl  = "control a device by io_uring (`IORING_OP_URING_CMD`)"
 	rowTruncate   = "truncate"
 	rowShorten    = "shorten what it may write by `fallocate`; open a device or FIFO with `O_TRUNC`, which does nothing there"
 	rowUnixPath   = "connect to a Unix socket by path"
@@ -57,7 +58,7 @@ const (
 	rowListen     = "listen by TCP without bind"
 	rowMultipath  = "connect or bind by Multipath TCP"
 	rowUDP        = "send, connect or bind by UDP"
-	rowProtocols  = "use other protocols: ping, vsock, UDP-Lite"
+	rowProtocols  = "use other protocols: ping, vsock, UDP-Lite (before Linux 7.1)"
 	rowRoute      = "look at interfaces and routes by netlink; as root, change them"
 	rowRootNet    = "as root: raw and packet sockets"
 	rowMount      = "mount, unmount, remount, move a mount, `pivot_root`"
@@ -122,6 +123,19 @@ var escapes = slices.Concat(
 		}},
 	}),
 	rows(rowCommon, 0, nil, commonAttempts()),
+	rows(rowRingIoctl, 0, nil, []attempt{
+		{name: "io_uring command to a device that is open for nothing else", needs: "io_uring, and such commands of /dev/null (Linux 6.0)", try: func(*world) error {
+			return withFile(os.DevNull, unix.O_ACCMODE, func(device int) error {
+				var params ringParams
+				ring, err := params.setUp()
+				if err != nil {
+					return ready(err)
+				}
+				defer unix.Close(ring)
+				return params.submit(ring, ringCommand, device, 0, 0)
+			})
+		}},
+	}),
 	rows(rowExecute, V1, denied, []attempt{
 		{name: "execve", needs: "a temporary directory without noexec", try: func(w *world) error { return run(w.at("../program"), 0) }},
 		{name: "execve of an O_PATH descriptor", needs: "a temporary directory without noexec", try: func(w *world) error {
@@ -363,7 +377,7 @@ var escapes = slices.Concat(
 		{name: "vsock", needs: "vsock", try: func(*world) error {
 			return bind(unix.AF_VSOCK, unix.SOCK_STREAM, 0, &unix.SockaddrVM{CID: unix.VMADDR_CID_ANY, Port: unix.VMADDR_PORT_ANY})
 		}},
-		{name: "UDP-Lite", needs: "UDP-Lite", try: func(w *world) error {
+		{name: "UDP-Lite", needs: "UDP-Lite (before Linux 7.1)", try: func(w *world) error {
 			return send(unix.AF_INET, unix.SOCK_DGRAM, unix.IPPROTO_UDPLITE, local(w.UDP), 0)
 		}},
 	}),
@@ -1070,8 +1084,8 @@ func stopped(prey string) func(s *scene) error {
 	return func(s *scene) error {
 		hunted := s.hunted[prey]
 		hunted.stdin.Close() // so that it ends, if it can
-		var status unix.WaitStatus
-		if _, err := unix.Wait4(hunted.cmd.Process.Pid, &status, unix.WUNTRACED, nil); err != nil {
+		status, err := waitUntraced(hunted.cmd.Process.Pid)
+		if err != nil {
 			return err
 		}
 		if !status.Stopped() {
@@ -1116,8 +1130,7 @@ var terminalAttempts = []attempt{
 		if err := cmd.Start(); err != nil {
 			return err
 		}
-		var status unix.WaitStatus
-		_, err := unix.Wait4(cmd.Process.Pid, &status, unix.WUNTRACED, nil)
+		status, err := waitUntraced(cmd.Process.Pid)
 		if err == nil && status.StopSignal() != unix.SIGTTIN {
 			err = fmt.Errorf("the reader ended with %#x", status)
 		}
@@ -1149,13 +1162,25 @@ func inForeground(w *world, prey string, f func() error) error {
 	return errors.Join(f(), give(w.Foreground))
 }
 
+// waitUntraced waits until a child has stopped or ended.
+func waitUntraced(process int) (status unix.WaitStatus, err error) {
+	for err = unix.EINTR; err == unix.EINTR; {
+		_, err = unix.Wait4(process, &status, unix.WUNTRACED, nil)
+	}
+	return status, err
+}
+
 // awaitEnd waits for the end of a process.
 func awaitEnd(pidfd int) error {
-	n, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, 10_000)
-	if n == 0 && err == nil {
-		err = unix.ETIMEDOUT
+	for {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, 10_000)
+		switch {
+		case n == 0 && err == nil:
+			return unix.ETIMEDOUT
+		case err != unix.EINTR:
+			return err
+		}
 	}
-	return err
 }
 
 // What follows makes system calls for the attempts.
@@ -1487,12 +1512,22 @@ func (p *ringParams) setUp() (fd int, err error) {
 // open opens a file through a ring. The path is an address in the memory of the
 // ring's maker.
 func (p *ringParams) open(ring, dir int, path uintptr, flags uint32) error {
+	return p.submit(ring, ringOpenat, dir, path, flags)
+}
+
+const (
+	ringOpenat  = 18
+	ringCommand = 46
+)
+
+// submit has a ring carry out one request.
+func (p *ringParams) submit(ring int, request byte, fd int, address uintptr, flags uint32) error {
 	if p.SQ.Array == 0 {
 		return unix.ENOSYS // it was not made
 	}
 	const (
 		submissions, completions, entries = 0, 0x8000000, 0x10000000 // offsets
-		openat, getEvents, wakeUp         = 18, 1, 2
+		getEvents, wakeUp                 = 1, 2
 	)
 	var maps [3][]byte
 	for i, offset := range []int64{submissions, completions, entries} {
@@ -1505,10 +1540,12 @@ func (p *ringParams) open(ring, dir int, path uintptr, flags uint32) error {
 	sq, cq, entry := maps[0], maps[1], maps[2]
 	word := func(m []byte, offset uint32) *uint32 { return (*uint32)(unsafe.Pointer(&m[offset])) }
 	order := binary.NativeEndian
-	entry[0] = openat
-	order.PutUint32(entry[4:], uint32(dir))
-	order.PutUint64(entry[16:], uint64(path))
-	order.PutUint32(entry[24:], 0o600)
+	entry[0] = request
+	order.PutUint32(entry[4:], uint32(fd))
+	order.PutUint64(entry[16:], uint64(address))
+	if request == ringOpenat {
+		order.PutUint32(entry[24:], 0o600)
+	}
 	order.PutUint32(entry[28:], flags)
 	*word(sq, p.SQ.Array) = 0
 	atomic.AddUint32(word(sq, p.SQ.Tail), 1)

@@ -207,6 +207,7 @@ func TestRulesThatAreLost(t *testing.T) {
 		if !shortenMemory() {
 			t.Skip("needs root, to have the kernel forget files")
 		}
+		kernel, _ := Probe()
 		tracing := mountAt(t, filepath.Join(dir, "tracing"), "tracefs", "")
 		merged := overlay(t, dir)
 		process := fmt.Sprint("/proc/", waiting(t, (*exec.Cmd).Start))
@@ -221,7 +222,7 @@ func TestRulesThatAreLost(t *testing.T) {
 			{"sysfs", "/sys/kernel", "/sys/kernel/uevent_seqnum", false},
 			{"a disk, or memory", write(t, filepath.Join(dir, "file"), "text"), filepath.Join(dir, "file"), false},
 			{"tracefs", tracing + "/trace_options", tracing + "/trace_options", false},
-			{"events of tracefs", tracing + "/events/sched", tracing + "/events/sched/enable", true},
+			{"events of tracefs", tracing + "/events/sched", tracing + "/events/sched/enable", kernel.ABI >= V4}, // since Linux 6.6
 			{"overlayfs", merged + "/single", merged + "/single", false},
 			{"a hard link on overlayfs", merged + "/linked", merged + "/linked", true},
 		} {
