@@ -78,7 +78,9 @@ const (
 	// kernel answers itself for all files are always allowed: FIOCLEX,
 	// FIONCLEX, FIONBIO, FIOASYNC, FIOQSIZE, FIGETBSZ, FIFREEZE, FITHAW,
 	// FICLONE, FICLONERANGE, FIDEDUPERANGE, FS_IOC_FIEMAP, FS_IOC_GETFSUUID
-	// and FS_IOC_GETFSSYSFSPATH. On what is no device all are. ABI 5.
+	// and FS_IOC_GETFSSYSFSPATH. On what is no device all are. No right is
+	// for the commands that devices take by io_uring (IORING_OP_URING_CMD);
+	// [Ruleset.FilterSockets] refuses io_uring. ABI 5.
 	FSIoctlDev
 	// FSResolveUnix (file) allows connecting, or sending, to a Unix domain
 	// socket by its path, where it was made outside the domain. So was one

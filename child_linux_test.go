@@ -109,6 +109,15 @@ func tryAll(args []string) {
 			return
 		case "terminal": // read it, as a program that has standard input alone
 			_, err = os.Stdin.Read(make([]byte, 1))
+		case "interrupt": // by what the terminal at standard input answers
+			var settings *unix.Termios
+			if settings, err = unix.IoctlGetTermios(0, unix.TCGETS); err == nil {
+				settings.Cc[unix.VINTR] = itIsMe[len(itIsMe)-1]
+				err = unix.IoctlSetTermios(0, unix.TCSETS, settings)
+			}
+			if err == nil {
+				_, err = unix.Write(0, []byte(whoAreYou))
+			}
 		case "resize": // a terminal, by its name or as standard input
 			fd := 0
 			if object != "" {

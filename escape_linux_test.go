@@ -564,7 +564,7 @@ func openTerminal(t *testing.T) (controller, terminal *os.File) {
 // cleared, notes what signals this process gets of it, and has it answer what
 // terminals are asked for.
 func (s *scene) shareTerminal(controller, terminal *os.File) {
-	s.told = map[os.Signal]chan os.Signal{unix.SIGTTIN: nil, unix.SIGTTOU: nil, unix.SIGHUP: nil, unix.SIGWINCH: nil}
+	s.told = map[os.Signal]chan os.Signal{unix.SIGTTIN: nil, unix.SIGTTOU: nil, unix.SIGHUP: nil, unix.SIGINT: nil, unix.SIGWINCH: nil}
 	for sig := range s.told {
 		s.told[sig] = make(chan os.Signal, 1)
 		signal.Notify(s.told[sig], sig)

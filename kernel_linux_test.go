@@ -217,7 +217,7 @@ func TestRulesThatAreLost(t *testing.T) {
 		}{
 			{"all of procfs", "/proc", "/proc/meminfo", false},
 			{"a file of procfs", "/proc/meminfo", "/proc/meminfo", true},
-			{"a directory of procfs", "/proc/sys/kernel", "/proc/sys/kernel/ostype", true},
+			{"a directory of procfs", "/proc/sys/net/ipv4/conf", "/proc/sys/net/ipv4/conf/all/forwarding", true}, // of this network, so that nobody else uses it
 			{"a process", process, process + "/status", true},
 			{"sysfs", "/sys/kernel", "/sys/kernel/uevent_seqnum", false},
 			{"a disk, or memory", write(t, filepath.Join(dir, "file"), "text"), filepath.Join(dir, "file"), false},
@@ -372,33 +372,32 @@ func TestTerminalThatIsNotShared(t *testing.T) {
 		s.shareTerminal(controller, terminal)
 		defer s.clear()
 		for _, test := range []struct {
-			name     string
-			setsid   bool
-			stdin    *os.File
-			path     string
-			signals  bool
-			wantFrom ABI // from which on it fails
+			name   string
+			setsid bool
+			stdin  *os.File
+			try    string
+			sends  unix.Signal // 0: it fails
+			below  ABI         // 0: on every kernel
 		}{
-			{"its session and a descriptor", false, terminal, "", true, 0},
-			{"a descriptor", true, terminal, "", true, 0},
-			{"its session, by /dev/tty", false, nil, "/dev/tty", true, V5},
-			{"neither, by /dev/tty", true, nil, "/dev/tty", false, 0},
-			{"neither, by its name", true, nil, terminal.Name(), true, V5},
+			{"its session and a descriptor", false, terminal, "resize", unix.SIGWINCH, 0},
+			{"a descriptor", true, terminal, "resize", unix.SIGWINCH, 0},
+			{"its session, by /dev/tty", false, nil, "resize=/dev/tty", unix.SIGWINCH, V5},
+			{"neither, by /dev/tty", true, nil, "resize=/dev/tty", 0, 0},
+			{"neither, by its name", true, nil, "resize=" + terminal.Name(), unix.SIGWINCH, V5},
+			{"a descriptor, and an answer", true, terminal, "interrupt", unix.SIGINT, 0},
 		} {
 			r := runnable(bestForChildren()).Allow(FSReadFile|FSWriteFile, "/dev/tty", terminal.Name(), os.DevNull)
-			cmd, out := try("resize=" + test.path)
+			cmd, out := try(test.try)
 			cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: test.setsid}
 			if test.stdin != nil {
 				cmd.Stdin = test.stdin
 			}
-			if err := mustPrepare(t, r).Run(cmd); err != nil {
-				t.Fatal(err)
-			}
-			works := test.signals && (test.wantFrom == 0 || kernel.ABI < test.wantFrom)
+			must(t, mustPrepare(t, r).Run(cmd))
+			works := test.sends != 0 && (test.below == 0 || kernel.ABI < test.below)
 			if got := strings.HasSuffix(out.String(), ": ok\n"); got != works {
 				t.Errorf("with %s: %s, want it to work: %v", test.name, out, works)
 			} else if works {
-				if err := hears(unix.SIGWINCH)(s); err != nil {
+				if err := hears(test.sends)(s); err != nil {
 					t.Errorf("with %s: %v", test.name, err)
 				}
 			}
