@@ -70,8 +70,9 @@ const (
 	FSRefer
 	// FSTruncate (file) allows truncating a regular file, by truncate,
 	// ftruncate, creat or O_TRUNC. For ftruncate it is decided when the file
-	// is opened. Devices and named pipes are not truncated: there O_TRUNC
-	// does nothing, and takes no right. ABI 3.
+	// is opened. It is enough to empty a file: truncate and O_RDONLY|O_TRUNC
+	// take no FSWriteFile. Devices and named pipes are not truncated: there
+	// O_TRUNC does nothing, and takes no right. ABI 3.
 	FSTruncate
 	// FSIoctlDev (file) allows ioctl calls on a character or block device
 	// opened from then on. Terminals are such devices. The calls that the
