@@ -692,3 +692,51 @@ func newRing(t *testing.T, flags uint32) *uring.Ring {
 	}
 	return ring
 }
+
+// The right to truncate empties a file without the right to write it.
+func TestTruncateAlone(t *testing.T) {
+	needABI(t, V3)
+	inChild(t, nil, func(t *testing.T, dir string) {
+		path := write(t, filepath.Join(dir, "file"), "text")
+		mustApply(t, NewHandling(Rights{FS: FSWriteFile | FSTruncate}).Allow(FSTruncate, dir))
+		for name, try := range map[string]func() error{
+			"truncate":         func() error { return os.Truncate(path, 0) },
+			"O_RDONLY|O_TRUNC": func() error { return openAt(unix.AT_FDCWD, path, unix.O_RDONLY|unix.O_TRUNC) },
+		} {
+			if err := try(); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		if err := openAt(unix.AT_FDCWD, path, unix.O_WRONLY); err != unix.EACCES {
+			t.Errorf("open to write: %v, want EACCES", err)
+		}
+	})
+}
+
+// What is on no file system that can be mounted is not restricted: it is opened
+// anew by way of /proc.
+func TestUnmountableIsFree(t *testing.T) {
+	needABI(t, V1)
+	inChild(t, nil, func(t *testing.T, dir string) {
+		path := write(t, filepath.Join(dir, "file"), "text")
+		file := mustGet[*os.File](t)(os.Open(path))
+		defer file.Close()
+		memory := mustGet[int](t)(unix.MemfdCreate("memory", unix.MFD_CLOEXEC))
+		defer unix.Close(memory)
+		reader, writer, err := os.Pipe()
+		must(t, err)
+		defer reader.Close()
+		defer writer.Close()
+		reopen := func(fd uintptr, flags int) error {
+			return openAt(unix.AT_FDCWD, fmt.Sprint("/proc/self/fd/", fd), flags)
+		}
+		pipe, regular := writer.Fd(), file.Fd()
+		mustApply(t, New(V1))
+		if err := errors.Join(reopen(uintptr(memory), unix.O_RDWR), reopen(pipe, unix.O_RDWR)); err != nil {
+			t.Errorf("open a memory file and a pipe anew: %v", err)
+		}
+		if err := reopen(regular, unix.O_RDONLY); err != unix.EACCES {
+			t.Errorf("open a file anew: %v, want EACCES", err)
+		}
+	})
+}
