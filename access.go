@@ -13,7 +13,8 @@ import (
 //
 // A right that a [Ruleset] handles is denied everywhere, except beneath the
 // paths for which a rule allows it. A right that is not handled is not
-// restricted at all, with FSRefer as the one exception.
+// restricted at all, with FSRefer as the one exception. What is on no file system
+// that can be mounted (pipes, sockets, memory files) no right restricts.
 type AccessFS uint64
 
 // The filesystem access rights. A rule on a directory covers everything beneath
@@ -25,22 +26,29 @@ const (
 	// program and the interpreter of a script. Libraries are mapped, for
 	// which FSReadFile is enough. ABI 1.
 	FSExecute AccessFS = 1 << iota
-	// FSWriteFile (file) allows opening a file for writing. Opening with
-	// O_TRUNC or O_CREAT needs FSTruncate or FSMakeReg as well. ABI 1.
+	// FSWriteFile (file) allows opening a file for writing. O_TRUNC needs
+	// FSTruncate as well, where the file is a regular one, and O_CREAT
+	// FSMakeReg, where it is not there yet. On a directory it also allows
+	// making files there that have no name (O_TMPFILE); to give them one
+	// takes FSMakeReg. It is enough to shorten a file, by fallocate with
+	// FALLOC_FL_COLLAPSE_RANGE. ABI 1.
 	FSWriteFile
 	// FSReadFile (file) allows opening a file for reading. ABI 1.
 	FSReadFile
-	// FSReadDir allows opening a directory and listing it. ABI 1.
+	// FSReadDir allows opening a directory to list it. ABI 1.
 	FSReadDir
-	// FSRemoveDir allows removing or renaming an empty directory. ABI 1.
+	// FSRemoveDir allows removing an empty directory, renaming a directory,
+	// and replacing an empty one by a rename. ABI 1.
 	FSRemoveDir
-	// FSRemoveFile allows unlinking or renaming a file. ABI 1.
+	// FSRemoveFile allows unlinking or renaming a file, and replacing one by
+	// a rename. ABI 1.
 	FSRemoveFile
 	// FSMakeChar allows making, renaming or linking a character device. ABI 1.
 	FSMakeChar
 	// FSMakeDir allows making or renaming a directory. ABI 1.
 	FSMakeDir
-	// FSMakeReg allows making, renaming or linking a regular file. ABI 1.
+	// FSMakeReg allows making, renaming or linking a regular file, or a
+	// whiteout of overlayfs (see [ErratumWhiteouts]). ABI 1.
 	FSMakeReg
 	// FSMakeSock allows making, renaming or linking a Unix domain socket. ABI 1.
 	FSMakeSock
@@ -56,17 +64,30 @@ const (
 	// not, unless a rule allows it. One that handles none leaves moves
 	// alone, but not in a layer above or below one that handles some: there
 	// the kernel denies them too (seen on Linux 6.12 to 7.3), so one ruleset
-	// for both is better than two. ABI 2; on ABI 1 it is always denied, with
-	// EXDEV.
+	// for both is better than two. Where it alone is missing, or the file
+	// would gain rights, the error is EXDEV. ABI 2; on ABI 1 it is always
+	// denied.
 	FSRefer
-	// FSTruncate (file) allows truncating a file, by truncate, ftruncate,
-	// creat or O_TRUNC. It is decided when the file is opened. ABI 3.
+	// FSTruncate (file) allows truncating a regular file, by truncate,
+	// ftruncate, creat or O_TRUNC. For ftruncate it is decided when the file
+	// is opened. It is enough to empty a file: truncate and O_RDONLY|O_TRUNC
+	// take no FSWriteFile. Devices and named pipes are not truncated: there
+	// O_TRUNC does nothing, and takes no right. ABI 3.
 	FSTruncate
 	// FSIoctlDev (file) allows ioctl calls on a character or block device
-	// opened from then on. Terminals are such devices. ABI 5.
+	// opened from then on. Terminals are such devices. The calls that the
+	// kernel answers itself for all files are always allowed: FIOCLEX,
+	// FIONCLEX, FIONBIO, FIOASYNC, FIOQSIZE, FIGETBSZ, FIFREEZE, FITHAW,
+	// FICLONE, FICLONERANGE, FIDEDUPERANGE, FS_IOC_FIEMAP, FS_IOC_GETFSUUID
+	// and FS_IOC_GETFSSYSFSPATH. On what is no device all are. No right is
+	// for the commands that devices take by io_uring (IORING_OP_URING_CMD);
+	// [Ruleset.FilterSockets] refuses io_uring. ABI 5.
 	FSIoctlDev
 	// FSResolveUnix (file) allows connecting, or sending, to a Unix domain
-	// socket by its path, where the server is outside the domain. ABI 9.
+	// socket by its path, where it was made outside the domain. So was one
+	// that this process itself has made before it was restricted. What was
+	// made in the domain, or in one beneath it, needs no right, and what is
+	// connected stays so. ABI 9.
 	FSResolveUnix
 )
 
@@ -107,29 +128,37 @@ const (
 	NetBindTCP AccessNet = 1 << iota
 	// NetConnectTCP allows connecting a TCP socket to a remote port. ABI 4.
 	NetConnectTCP
-	// NetBindUDP allows binding a UDP socket to a local port. A client
-	// needs it on port 0, since sending binds the socket first. ABI 10.
+	// NetBindUDP allows binding a UDP socket to a local port. A client that
+	// binds none itself needs it on port 0, since connecting and sending do
+	// so for it. ABI 10.
 	NetBindUDP
-	// NetConnectSendUDP allows connecting or sending a UDP socket to a
-	// remote port. ABI 10.
+	// NetConnectSendUDP allows connecting a UDP socket to a remote port, and
+	// sending to one that is given with what is sent. What is sent without,
+	// on a socket that is connected, it is not asked for. On an IPv6 socket,
+	// sending to an address of family AF_UNSPEC is always denied. ABI 10.
 	NetConnectSendUDP
 )
 
 // Scope is a set of restrictions on reaching processes outside the sandbox. The
 // bits are the kernel's LANDLOCK_SCOPE_* values. A scope has no rules: once
-// handled, it is denied to everything outside the domain.
+// handled, it is denied to everything outside the domain. What is in domains
+// beneath it is not outside.
 type Scope uint64
 
 // The scopes.
 const (
-	// ScopeAbstractUnixSocket denies connecting to an abstract Unix socket
-	// that was made outside the domain. ABI 6.
+	// ScopeAbstractUnixSocket denies connecting, or sending, to an abstract
+	// Unix socket that was made outside the domain. So was one that this
+	// process itself has made before it was restricted. What is connected
+	// stays so. ABI 6.
 	ScopeAbstractUnixSocket Scope = 1 << iota
 	// ScopeSignal denies sending a signal to a process outside the domain.
 	// After Apply this process, its threads and all children that they start
 	// reach each other. A child of a Sandbox has a domain of its own: it
 	// reaches itself and its children, but not its parent nor another child
-	// of the same Sandbox; its parent reaches it. ABI 6.
+	// of the same Sandbox; its parent reaches it. The signals of a terminal
+	// are the kernel's own: who shares one can have them sent, see
+	// [Sandbox.Start]. ABI 6.
 	ScopeSignal
 )
 
@@ -146,8 +175,9 @@ const (
 	// LogNewExecOn logs denials of programs started by execve after the
 	// restriction, which are muted by default.
 	LogNewExecOn
-	// LogSubdomainsOff mutes denials of domains that the restricted program
-	// makes below its own. For container managers and the like.
+	// LogSubdomainsOff mutes denials of domains that the restricted program,
+	// or what it starts, makes below its own later. For container managers
+	// and the like.
 	LogSubdomainsOff
 )
 

@@ -186,6 +186,31 @@ func TestDenialsAreLogged(t *testing.T) {
 			read(t, mutedDir, "file")
 			read(t, dir, logged)
 		}, readLogged},
+		{"Quiet, of one right of two", V10, func(t *testing.T, dir string) {
+			mustApply(t, NewHandling(Rights{FS: FSReadFile | FSWriteFile}).Quiet(FSReadFile, dir))
+			read(t, dir, muted)
+			_, err := os.OpenFile(filepath.Join(dir, logged), os.O_RDWR, 0)
+			denied(t, err)
+		}, "blockers=fs.write_file,fs.read_file path=\"%s"},
+		{"Quiet, below a layer that denies it too", V10, func(t *testing.T, dir string) {
+			mustApply(t, files().Quiet(FSReadFile, dir))
+			mustApply(t, files().Quiet(FSReadFile, filepath.Join(dir, muted)))
+			read(t, dir, muted)
+			read(t, dir, logged)
+		}, readLogged},
+		{"Quiet, above a layer that denies it too", V10, func(t *testing.T, dir string) {
+			mustApply(t, files())
+			mustApply(t, files().Quiet(FSReadFile, dir))
+			read(t, dir, muted)
+		}, ""},
+		{"Quiet, of everything, and tracing", V10, func(t *testing.T, dir string) {
+			outside := waiting(t, (*exec.Cmd).Start)
+			mustApply(t, New(V10).Quiet(V10.FS(), "/").QuietScope(V10.Scopes()))
+			read(t, dir, muted)
+			if err := apart(func() error { return unix.PtraceAttach(outside) }); err != unix.EPERM {
+				t.Errorf("trace: %v, want EPERM", err)
+			}
+		}, "blockers=ptrace"},
 		{"QuietNet", V10, func(t *testing.T, _ string) {
 			mustApply(t, NewHandling(Rights{Net: NetConnectTCP}).QuietNet(NetConnectTCP, mutedPort))
 			connect(t, "tcp", port(mutedPort))

@@ -34,7 +34,9 @@ import (
 // of loading the ruleset are Check's too: an [UnsupportedError] on a kernel that is
 // too old for it, [ErrNotBuilt] off Linux, its mistakes. Where BestEffort(0) leaves
 // nothing to enforce, everything is allowed. What is enforced already belongs to
-// the files of that time: see [Ruleset.Explain].
+// the files of that time: see [Ruleset.Explain]. Beneath /proc, and where else
+// files are given other inodes (see [Ruleset.Allow]), Check speaks of a rule that
+// is loaded now: one that was loaded before may be lost.
 //
 // Only this ruleset is looked at, and no other layer, file mode or security
 // module. Files are told apart by device and inode number: where a file system

@@ -18,6 +18,12 @@ import (
 // restriction. This process stays as it is, can signal the child whatever the
 // scopes are, and has no thread in the child's domain.
 //
+// A terminal that the child shares is open already, so no ruleset takes it away: the
+// child reads what is typed, may be able to type (TIOCSTI), and has the terminal
+// send signals to this process and others, which ScopeSignal does not reach. What
+// closes that is SysProcAttr.Setsid together with streams that are no terminal, or
+// are another one; README has more.
+//
 // The child needs to be allowed what any program needs: FSReadExecute on its
 // file and, if it is dynamically linked, on its loader, and FSReadFile on its
 // libraries. Where the first is why it cannot be started, the error says which

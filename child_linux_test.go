@@ -117,6 +117,30 @@ func tryAll(args []string) {
 				syscall.Exit(1)
 			}
 			return
+		case "terminal": // read it, as a program that has standard input alone
+			_, err = os.Stdin.Read(make([]byte, 1))
+		case "interrupt": // by what the terminal at standard input answers
+			var settings *unix.Termios
+			if settings, err = unix.IoctlGetTermios(0, unix.TCGETS); err == nil {
+				settings.Cc[unix.VINTR] = itIsMe[len(itIsMe)-1]
+				err = unix.IoctlSetTermios(0, unix.TCSETS, settings)
+			}
+			if err == nil {
+				_, err = unix.Write(0, []byte(whoAreYou))
+			}
+		case "resize": // a terminal, by its name or as standard input
+			fd := 0
+			if object != "" {
+				fd, err = unix.Open(object, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+			}
+			var size *unix.Winsize
+			if err == nil {
+				size, err = unix.IoctlGetWinsize(fd, unix.TIOCGWINSZ)
+			}
+			if err == nil {
+				size.Row++
+				err = unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, size)
+			}
 		case "mount":
 			err = unix.Mount("tmpfs", object, "tmpfs", 0, "")
 		case "sockets": // whether the filter is in force, with UDP refused or not

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"runtime"
 	"slices"
 	"strings"
@@ -21,18 +22,25 @@ import (
 
 // What an attacker tries, in README's words.
 const (
-	rowOpen       = "open what no rule allows, by any call and any way there"
+	rowOpen       = "open what no rule allows, by any call and any way there but the next"
+	rowHandle     = "as root: open any file by its handle (`open_by_handle_at`), on a mount whose root has a rule"
 	rowExecute    = "run a program that no rule allows"
 	rowChange     = "make, remove, link or move what no rule allows"
+	rowNameless   = "make a file without a name (`O_TMPFILE`) where it may write files"
 	rowIoctl      = "control a device (`ioctl`)"
-	rowTruncate   = "truncate by path"
+	rowCommon     = "make `ioctl` calls on what is no device, and on devices those that are for all files: `FIOCLEX`, `FIONBIO`, `FIOASYNC`, `FIOQSIZE`, `FIGETBSZ`, `FS_IOC_FIEMAP`, `FICLONE` and more"
+	rowRingIoctl  = "control a device by io_uring (`IORING_OP_URING_CMD`)"
+	rowTruncate   = "truncate"
+	rowShorten    = "shorten what it may write by `fallocate`; open a device or FIFO with `O_TRUNC`, which does nothing there"
 	rowUnixPath   = "connect to a Unix socket by path"
-	rowMetadata   = "change modes, owners, times, attributes and ACLs"
+	rowMetadata   = "change modes, owners, times, flags, attributes and ACLs"
+	rowLock       = "lock what it may open (`flock`)"
 	rowLook       = "see names, sizes and modes, or change directory"
 	rowWatch      = "watch files (inotify, fanotify)"
 	rowCode       = "run code from memory, or from a file that it can read"
 	rowOpenNow    = "use what is open already: a descriptor, one that others send, an io_uring made before"
-	rowReach      = "trace the parent or a sibling, or take its memory, descriptors, namespaces or `/proc` files"
+	rowReach      = "trace the parent or a sibling, or take its memory and descriptors, or by `/proc` or a pidfd its files and namespaces"
+	rowNamespaces = "as root: enter its namespaces by `NS_MNT_GET_NEXT` (Linux 6.12) or a file handle (6.18)"
 	rowRootReach  = "as root: read `/proc/PID/environ` and `maps` of others, where `/proc` is readable"
 	rowOwn        = "reach itself, its own threads and children"
 	rowSignal     = "signal them, by any call"
@@ -40,19 +48,22 @@ const (
 	rowSeen       = "see that they are there"
 	rowAbstract   = "connect to an abstract Unix socket"
 	rowShared     = "use System V shared memory, queues and semaphores"
-	rowQueues     = "use POSIX message queues"
+	rowQueues     = "open POSIX message queues"
+	rowMakeQueues = "make and remove POSIX message queues"
 	rowKeys       = "read a key of its user"
 	rowTerminal   = "type into its terminal (`TIOCSTI`)"
+	rowJobs       = "interrupt and stop them by the terminal that they share; as root, hang it up"
 	rowTCP        = "connect or bind by TCP"
 	rowFastOpen   = "connect by TCP with `MSG_FASTOPEN`"
 	rowListen     = "listen by TCP without bind"
 	rowMultipath  = "connect or bind by Multipath TCP"
 	rowUDP        = "send, connect or bind by UDP"
-	rowProtocols  = "use other protocols: ping, vsock, UDP-Lite"
+	rowProtocols  = "use other protocols: ping, vsock, UDP-Lite (before Linux 7.1)"
 	rowRoute      = "look at interfaces and routes by netlink; as root, change them"
 	rowRootNet    = "as root: raw and packet sockets"
-	rowMount      = "mount, unmount, remount, move a mount, change the root"
+	rowMount      = "mount, unmount, remount, move a mount, `pivot_root`"
 	rowMountFlags = "as root: change flags of a mount, make one that is nowhere, `chroot`, freeze a file system"
+	rowFailRoot   = "leave its root for an empty one (`fchroot`, Linux 7.3)"
 	rowUserNS     = "make a user namespace"
 	rowKernel     = "use more of the kernel: `userfaultfd`, its own performance events"
 	rowRootKernel = "as root: BPF, performance events of all"
@@ -82,11 +93,21 @@ var escapes = slices.Concat(
 			return err
 		}},
 		{name: "mq_open of a new queue", needs: "POSIX queues", try: func(w *world) error {
-			fd, err := openQueue(w.Queue+"-new", unix.O_RDWR|unix.O_CREAT)
+			defer removeQueue(w.Queue + "-new") // it is there all the same
+			fd, err := openQueue(w.Queue+"-new", unix.O_RDWR|unix.O_CREAT|unix.O_EXCL)
 			unix.Close(fd)
-			return inTurn(err, func() error { return removeQueue(w.Queue + "-new") })
+			return err
 		}},
 	}),
+	rows(rowMakeQueues, 0, nil, []attempt{
+		{name: "make a queue", needs: "POSIX queues", try: func(w *world) error {
+			fd, _ := openQueue(w.Queue+"-made", unix.O_RDWR|unix.O_CREAT|unix.O_EXCL)
+			unix.Close(fd)
+			return removeQueue(w.Queue + "-made")
+		}},
+		{name: "remove a queue", needs: "POSIX queues", try: func(w *world) error { return removeQueue(w.Queue + "-other") }},
+	}),
+	rows(rowHandle, 0, nil, handleAttempts),
 	rows(rowIoctl, V5, denied, []attempt{
 		// With neither read nor write access a file can be opened.
 		{name: "ioctl of a device that is open for nothing else", try: func(w *world) error {
@@ -101,6 +122,20 @@ var escapes = slices.Concat(
 			return nil // it is the device that answered
 		}},
 	}),
+	rows(rowCommon, 0, nil, commonAttempts()),
+	rows(rowRingIoctl, 0, nil, []attempt{
+		{name: "io_uring command to a device that is open for nothing else", needs: "io_uring, and such commands of /dev/null (Linux 6.0)", try: func(*world) error {
+			return withFile(os.DevNull, unix.O_ACCMODE, func(device int) error {
+				var params ringParams
+				ring, err := params.setUp()
+				if err != nil {
+					return ready(err)
+				}
+				defer unix.Close(ring)
+				return params.submit(ring, ringCommand, device, 0, 0)
+			})
+		}},
+	}),
 	rows(rowExecute, V1, denied, []attempt{
 		{name: "execve", needs: "a temporary directory without noexec", try: func(w *world) error { return run(w.at("../program"), 0) }},
 		{name: "execve of an O_PATH descriptor", needs: "a temporary directory without noexec", try: func(w *world) error {
@@ -108,8 +143,38 @@ var escapes = slices.Concat(
 		}},
 	}),
 	rows(rowChange, V1, moves, changeAttempts),
+	rows(rowNameless, 0, nil, []attempt{
+		{name: "O_TMPFILE where it may write", in: inWrite, needs: "files without names on this file system", try: func(w *world) error {
+			return openAt(unix.AT_FDCWD, w.at("own"), unix.O_TMPFILE|unix.O_WRONLY)
+		}},
+	}),
 	rows(rowTruncate, V3, denied, []attempt{
 		{name: "truncate", try: func(w *world) error { return unix.Truncate(w.at("secret/long"), 1) }},
+		{name: "truncate what it may write", in: inWrite, try: func(w *world) error { return unix.Truncate(w.at("own/short"), 1) }},
+		{name: "ftruncate what it may write", in: inWrite, try: func(w *world) error {
+			return withFile(w.at("own/short"), unix.O_WRONLY, func(fd int) error { return unix.Ftruncate(fd, 1) })
+		}},
+		{name: "open to truncate what it may write", in: inWrite, try: func(w *world) error {
+			return openAt(unix.AT_FDCWD, w.at("own/short"), unix.O_WRONLY|unix.O_TRUNC)
+		}},
+	}),
+	rows(rowShorten, 0, nil, []attempt{
+		{name: "collapse a range of what it may write", in: inWrite, needs: "FALLOC_FL_COLLAPSE_RANGE on this file system", try: func(w *world) error {
+			return withFile(w.at("own/long"), unix.O_WRONLY, func(fd int) error {
+				return unix.Fallocate(fd, unix.FALLOC_FL_COLLAPSE_RANGE, 0, 64<<10)
+			})
+		}},
+		{name: "open a FIFO with O_TRUNC", in: inWrite, try: func(w *world) error {
+			return openAt(unix.AT_FDCWD, w.at("own/fifo"), unix.O_RDWR|unix.O_TRUNC)
+		}},
+		{name: "open a device with O_TRUNC", in: inWrite, try: func(w *world) error {
+			return openAt(unix.AT_FDCWD, os.DevNull, unix.O_WRONLY|unix.O_TRUNC)
+		}},
+	}),
+	rows(rowLock, 0, nil, []attempt{
+		{name: "flock", try: func(w *world) error {
+			return withFile(w.at("allowed/file"), unix.O_RDONLY, func(fd int) error { return unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) })
+		}},
 	}),
 	rows(rowUnixPath, V9, denied, []attempt{
 		{name: "connect to a Unix socket", try: func(w *world) error {
@@ -185,6 +250,7 @@ var escapes = slices.Concat(
 	}),
 	rows(rowReach, V1, traced, reachAttempts),
 	rows(rowReach, V1, traced, procAttempts()),
+	rows(rowNamespaces, 0, nil, namespaceAttempts),
 	rows(rowRootReach, 0, traced, rootReachAttempts), // refused before Linux gave this to CAP_PERFMON
 	rows(rowOwn, 0, nil, []attempt{{name: "signal, trace and read itself and its child", try: reachOwn}}),
 	rows(rowSignal, V6, scoped, signalAttempts),
@@ -245,12 +311,6 @@ var escapes = slices.Concat(
 			return err
 		}},
 	}),
-	rows(rowTerminal, 0, nil, []attempt{
-		{name: "TIOCSTI", needs: "dev.tty.legacy_tiocsti=1", try: func(*world) error {
-			key := byte('x')
-			return ioctl(fdTerminal, unix.TIOCSTI, unsafe.Pointer(&key))
-		}},
-	}),
 	rows(rowTCP, V4, denied, []attempt{
 		{name: "connect by TCP", try: func(w *world) error { return connect(unix.AF_INET, unix.SOCK_STREAM, 0, local(w.TCP)) }},
 		{name: "connect by TCP with TCP_FASTOPEN_CONNECT", needs: "net.ipv4.tcp_fastopen", try: func(w *world) error {
@@ -297,13 +357,14 @@ var escapes = slices.Concat(
 		{name: "connect by UDP of IPv6", needs: "IPv6", try: func(w *world) error { return connect(unix.AF_INET6, unix.SOCK_DGRAM, 0, mapped(w.UDP)) }},
 		{name: "send by UDP of IPv6", needs: "IPv6", try: func(w *world) error { return send(unix.AF_INET6, unix.SOCK_DGRAM, 0, mapped(w.UDP), 0) }},
 		{name: "send by UDP of IPv6 to IPv4", needs: "IPv6", with: []unix.Errno{unix.EINVAL}, try: func(w *world) error { return send(unix.AF_INET6, unix.SOCK_DGRAM, 0, local(w.UDP), 0) }},
-		{name: "send by UDP without a family", try: func(w *world) error {
-			return withSocket(unix.AF_INET, unix.SOCK_DGRAM, 0, func(fd int) error {
-				text, to := [1]byte{}, unspecified(w.UDP)
-				_, err := number(unix.Syscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&text)), 1, 0, uintptr(unsafe.Pointer(to)), unsafe.Sizeof(*to)))
-				return err
-			})
+		{name: "send by UDP of IPv6 without a family", needs: "IPv6", try: func(w *world) error {
+			err := sendUnspecified(unix.AF_INET6, w.UDP)
+			if err == unix.EDESTADDRREQ {
+				return nil // to the kernel it is no address
+			}
+			return err
 		}},
+		{name: "send by UDP without a family", try: func(w *world) error { return sendUnspecified(unix.AF_INET, w.UDP) }},
 		{name: "bind by UDP", try: func(*world) error { return bind(unix.AF_INET, unix.SOCK_DGRAM, 0, local(0)) }},
 	}),
 	rows(rowProtocols, 0, nil, []attempt{
@@ -316,7 +377,7 @@ var escapes = slices.Concat(
 		{name: "vsock", needs: "vsock", try: func(*world) error {
 			return bind(unix.AF_VSOCK, unix.SOCK_STREAM, 0, &unix.SockaddrVM{CID: unix.VMADDR_CID_ANY, Port: unix.VMADDR_PORT_ANY})
 		}},
-		{name: "UDP-Lite", needs: "UDP-Lite", try: func(w *world) error {
+		{name: "UDP-Lite", needs: "UDP-Lite (before Linux 7.1)", try: func(w *world) error {
 			return send(unix.AF_INET, unix.SOCK_DGRAM, unix.IPPROTO_UDPLITE, local(w.UDP), 0)
 		}},
 	}),
@@ -336,6 +397,17 @@ var escapes = slices.Concat(
 	}),
 	rows(rowMount, V1, scoped, mountAttempts),
 	rows(rowMountFlags, 0, nil, mountFlagAttempts),
+	rows(rowFailRoot, 0, nil, []attempt{
+		{name: "fchroot", needs: "fchroot (Linux 7.3)", try: func(*world) error {
+			const fchroot, emptyRoot = 472, -10004
+			root := emptyRoot
+			return apart(func() error {
+				return inTurn(unix.Unshare(unix.CLONE_FS),
+					func() error { return unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }, // a sandbox has it
+					func() error { _, err := number(unix.Syscall(fchroot, uintptr(root), 0, 0)); return err })
+			})
+		}},
+	}),
 	rows(rowUserNS, 0, nil, []attempt{
 		{name: "make a user namespace", needs: "user namespaces for this user", try: func(*world) error {
 			return run(self(), unix.CLONE_NEWUSER)
@@ -363,6 +435,13 @@ var escapes = slices.Concat(
 			return w.each(func(k task) error { return countTime(k.Thread, -1) })
 		}},
 	}),
+	rows(rowTerminal, 0, nil, []attempt{
+		{name: "TIOCSTI", needs: "dev.tty.legacy_tiocsti=1", try: func(*world) error {
+			key := byte('x')
+			return ioctl(fdTerminal, unix.TIOCSTI, unsafe.Pointer(&key))
+		}},
+	}),
+	rows(rowJobs, 0, nil, terminalAttempts), // the last of them ends the terminal
 )
 
 // rows fills in what attempts have in common.
@@ -420,19 +499,8 @@ var openAttempts = []attempt{
 			return err
 		})
 	}},
-	{name: "open by handle", by: byRoot, needs: "file handles on this file system", try: func(w *world) error {
-		handle, _, err := unix.NameToHandleAt(unix.AT_FDCWD, w.at("secret/file"), 0)
-		if err != nil {
-			return ready(err)
-		}
-		mount, err := unix.Open(w.at("allowed"), unix.O_RDONLY|unix.O_CLOEXEC, 0)
-		if err != nil {
-			return ready(err)
-		}
-		defer unix.Close(mount)
-		fd, err := unix.OpenByHandleAt(mount, handle, unix.O_RDONLY|unix.O_CLOEXEC)
-		unix.Close(fd)
-		return err
+	{name: "open by handle, on a mount whose root has no rule", by: byRoot, needs: "file handles on this file system", try: func(w *world) error {
+		return withFile(w.at("allowed"), unix.O_RDONLY, func(mount int) error { return openHandle(w.at("secret/file"), mount, unix.O_RDONLY) })
 	}},
 	{name: "open by io_uring", needs: "io_uring", try: func(w *world) error {
 		var params ringParams
@@ -456,6 +524,19 @@ var openAttempts = []attempt{
 			}
 			defer unix.Close(mount)
 			return openAt(mount, "file", unix.O_RDONLY)
+		})
+	}},
+	{name: "open in a namespace made of a directory", by: byRoot, needs: "OPEN_TREE_NAMESPACE", try: func(w *world) error {
+		return inOwnMounts(func() error {
+			mounts, err := unix.OpenTree(unix.AT_FDCWD, w.at("secret"), openTreeNamespace|unix.OPEN_TREE_CLOEXEC)
+			if err != nil {
+				return ready(err)
+			}
+			defer unix.Close(mounts)
+			if err := unix.Setns(mounts, unix.CLONE_NEWNS); err != nil {
+				return ready(err)
+			}
+			return openAt(unix.AT_FDCWD, "/file", unix.O_RDONLY)
 		})
 	}},
 	{name: "make a file in a new mount", by: byRoot, try: func(w *world) error {
@@ -490,6 +571,93 @@ var openAttempts = []attempt{
 	{name: "open /dev/tty", try: func(*world) error { return openAt(unix.AT_FDCWD, "/dev/tty", unix.O_RDWR) }},
 }
 
+// A file that a handle leads to is no longer beneath the root of such a mount:
+// the kernel looks for rules above it, up to the root of its file system, and goes
+// on at the root of the mount.
+var handleAttempts = []attempt{
+	{name: "open by handle, in a bind mount", by: byRoot, needs: "file handles on this file system", try: func(w *world) error {
+		return withFile(w.at("view/allowed"), unix.O_RDONLY, func(mount int) error { return openHandle(w.at("secret/file"), mount, unix.O_RDONLY) })
+	}},
+	{name: "open by handle to write, in a bind mount", in: inOwn, by: byRoot, needs: "file handles on this file system", try: func(w *world) error {
+		return withFile(w.at("view/own"), unix.O_RDONLY, func(mount int) error { return openHandle(w.at("secret/file"), mount, unix.O_RDWR) })
+	}},
+	{name: "open by handle, in a copy of a mount", by: byRoot, needs: "file handles on this file system", try: func(w *world) error {
+		return inOwnMounts(func() error {
+			copied, err := unix.OpenTree(unix.AT_FDCWD, w.at("allowed"), unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+			if err != nil {
+				return ready(err)
+			}
+			defer unix.Close(copied)
+			mount, err := unix.Openat(copied, ".", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+			if err != nil {
+				return ready(err)
+			}
+			defer unix.Close(mount)
+			return openHandle(w.at("secret/file"), mount, unix.O_RDONLY)
+		})
+	}},
+}
+
+// openHandle opens a file by its handle, on the mount that a descriptor is of.
+func openHandle(path string, mount, flags int) error {
+	handle, _, err := unix.NameToHandleAt(unix.AT_FDCWD, path, 0)
+	if err != nil {
+		return ready(err)
+	}
+	fd, err := unix.OpenByHandleAt(mount, handle, flags|unix.O_CLOEXEC)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	return readSecret(fd)
+}
+
+// commonAttempts are the ioctl calls that Landlock leaves alone: on a device that
+// is open for nothing they get the kernel's common answer.
+func commonAttempts() (attempts []attempt) {
+	attempts = append(attempts, attempt{name: "FIONREAD of a file", try: func(w *world) error {
+		return withFile(w.at("allowed/file"), unix.O_RDONLY, func(fd int) error {
+			_, err := unix.IoctlGetInt(fd, unix.TIOCINQ)
+			return err
+		})
+	}})
+	for _, call := range []struct {
+		name    string
+		request uintptr
+		answers []error
+	}{
+		{"FIOCLEX", 0x5451, []error{nil}},
+		{"FIONCLEX", 0x5450, []error{nil}},
+		{"FIONBIO", 0x5421, []error{nil}},
+		{"FIOASYNC", 0x5452, []error{nil}},
+		{"FIOQSIZE", 0x5460, []error{unix.ENOTTY}},
+		{"FIGETBSZ", 2, []error{nil, unix.EINVAL}},
+		{"FS_IOC_FIEMAP", 0xc020660b, []error{unix.EOPNOTSUPP}},
+		{"FICLONE", unix.FICLONE, []error{unix.EBADF}},
+		{"FICLONERANGE", unix.FICLONERANGE, []error{unix.EBADF}},
+		{"FIDEDUPERANGE", unix.FIDEDUPERANGE, []error{nil, unix.EINVAL}},
+		{"FS_IOC_GETFSUUID", 0x80111500, []error{nil, unix.ENOTTY}},
+		{"FS_IOC_GETFSSYSFSPATH", 0x80811501, []error{nil, unix.ENOTTY}},
+	} {
+		attempts = append(attempts, attempt{name: call.name + " of a device that is open for nothing else", try: func(*world) error {
+			fd, err := unix.Open(os.DevNull, unix.O_ACCMODE|unix.O_CLOEXEC, 0)
+			if err != nil {
+				return ready(err)
+			}
+			defer unix.Close(fd)
+			argument := [256]byte{} // no file, no number, or nothing asked for
+			if strings.HasPrefix(call.name, "FICLONE") {
+				argument[0], argument[1], argument[2], argument[3] = 0xff, 0xff, 0xff, 0xff
+			}
+			if err := ioctl(fd, call.request, unsafe.Pointer(&argument)); !slices.Contains(call.answers, err) {
+				return err
+			}
+			return nil
+		}})
+	}
+	return attempts
+}
+
 var changeAttempts = []attempt{
 	{name: "creat", try: func(w *world) error { return openAt(unix.AT_FDCWD, w.at("secret/new"), unix.O_CREAT|unix.O_WRONLY) }},
 	{name: "creat where it can read", try: func(w *world) error {
@@ -510,6 +678,14 @@ var changeAttempts = []attempt{
 		return withPath(w.at("secret/file"), func(fd int) error {
 			return unix.Linkat(unix.AT_FDCWD, fmt.Sprint("/proc/self/fd/", fd), unix.AT_FDCWD, w.at("allowed/link of path"), unix.AT_SYMLINK_FOLLOW)
 		})
+	}},
+	{name: "link of a file without a name", in: inWrite, needs: "files without names on this file system", try: func(w *world) error {
+		return withFile(w.at("own"), unix.O_TMPFILE|unix.O_WRONLY, func(fd int) error {
+			return unix.Linkat(unix.AT_FDCWD, fmt.Sprint("/proc/self/fd/", fd), unix.AT_FDCWD, w.at("own/named"), unix.AT_SYMLINK_FOLLOW)
+		})
+	}},
+	{name: "creat where it may write", in: inWrite, try: func(w *world) error {
+		return openAt(unix.AT_FDCWD, w.at("own/new"), unix.O_CREAT|unix.O_WRONLY)
 	}},
 	{name: "link to its own directory", in: inOwn, try: func(w *world) error { return unix.Link(w.at("secret/file"), w.at("own/hard link")) }},
 	{name: "rename", try: func(w *world) error { return unix.Rename(w.at("secret/old"), w.at("secret/renamed")) }},
@@ -532,6 +708,12 @@ var metadataAttempts = []attempt{
 	}},
 	{name: "setxattr", needs: "attributes of users on this file system", try: func(w *world) error {
 		return unix.Setxattr(w.at("allowed/file"), "user.landlock", []byte("x"), 0)
+	}},
+	{name: "set flags of a file", needs: "file flags on this file system", try: func(w *world) error {
+		return withFile(w.at("allowed/file"), unix.O_RDONLY, func(fd int) error {
+			flags, err := unix.IoctlGetInt(fd, unix.FS_IOC_GETFLAGS)
+			return inTurn(err, func() error { return unix.IoctlSetPointerInt(fd, unix.FS_IOC_SETFLAGS, flags) })
+		})
 	}},
 	{name: "set an ACL", needs: "ACLs on this file system", try: func(w *world) error {
 		const owner, group, others, nobody = 1, 4, 0x20, -1
@@ -613,6 +795,59 @@ var reachAttempts = []attempt{
 	}},
 }
 
+var namespaceAttempts = []attempt{
+	{name: "setns to a namespace that is found from its own", by: byRoot, needs: "NS_MNT_GET_NEXT (Linux 6.12)", try: func(w *world) error {
+		return inOwnMounts(func() error {
+			const next, previous = 0x8010b70b, 0x8010b70c // NS_MNT_GET_NEXT and PREV
+			fd, err := findMounts(w.Mounts, previous)
+			if err == unix.ENOENT { // the parent's may have the higher number
+				fd, err = findMounts(w.Mounts, next)
+			}
+			if err != nil {
+				return err
+			}
+			defer unix.Close(fd)
+			return unix.Setns(fd, unix.CLONE_NEWNS)
+		})
+	}},
+	{name: "setns to a namespace of a file handle", by: byRoot, needs: "handles of namespaces (Linux 6.18)", try: func(w *world) error {
+		const kind, root = 0xf1, -10003
+		return apart(func() error {
+			if err := unix.Unshare(unix.CLONE_NEWUTS); err != nil {
+				return ready(err)
+			}
+			fd, err := unix.OpenByHandleAt(root, unix.NewFileHandle(kind, w.UTS), unix.O_RDONLY|unix.O_CLOEXEC)
+			if err != nil {
+				return err
+			}
+			defer unix.Close(fd)
+			return unix.Setns(fd, unix.CLONE_NEWUTS)
+		})
+	}},
+}
+
+// findMounts opens the namespace of mounts that has the number, beginning with this
+// thread's own and going on as the request does.
+func findMounts(wanted uint64, request uintptr) (int, error) {
+	fd, err := unix.Open("/proc/thread-self/ns/mnt", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	for err == nil {
+		if id, _ := namespaceID(fd); id == wanted {
+			return fd, nil
+		}
+		var following int
+		following, err = number(unix.Syscall(unix.SYS_IOCTL, uintptr(fd), request, uintptr(unsafe.Pointer(new([2]uint64)))))
+		unix.Close(fd)
+		fd = following
+	}
+	return -1, err
+}
+
+// namespaceID returns the kernel's number of a namespace of mounts.
+func namespaceID(fd int) (id uint64, err error) {
+	err = ioctl(fd, unix.NS_GET_MNTNS_ID, unsafe.Pointer(&id))
+	return id, err
+}
+
 var rootReachAttempts = []attempt{
 	procAttempt(inProc, byRoot, "environ"),
 	procAttempt(inProc, byRoot, "maps"),
@@ -677,7 +912,7 @@ func reachOwn(w *world) error {
 // Signal 0 asks whether another one might be sent.
 var signalAttempts = []attempt{
 	{name: "kill", try: func(w *world) error { return w.eachProcess(func(k task) error { return unix.Kill(k.Process, 0) }) }},
-	{name: "kill of a process group", try: func(w *world) error { return unix.Kill(-w.Prey, 0) }},
+	{name: "kill of a process group", try: func(w *world) error { return unix.Kill(-w.Prey[preyOwned], 0) }},
 	{name: "tkill", try: func(w *world) error {
 		return w.each(func(k task) error {
 			_, err := number(unix.Syscall(unix.SYS_TKILL, uintptr(k.Thread), 0, 0))
@@ -700,12 +935,12 @@ var signalAttempts = []attempt{
 	{name: "pidfd_send_signal", try: func(w *world) error {
 		return w.eachDescriptor(func(pidfd int) error { return unix.PidfdSendSignal(pidfd, 0, nil, 0) })
 	}},
-	{name: "F_SETOWN", seen: (*scene).preyKilled, try: func(w *world) error {
+	{name: "F_SETOWN", seen: killed(preyOwned), try: func(w *world) error {
 		fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 		if err != nil {
 			return err
 		}
-		for _, set := range [][2]int{{unix.F_SETOWN, w.Prey}, {unix.F_SETSIG, int(unix.SIGKILL)}, {unix.F_SETFL, unix.O_ASYNC}} {
+		for _, set := range [][2]int{{unix.F_SETOWN, w.Prey[preyOwned]}, {unix.F_SETSIG, int(unix.SIGKILL)}, {unix.F_SETFL, unix.O_ASYNC}} {
 			if _, err := unix.FcntlInt(uintptr(fds[0]), set[0], set[1]); err != nil {
 				return err
 			}
@@ -775,6 +1010,8 @@ var mountAttempts = []attempt{
 	}},
 }
 
+const openTreeNamespace = 1 << 1 // OPEN_TREE_NAMESPACE, which x/sys/unix lacks
+
 var mountFlagAttempts = []attempt{
 	{name: "mount_setattr", by: byRoot, needs: "mount_setattr (Linux 5.12)", try: func(w *world) error {
 		return inOwnMounts(func() error {
@@ -787,6 +1024,11 @@ var mountFlagAttempts = []attempt{
 			unix.Close(mount)
 			return err
 		})
+	}},
+	{name: "open_tree as a namespace", by: byRoot, needs: "OPEN_TREE_NAMESPACE", try: func(w *world) error {
+		mounts, err := unix.OpenTree(unix.AT_FDCWD, w.at("secret"), openTreeNamespace|unix.OPEN_TREE_CLOEXEC)
+		unix.Close(mounts)
+		return err
 	}},
 	{name: "fsmount", by: byRoot, try: func(*world) error {
 		mount, err := newMount()
@@ -817,14 +1059,128 @@ var mountFlagAttempts = []attempt{
 	}},
 }
 
-// preyKilled reports whether the prey of the scene has been killed.
-func (s *scene) preyKilled() error {
-	s.hunted.stdin.Close()
-	s.hunted.cmd.Wait()
-	if status := s.hunted.cmd.ProcessState.Sys().(syscall.WaitStatus); !status.Signaled() {
-		return unix.EPERM
+// The prey of a scene: processes in groups of their own.
+const (
+	preyOwned       = "F_SETOWN"
+	preyInterrupted = "SIGINT"
+	preyStopped     = "SIGTTIN"
+)
+
+// killed reports whether a prey of the scene has been killed.
+func killed(prey string) func(s *scene) error {
+	return func(s *scene) error {
+		hunted := s.hunted[prey]
+		hunted.stdin.Close()
+		hunted.cmd.Wait()
+		if status := hunted.cmd.ProcessState.Sys().(syscall.WaitStatus); !status.Signaled() {
+			return unix.EPERM
+		}
+		return nil
 	}
-	return nil
+}
+
+// stopped reports whether a prey of the scene has been stopped.
+func stopped(prey string) func(s *scene) error {
+	return func(s *scene) error {
+		hunted := s.hunted[prey]
+		hunted.stdin.Close() // so that it ends, if it can
+		status, err := waitUntraced(hunted.cmd.Process.Pid)
+		if err != nil {
+			return err
+		}
+		if !status.Stopped() {
+			return unix.EPERM
+		}
+		return hunted.cmd.Process.Signal(unix.SIGCONT)
+	}
+}
+
+// What a terminal is asked for its kind, and answers as if it were typed.
+const (
+	whoAreYou = "\x1b[c"
+	itIsMe    = "\x1b[?1;2c"
+)
+
+var terminalAttempts = []attempt{
+	{name: "have who reads stopped, by making another group the foreground one", try: func(w *world) error {
+		return inForeground(w, preyInterrupted, func() error { return nil })
+	}},
+	{name: "interrupt by what the terminal answers", seen: killed(preyInterrupted), try: func(w *world) error {
+		return inForeground(w, preyInterrupted, func() error {
+			pidfd, err := unix.PidfdOpen(w.Prey[preyInterrupted], 0)
+			if err != nil {
+				return ready(err)
+			}
+			defer unix.Close(pidfd)
+			settings, err := unix.IoctlGetTermios(fdTerminal, unix.TCGETS)
+			if err != nil {
+				return err
+			}
+			settings.Cc[unix.VINTR] = itIsMe[len(itIsMe)-1]
+			return inTurn(unix.IoctlSetTermios(fdTerminal, unix.TCSETS, settings),
+				func() error { _, err := unix.Write(fdTerminal, []byte(whoAreYou)); return err },
+				func() error { return awaitEnd(pidfd) })
+		})
+	}},
+	{name: "stop by reading in the background", seen: stopped(preyStopped), try: func(w *world) error {
+		cmd := exec.Command(self(), "terminal")
+		cmd.Env = append(os.Environ(), childTry+"=1")
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = os.NewFile(fdTerminal, "terminal"), os.Stderr, os.Stderr
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pgid: w.Prey[preyStopped]}
+		if err := cmd.Start(); err != nil {
+			return err
+		}
+		status, err := waitUntraced(cmd.Process.Pid)
+		if err == nil && status.StopSignal() != unix.SIGTTIN {
+			err = fmt.Errorf("the reader ended with %#x", status)
+		}
+		cmd.Process.Kill()
+		cmd.Wait()
+		return err
+	}},
+	{name: "be told of another size of the terminal", seen: hears(unix.SIGWINCH), try: func(*world) error {
+		size, err := unix.IoctlGetWinsize(fdTerminal, unix.TIOCGWINSZ)
+		if err != nil {
+			return err
+		}
+		size.Row++
+		return unix.IoctlSetWinsize(fdTerminal, unix.TIOCSWINSZ, size)
+	}},
+	{name: "hang the terminal up", by: byRoot, seen: hears(unix.SIGHUP), try: func(*world) error {
+		_, err := number(unix.Syscall(unix.SYS_VHANGUP, 0, 0, 0))
+		return err
+	}},
+}
+
+// inForeground runs f while a prey's group has the terminal.
+func inForeground(w *world, prey string, f func() error) error {
+	signal.Ignore(unix.SIGTTOU) // this process is in the background meanwhile
+	give := func(group int) error { return unix.IoctlSetPointerInt(fdTerminal, unix.TIOCSPGRP, group) }
+	if err := give(w.Prey[prey]); err != nil {
+		return err
+	}
+	return errors.Join(f(), give(w.Foreground))
+}
+
+// waitUntraced waits until a child has stopped or ended.
+func waitUntraced(process int) (status unix.WaitStatus, err error) {
+	for err = unix.EINTR; err == unix.EINTR; {
+		_, err = unix.Wait4(process, &status, unix.WUNTRACED, nil)
+	}
+	return status, err
+}
+
+// awaitEnd waits for the end of a process.
+func awaitEnd(pidfd int) error {
+	for {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, 10_000)
+		switch {
+		case n == 0 && err == nil:
+			return unix.ETIMEDOUT
+		case err != unix.EINTR:
+			return err
+		}
+	}
 }
 
 // What follows makes system calls for the attempts.
@@ -881,6 +1237,16 @@ func openAt(dir int, path string, flags int) error {
 		unix.Close(fd)
 	}
 	return err
+}
+
+// withFile opens a path that it can.
+func withFile(path string, flags int, f func(fd int) error) error {
+	fd, err := unix.Open(path, flags|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return ready(err)
+	}
+	defer unix.Close(fd)
+	return f(fd)
 }
 
 // withPath opens a path with O_PATH, which no right is for.
@@ -1000,6 +1366,15 @@ func unspecified(port int) *unix.RawSockaddrInet4 {
 	a := &unix.RawSockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}
 	binary.BigEndian.PutUint16((*[2]byte)(unsafe.Pointer(&a.Port))[:], uint16(port))
 	return a
+}
+
+// sendUnspecified sends by UDP to an address without a family.
+func sendUnspecified(domain, port int) error {
+	return withSocket(domain, unix.SOCK_DGRAM, 0, func(fd int) error {
+		text, to := [1]byte{}, unspecified(port)
+		_, err := number(unix.Syscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&text)), 1, 0, uintptr(unsafe.Pointer(to)), unsafe.Sizeof(*to)))
+		return err
+	})
 }
 
 func openQueue(name string, flags int) (int, error) {
@@ -1137,12 +1512,22 @@ func (p *ringParams) setUp() (fd int, err error) {
 // open opens a file through a ring. The path is an address in the memory of the
 // ring's maker.
 func (p *ringParams) open(ring, dir int, path uintptr, flags uint32) error {
+	return p.submit(ring, ringOpenat, dir, path, flags)
+}
+
+const (
+	ringOpenat  = 18
+	ringCommand = 46
+)
+
+// submit has a ring carry out one request.
+func (p *ringParams) submit(ring int, request byte, fd int, address uintptr, flags uint32) error {
 	if p.SQ.Array == 0 {
 		return unix.ENOSYS // it was not made
 	}
 	const (
 		submissions, completions, entries = 0, 0x8000000, 0x10000000 // offsets
-		openat, getEvents, wakeUp         = 18, 1, 2
+		getEvents, wakeUp                 = 1, 2
 	)
 	var maps [3][]byte
 	for i, offset := range []int64{submissions, completions, entries} {
@@ -1155,10 +1540,12 @@ func (p *ringParams) open(ring, dir int, path uintptr, flags uint32) error {
 	sq, cq, entry := maps[0], maps[1], maps[2]
 	word := func(m []byte, offset uint32) *uint32 { return (*uint32)(unsafe.Pointer(&m[offset])) }
 	order := binary.NativeEndian
-	entry[0] = openat
-	order.PutUint32(entry[4:], uint32(dir))
-	order.PutUint64(entry[16:], uint64(path))
-	order.PutUint32(entry[24:], 0o600)
+	entry[0] = request
+	order.PutUint32(entry[4:], uint32(fd))
+	order.PutUint64(entry[16:], uint64(address))
+	if request == ringOpenat {
+		order.PutUint32(entry[24:], 0o600)
+	}
 	order.PutUint32(entry[28:], flags)
 	*word(sq, p.SQ.Array) = 0
 	atomic.AddUint32(word(sq, p.SQ.Tail), 1)

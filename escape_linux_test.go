@@ -10,13 +10,14 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -45,6 +46,7 @@ const (
 	inStrict = "one readable directory"
 	inProc   = "/proc readable as well"
 	inOwn    = "a directory of its own as well"
+	inWrite  = "a directory as well where it may write what is there"
 
 	inFiltered = "sockets filtered" // for the rows in filteredRows
 
@@ -59,6 +61,7 @@ var filteredRows = map[string]unix.Errno{
 	rowUDP:       unix.EACCES,
 	rowProtocols: unix.EACCES,
 	rowRootNet:   unix.EACCES,
+	rowRingIoctl: unix.EPERM, // there is no io_uring
 }
 
 // expected reports whether this is what a kernel should make of the attempt.
@@ -99,18 +102,24 @@ func (a *attempt) madeIn(in string) bool {
 // world is what a child knows of the process that started it, which is not
 // restricted, and of what that has made for it to reach.
 type world struct {
-	In       string // the sandbox, or empty
-	Dir      string // with the directories secret, allowed and own
-	Tasks    []task // every thread of the parent and of the child's siblings
-	Prey     int    // a process to kill
+	In       string         // the sandbox, or empty
+	Dir      string         // with the directories secret, allowed and own
+	Tasks    []task         // every thread of the parent and of the child's siblings
+	Prey     map[string]int // processes to signal, by what is done to them
 	Memory   uintptr
 	TCP, UDP int // ports
 	Segment  int // System V shared memory
 	Messages int
 	Counter  int // a System V semaphore
 	Key      int
-	Queue    string     // of POSIX messages
+	Queue    string     // of POSIX messages; there is one more, to be removed
 	Ring     ringParams // of fdRing
+	// The parent's namespace of mounts by its number, and that of its host name
+	// by a file handle; empty where the kernel has neither.
+	Mounts uint64
+	UTS    []byte
+	// The process group that has the terminal.
+	Foreground int
 }
 
 func (w *world) at(name string) string { return filepath.Join(w.Dir, name) }
@@ -157,7 +166,7 @@ func (r reached) Error() string { return "it has reached " + string(r) }
 // The descriptors of a child beside the standard streams.
 const (
 	fdWorld    = 3 + iota // the world, as JSON
-	fdTerminal            // its controlling terminal
+	fdTerminal            // the controlling terminal that it shares with the parent
 	fdSecret              // secret/file, open for reading
 	fdMail                // a socket, through which the parent sends the same
 	fdBell                // a socket: for each byte the parent reads secret/file
@@ -213,14 +222,13 @@ func beAttacker() error {
 // made in a sandbox and, to see that it is a way at all, without.
 func TestEscape(t *testing.T) {
 	needABI(t, V1)
-	if !testchild.Inside() && os.Getuid() == 0 {
-		ownNamespaces(t)
-	}
-	inChild(t, prepareProgram, func(t *testing.T, dir string) {
+	inChildAs(t, inNamespaces(t), prepareProgram, func(t *testing.T, dir string) {
 		kernel, _ := Probe()
+		setUpNetwork(t)
+		ownSession(t)
 		free := attack(t, dir, "")
 		tried, refused, lacking := 0, 0, map[string]bool{}
-		sandboxes := []string{inStrict, inProc, inOwn}
+		sandboxes := []string{inStrict, inProc, inOwn, inWrite}
 		if socketFilters() == nil {
 			sandboxes = append(sandboxes, inFiltered)
 		}
@@ -261,32 +269,33 @@ func TestEscape(t *testing.T) {
 	})
 }
 
-// ownNamespaces gives this thread, and what it starts, mounts, a network and
-// System V objects of its own, so that nothing here reaches the machine. The
-// thread ends with the test.
-func ownNamespaces(t *testing.T) {
+// inNamespaces returns the users of a test with, where this is root, mounts, a
+// network, queues and System V objects of the child's own, so that nothing here
+// reaches the machine.
+func inNamespaces(t *testing.T) []testUser {
 	t.Helper()
-	runtime.LockOSThread()
-	if err := unix.Unshare(unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWIPC); err != nil {
-		t.Skip("needs CAP_SYS_ADMIN: ", err)
+	users := testUsers()
+	if os.Getuid() == 0 && !testchild.Inside() {
+		users[0].unshare = unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWIPC
+		if err := apart(func() error { return unix.Unshare(int(users[0].unshare)) }); err != nil {
+			t.Skip("needs CAP_SYS_ADMIN: ", err)
+		}
 	}
-	socket, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
+	return users
+}
+
+// setUpNetwork makes a new network of root's one as others are.
+func setUpNetwork(t *testing.T) {
+	t.Helper()
+	if os.Getuid() != 0 {
+		return
 	}
+	socket := mustGet[int](t)(unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0))
 	defer unix.Close(socket)
-	loopback, err := unix.NewIfreq("lo")
-	if err != nil {
-		t.Fatal(err)
-	}
+	loopback := mustGet[*unix.Ifreq](t)(unix.NewIfreq("lo"))
 	loopback.SetUint16(unix.IFF_UP)
-	if err := errors.Join(
-		unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""),
-		unix.IoctlIfreq(socket, unix.SIOCSIFFLAGS, loopback),
-		os.WriteFile("/proc/sys/net/ipv4/ping_group_range", []byte("0 65534"), 0), // of this network
-	); err != nil {
-		t.Fatal(err)
-	}
+	must(t, unix.IoctlIfreq(socket, unix.SIOCSIFFLAGS, loopback))
+	must(t, os.WriteFile("/proc/sys/net/ipv4/ping_group_range", []byte("0 65534"), 0))
 }
 
 // prepareProgram copies this binary to where no sandbox allows running it.
@@ -317,6 +326,8 @@ func attack(t *testing.T, dir, in string) map[string]attemptOutcome {
 		r.AllowRead("/proc")
 	case inOwn:
 		r.AllowReadWrite(s.at("own"))
+	case inWrite:
+		r.Allow(FSReadFile|FSWriteFile, s.at("own"), os.DevNull)
 	case inFiltered:
 		r.FilterSockets()
 	}
@@ -333,7 +344,6 @@ func attack(t *testing.T, dir, in string) map[string]attemptOutcome {
 	cmd, out := try("escape")
 	cmd.Stdin, cmd.Stderr = os.Stdin, os.Stderr
 	cmd.ExtraFiles = files
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: fdTerminal}
 	must(t, start(cmd))
 	for _, file := range files {
 		file.Close()
@@ -386,7 +396,8 @@ type scene struct {
 	world
 	t      *testing.T
 	letter *os.File // to the child's fdWorld
-	hunted waiter   // the prey
+	hunted map[string]waiter
+	told   map[os.Signal]chan os.Signal // what the terminal has told this process
 	undo   []func()
 }
 
@@ -406,17 +417,23 @@ func (s *scene) later(undo func()) { s.undo = append(s.undo, undo) }
 
 // makeFiles makes files that belong to the user whom the attempts are made as.
 func (s *scene) makeFiles() {
-	for _, name := range []string{"secret/file", "secret/old", "secret/removed", "secret/long", "allowed/file", "own/file"} {
+	for _, name := range []string{"secret/file", "secret/old", "secret/removed", "secret/long", "allowed/file", "own/file", "own/short"} {
 		write(s.t, s.at(name), name)
 	}
-	for _, name := range []string{"secret/dir", "secret/empty", "allowed/mount"} {
+	for _, name := range []string{"secret/dir", "secret/empty", "allowed/mount", "view"} {
 		must(s.t, os.Mkdir(s.at(name), 0o777))
 	}
-	must(s.t, os.Symlink("file", s.at("secret/link")))
+	must(s.t, errors.Join(os.Symlink("file", s.at("secret/link")), unix.Mkfifo(s.at("own/fifo"), 0o600)))
+	write(s.t, s.at("own/long"), strings.Repeat("long", 64<<10))
 	if os.Getuid() == 0 {
 		must(s.t, unix.Mount("tmpfs", s.at("allowed/mount"), "tmpfs", 0, ""))
 		s.later(func() { unix.Unmount(s.at("allowed/mount"), unix.MNT_DETACH) })
 		must(s.t, os.Mkdir(s.at("allowed/mount/old"), 0o777))
+		for _, name := range []string{"allowed", "own"} {
+			must(s.t, os.MkdirAll(s.at("view/"+name), 0o777))
+			must(s.t, unix.Mount(s.at(name), s.at("view/"+name), "", unix.MS_BIND, ""))
+			s.later(func() { unix.Unmount(s.at("view/"+name), unix.MNT_DETACH) })
+		}
 	}
 }
 
@@ -449,6 +466,10 @@ func (s *scene) makeShared() {
 		unix.Close(fd)
 		s.later(func() { removeQueue(name) })
 	}
+	if fd, err := openQueue(name+"-other", unix.O_CREAT|unix.O_RDWR); err == nil {
+		unix.Close(fd)
+		s.later(func() { removeQueue(name + "-other") })
+	}
 	const everything = 0x3f3f0000 // to its possessor and its user
 	if key, err := unix.AddKey("user", name, []byte("secret"), unix.KEY_SPEC_USER_KEYRING); err == nil {
 		if unix.KeyctlSetperm(key, everything) == nil { // which not every session keyring lets its user do
@@ -456,11 +477,21 @@ func (s *scene) makeShared() {
 		}
 		s.later(func() { unix.KeyctlInt(unix.KEYCTL_UNLINK, key, unix.KEY_SPEC_USER_KEYRING, 0, 0) })
 	}
-	s.hunted = s.waiting(func(cmd *exec.Cmd) error {
-		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a group to signal
-		return cmd.Start()
-	})
-	s.Prey = s.hunted.cmd.Process.Pid
+	s.hunted, s.Prey = map[string]waiter{}, map[string]int{}
+	for _, what := range []string{preyOwned, preyInterrupted, preyStopped} {
+		s.hunted[what] = s.waiting(func(cmd *exec.Cmd) error {
+			cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a group to signal
+			return cmd.Start()
+		})
+		s.Prey[what] = s.hunted[what].cmd.Process.Pid
+	}
+	if mounts, err := os.Open("/proc/self/ns/mnt"); err == nil {
+		s.Mounts, _ = namespaceID(int(mounts.Fd()))
+		mounts.Close()
+	}
+	if handle, _, err := unix.NameToHandleAt(unix.AT_FDCWD, "/proc/self/ns/uts", unix.AT_SYMLINK_FOLLOW); err == nil {
+		s.UTS = handle.Bytes()
+	}
 }
 
 // makeDescriptors makes what the child will find open.
@@ -471,11 +502,9 @@ func (s *scene) makeDescriptors() []*os.File {
 	files[fdWorld], s.letter, err = os.Pipe()
 	must(t, err)
 
-	controller := mustGet[*os.File](t)(os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0))
-	s.later(func() { controller.Close() })
-	must(t, unix.IoctlSetPointerInt(int(controller.Fd()), unix.TIOCSPTLCK, 0))
-	terminal := mustGet[int](t)(unix.IoctlGetInt(int(controller.Fd()), unix.TIOCGPTN))
-	files[fdTerminal] = mustGet[*os.File](t)(os.OpenFile(fmt.Sprint("/dev/pts/", terminal), os.O_RDWR|unix.O_NOCTTY, 0))
+	controller, terminal := openTerminal(t)
+	files[fdTerminal] = terminal
+	s.shareTerminal(controller, terminal)
 	files[fdSecret] = mustGet[*os.File](t)(os.Open(s.at("secret/file")))
 
 	mail := mustGet[[2]int](t)(unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0))
@@ -505,6 +534,73 @@ func (s *scene) makeDescriptors() []*os.File {
 		files[fdRing] = mustGet[*os.File](t)(os.Open(s.at("allowed"))) // so that the number is taken
 	}
 	return files[fdWorld:]
+}
+
+// ownSession makes this process the leader of a session, which can have a
+// controlling terminal. It leads a process group, which none can who makes a
+// session: so it joins another's first.
+func ownSession(t *testing.T) {
+	t.Helper()
+	cmd, _ := try("wait")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	stdin, err := cmd.StdinPipe()
+	must(t, errors.Join(err, cmd.Start()))
+	must(t, unix.Setpgid(0, cmd.Process.Pid))
+	mustGet[int](t)(unix.Setsid())
+	must(t, errors.Join(stdin.Close(), cmd.Wait()))
+}
+
+// openTerminal returns the two ends of a new terminal.
+func openTerminal(t *testing.T) (controller, terminal *os.File) {
+	t.Helper()
+	controller = mustGet[*os.File](t)(os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0))
+	fd := int(controller.Fd())
+	must(t, unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0))
+	number := mustGet[int](t)(unix.IoctlGetInt(fd, unix.TIOCGPTN))
+	return controller, mustGet[*os.File](t)(os.OpenFile(fmt.Sprint("/dev/pts/", number), os.O_RDWR|unix.O_NOCTTY, 0))
+}
+
+// shareTerminal makes a terminal that of this session until the scene is
+// cleared, notes what signals this process gets of it, and has it answer what
+// terminals are asked for.
+func (s *scene) shareTerminal(controller, terminal *os.File) {
+	s.told = map[os.Signal]chan os.Signal{unix.SIGTTIN: nil, unix.SIGTTOU: nil, unix.SIGHUP: nil, unix.SIGINT: nil, unix.SIGWINCH: nil}
+	for sig := range s.told {
+		s.told[sig] = make(chan os.Signal, 1)
+		signal.Notify(s.told[sig], sig)
+	}
+	must(s.t, unix.IoctlSetInt(int(terminal.Fd()), unix.TIOCSCTTY, 0))
+	s.Foreground = unix.Getpgrp()
+	go func() { // until no process has the terminal open
+		for text := make([]byte, 100); ; {
+			n, err := controller.Read(text)
+			if err != nil {
+				return
+			}
+			if strings.Contains(string(text[:n]), whoAreYou) {
+				controller.WriteString(itIsMe)
+			}
+		}
+	}()
+	s.later(func() {
+		if own, err := os.Open("/dev/tty"); err == nil { // else it was hung up
+			unix.IoctlSetInt(int(own.Fd()), unix.TIOCNOTTY, 0)
+			own.Close()
+		}
+		controller.Close()
+	})
+}
+
+// hears reports whether this process has been sent a signal.
+func hears(sig os.Signal) func(s *scene) error {
+	return func(s *scene) error {
+		select {
+		case <-s.told[sig]:
+			return nil
+		case <-time.After(10 * time.Second):
+			return fmt.Errorf("%v did not come", sig)
+		}
+	}
 }
 
 // waiting starts a child that waits until the scene is cleared.

@@ -16,13 +16,15 @@ const (
 	// SCTP). Concerns ABI 4 and up.
 	ErratumTCPSockets Errata = 1 << iota
 	// ErratumScopedSignals: threads of one process can signal each other
-	// under ScopeSignal. Concerns ABI 6 and up.
+	// under ScopeSignal, whatever their domains. Concerns ABI 6 and up.
 	ErratumScopedSignals
-	// ErratumDisconnectedDirs: rules hold for directories that were moved
-	// out of the mount by which they were opened. Concerns all ABIs.
+	// ErratumDisconnectedDirs: a rename or a link gains no rights for a file
+	// by way of a directory that was moved out of the bind mount by which it
+	// is reached. Without the fix that could widen what is allowed, past
+	// FSRefer. Concerns all ABIs.
 	ErratumDisconnectedDirs
-	// ErratumWhiteouts: overlayfs whiteouts are made with FSMakeReg, not
-	// with FSMakeChar. Concerns all ABIs.
+	// ErratumWhiteouts: overlayfs whiteouts are made, renamed and linked with
+	// FSMakeReg, not with FSMakeChar. Concerns all ABIs.
 	ErratumWhiteouts
 )
 

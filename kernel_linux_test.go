@@ -7,7 +7,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -191,6 +193,232 @@ func TestRulesFollowFiles(t *testing.T) {
 		} {
 			if _, err := os.ReadFile(name); !errors.Is(err, want) {
 				t.Errorf("read %s: %v, want %v", name, err, want)
+			}
+		}
+	})
+}
+
+// A rule is lost where the file system makes another inode for its file, once
+// nothing uses the old one and memory gets short: procfs does, tracefs for events,
+// and overlayfs for hard links of a lower layer. An open descriptor keeps it. Who
+// lost a rule is denied.
+func TestRulesThatAreLost(t *testing.T) {
+	needABI(t, V1)
+	if os.Getuid() != 0 {
+		t.Skip("needs root, to have the kernel forget files")
+	}
+	inChildAs(t, inNamespaces(t)[:1], nil, func(t *testing.T, dir string) {
+		kernel, _ := Probe()
+		tracing := mountAt(t, filepath.Join(dir, "tracing"), "tracefs", "")
+		merged := overlay(t, dir)
+		process := fmt.Sprint("/proc/", waiting(t, (*exec.Cmd).Start))
+		own := write(t, filepath.Join(dir, "file"), "text")
+		rules := []lostRule{
+			{"all of procfs", "/proc", "/proc/meminfo", false},
+			{"a file of procfs", "/proc/meminfo", "/proc/meminfo", true},
+			{"a directory of procfs", "/proc/sys/net/ipv4/conf", "/proc/sys/net/ipv4/conf/all/forwarding", true}, // of this network, so that nobody else uses it
+			{"a process", process, process + "/status", true},
+			{"sysfs", "/sys/kernel", "/sys/kernel/uevent_seqnum", false},
+			{"a disk, or memory", own, own, false},
+			{"tracefs", tracing + "/trace_options", tracing + "/trace_options", false},
+			{"events of tracefs", tracing + "/events/sched", tracing + "/events/sched/enable", kernel.ABI >= V4}, // since Linux 6.6
+			{"overlayfs", merged + "/single", merged + "/single", false},
+			{"a hard link on overlayfs", merged + "/linked", merged + "/linked", true},
+		}
+		rules = slices.DeleteFunc(rules, func(r lostRule) bool {
+			_, err := os.Stat(r.file)
+			if err != nil {
+				t.Logf("%s: not in this kernel: %v", r.name, err)
+			}
+			return err != nil
+		})
+		checkLost(t, rules, false)
+		checkLost(t, rules, true)
+	})
+}
+
+// lostRule is a rule, a file that it is for, and whether it can be lost.
+type lostRule struct {
+	name, path, file string
+	lost             bool
+}
+
+// checkLost has the kernel forget files, and compares which rules are lost. None
+// is where descriptors are held.
+func checkLost(t *testing.T, rules []lostRule, held bool) {
+	t.Helper()
+	readable := map[string]func() error{}
+	for _, r := range rules {
+		file := openPathOnly(t, r.path)
+		s := mustPrepare(t, NewHandling(Rights{FS: FSReadFile}).AllowFile(FSReadFile, file))
+		if held {
+			defer file.Close()
+		} else {
+			file.Close()
+		}
+		readable[r.name] = func() error { return s.Do(func() error { _, err := os.ReadFile(r.file); return err }) }
+		if err := readable[r.name](); err != nil {
+			t.Errorf("%s, before: %v", r.name, err)
+		}
+	}
+	wrong := func(r lostRule) bool {
+		want := error(nil)
+		if r.lost && !held {
+			want = unix.EACCES
+		}
+		return !errors.Is(readable[r.name](), want)
+	}
+	for n := 0; n < 3 || n < 50 && slices.ContainsFunc(rules, wrong); n++ {
+		must(t, os.WriteFile("/proc/sys/vm/drop_caches", []byte("2"), 0)) // the kernel need not forget all at once
+	}
+	for _, r := range rules {
+		if wrong(r) {
+			t.Errorf("%s, with a descriptor held: %t: %v, want it lost: %t", r.name, held, readable[r.name](), r.lost && !held)
+		}
+	}
+}
+
+// What is beneath /proc/PID/net gets another inode at each look, so a rule for a
+// file there allows nothing from the beginning.
+func TestRulesOnProcNet(t *testing.T) {
+	needABI(t, V1)
+	inChild(t, nil, func(t *testing.T, _ string) {
+		const file = "/proc/self/net/dev"
+		for rule, want := range map[string]error{file: unix.EACCES, "/proc": nil} {
+			s := mustPrepare(t, NewHandling(Rights{FS: FSReadFile}).Allow(FSReadFile, rule))
+			if err := s.Do(func() error { _, err := os.ReadFile(file); return err }); !errors.Is(err, want) {
+				t.Errorf("read %s by a rule for %s: %v, want %v", file, rule, err, want)
+			}
+		}
+	})
+}
+
+// overlay mounts an overlayfs, where the kernel has it: "single" has one name in
+// the lower layer, and "linked" two.
+func overlay(t *testing.T, dir string) (merged string) {
+	t.Helper()
+	write(t, filepath.Join(dir, "lower", "single"), "text")
+	must(t, os.Link(write(t, filepath.Join(dir, "lower", "linked"), "text"), filepath.Join(dir, "lower", "other")))
+	for _, name := range []string{"upper", "work"} {
+		must(t, os.Mkdir(filepath.Join(dir, name), 0o700))
+	}
+	return mountAt(t, filepath.Join(dir, "merged"), "overlay",
+		fmt.Sprintf("lowerdir=%[1]s/lower,upperdir=%[1]s/upper,workdir=%[1]s/work,index=off", dir))
+}
+
+// mountAt mounts a file system on a new directory, where the kernel has it.
+func mountAt(t *testing.T, path, kind, data string) string {
+	t.Helper()
+	must(t, os.Mkdir(path, 0o700))
+	unix.Mount(kind, path, kind, 0, data)
+	return path
+}
+
+func openPathOnly(t *testing.T, path string) *os.File {
+	t.Helper()
+	return os.NewFile(uintptr(mustGet[int](t)(unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0))), path)
+}
+
+// A socket is of the domain that it was made in: one that this process made
+// before is outside of it afterwards.
+func TestSocketsMadeBefore(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		since   ABI
+		rights  Rights
+		address string
+		want    error
+	}{
+		{"abstract", V6, Rights{Scope: ScopeAbstractUnixSocket}, "@%s/", unix.EPERM},
+		{"by path", V9, Rights{FS: FSResolveUnix}, "%s/", unix.EACCES},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			needABI(t, test.since)
+			inChild(t, nil, func(t *testing.T, dir string) {
+				address := func(name string) string { return fmt.Sprintf(test.address, dir) + name }
+				listen := func(when string) {
+					stream := mustGet[net.Listener](t)(net.Listen("unix", address(when)))
+					datagram := mustGet[net.PacketConn](t)(net.ListenPacket("unixgram", address(when+" datagram")))
+					t.Cleanup(func() { stream.Close(); datagram.Close() })
+				}
+				listen("before")
+				connected := mustGet[net.Conn](t)(net.Dial("unixgram", address("before datagram")))
+				defer connected.Close()
+				enforceOnThread(t, mustPrepare(t, NewHandling(test.rights)))
+				listen("after")
+				for when, want := range map[string]error{"before": test.want, "after": nil} {
+					if err := connect(unix.AF_UNIX, unix.SOCK_STREAM, 0, &unix.SockaddrUnix{Name: address(when)}); !errors.Is(err, want) {
+						t.Errorf("connect to a socket made %s: %v, want %v", when, err, want)
+					}
+					if err := send(unix.AF_UNIX, unix.SOCK_DGRAM, 0, &unix.SockaddrUnix{Name: address(when + " datagram")}, 0); !errors.Is(err, want) {
+						t.Errorf("send to a socket made %s: %v, want %v", when, err, want)
+					}
+				}
+				if _, err := connected.Write([]byte("text")); err != nil {
+					t.Errorf("send to what was connected before: %v", err)
+				}
+			})
+		})
+	}
+}
+
+// To send to an address without a family is denied on IPv6 sockets, whatever the
+// rules are: the kernel takes it for no address, and would ask for no port.
+func TestUnspecifiedUDP(t *testing.T) {
+	needABI(t, V10)
+	inChild(t, nil, func(t *testing.T, _ string) {
+		conn := mustGet[net.PacketConn](t)(net.ListenPacket("udp4", "127.0.0.1:0"))
+		defer conn.Close()
+		port := conn.LocalAddr().(*net.UDPAddr).Port
+		mustApply(t, NewHandling(Rights{Net: NetConnectSendUDP}).AllowNet(NetConnectSendUDP, uint16(port)))
+		for domain, want := range map[int]error{unix.AF_INET: nil, unix.AF_INET6: unix.EACCES} {
+			if err := sendUnspecified(domain, port); !errors.Is(err, want) {
+				t.Errorf("send on a socket of family %d: %v, want %v", domain, err, want)
+			}
+		}
+	})
+}
+
+// What keeps a child from signalling others by a terminal: neither a session of
+// its own nor the lack of a descriptor by itself, but both.
+func TestTerminalThatIsNotShared(t *testing.T) {
+	needABI(t, V1)
+	inChild(t, nil, func(t *testing.T, _ string) {
+		kernel, _ := Probe()
+		ownSession(t)
+		controller, terminal := openTerminal(t)
+		s := &scene{t: t}
+		s.shareTerminal(controller, terminal)
+		defer s.clear()
+		for _, test := range []struct {
+			name   string
+			setsid bool
+			stdin  *os.File
+			try    string
+			sends  unix.Signal // 0: it fails
+			below  ABI         // 0: on every kernel
+		}{
+			{"its session and a descriptor", false, terminal, "resize", unix.SIGWINCH, 0},
+			{"a descriptor", true, terminal, "resize", unix.SIGWINCH, 0},
+			{"its session, by /dev/tty", false, nil, "resize=/dev/tty", unix.SIGWINCH, V5},
+			{"neither, by /dev/tty", true, nil, "resize=/dev/tty", 0, 0},
+			{"neither, by its name", true, nil, "resize=" + terminal.Name(), unix.SIGWINCH, V5},
+			{"a descriptor, and an answer", true, terminal, "interrupt", unix.SIGINT, 0},
+		} {
+			r := runnable(bestForChildren()).Allow(FSReadFile|FSWriteFile, "/dev/tty", terminal.Name(), os.DevNull)
+			cmd, out := try(test.try)
+			cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: test.setsid}
+			if test.stdin != nil {
+				cmd.Stdin = test.stdin
+			}
+			must(t, mustPrepare(t, r).Run(cmd))
+			works := test.sends != 0 && (test.below == 0 || kernel.ABI < test.below)
+			if got := strings.HasSuffix(out.String(), ": ok\n"); got != works {
+				t.Errorf("with %s: %s, want it to work: %v", test.name, out, works)
+			} else if works {
+				if err := hears(test.sends)(s); err != nil {
+					t.Errorf("with %s: %v", test.name, err)
+				}
 			}
 		}
 	})
@@ -463,4 +691,52 @@ func newRing(t *testing.T, flags uint32) *uring.Ring {
 		t.Fatalf("io_uring_setup: %v", err)
 	}
 	return ring
+}
+
+// The right to truncate empties a file without the right to write it.
+func TestTruncateAlone(t *testing.T) {
+	needABI(t, V3)
+	inChild(t, nil, func(t *testing.T, dir string) {
+		path := write(t, filepath.Join(dir, "file"), "text")
+		mustApply(t, NewHandling(Rights{FS: FSWriteFile | FSTruncate}).Allow(FSTruncate, dir))
+		for name, try := range map[string]func() error{
+			"truncate":         func() error { return os.Truncate(path, 0) },
+			"O_RDONLY|O_TRUNC": func() error { return openAt(unix.AT_FDCWD, path, unix.O_RDONLY|unix.O_TRUNC) },
+		} {
+			if err := try(); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		if err := openAt(unix.AT_FDCWD, path, unix.O_WRONLY); err != unix.EACCES {
+			t.Errorf("open to write: %v, want EACCES", err)
+		}
+	})
+}
+
+// What is on no file system that can be mounted is not restricted: it is opened
+// anew by way of /proc.
+func TestUnmountableIsFree(t *testing.T) {
+	needABI(t, V1)
+	inChild(t, nil, func(t *testing.T, dir string) {
+		path := write(t, filepath.Join(dir, "file"), "text")
+		file := mustGet[*os.File](t)(os.Open(path))
+		defer file.Close()
+		memory := mustGet[int](t)(unix.MemfdCreate("memory", unix.MFD_CLOEXEC))
+		defer unix.Close(memory)
+		reader, writer, err := os.Pipe()
+		must(t, err)
+		defer reader.Close()
+		defer writer.Close()
+		reopen := func(fd uintptr, flags int) error {
+			return openAt(unix.AT_FDCWD, fmt.Sprint("/proc/self/fd/", fd), flags)
+		}
+		pipe, regular := writer.Fd(), file.Fd()
+		mustApply(t, New(V1))
+		if err := errors.Join(reopen(uintptr(memory), unix.O_RDWR), reopen(pipe, unix.O_RDWR)); err != nil {
+			t.Errorf("open a memory file and a pipe anew: %v", err)
+		}
+		if err := reopen(regular, unix.O_RDONLY); err != unix.EACCES {
+			t.Errorf("open a file anew: %v, want EACCES", err)
+		}
+	})
 }

@@ -18,8 +18,8 @@
 //
 // A [Ruleset] handles access rights: each is denied everywhere, unless a rule
 // allows it beneath a path or on a port. Enforcing a ruleset puts a thread into
-// a domain, which its children inherit and nobody can leave. Domains stack:
-// what is done must be allowed by every layer.
+// a domain, which all that it starts inherits and which it cannot leave. Domains
+// stack: what is done must be allowed by every layer.
 //
 // # Kernels
 //
@@ -34,12 +34,15 @@
 // # Limits
 //
 // Landlock leaves some things alone: files that are open already; metadata
-// (stat, chmod, chown, setxattr, utime); the working directory; Multipath TCP,
-// MSG_FASTOPEN, and sockets that are neither TCP, UDP nor Unix, unless
-// [Ruleset.FilterSockets] closes those; a terminal that is shared; System V IPC;
-// the limits and priorities of other processes. A process that is root keeps its
-// capabilities, and some of them lead around any sandbox: drop them first. README
-// has a table of it all.
+// (stat, chmod, chown, setxattr, utime) and locks; the working directory; ioctl on
+// what is no device; io_uring's commands to devices, Multipath TCP, MSG_FASTOPEN,
+// and sockets that are neither TCP, UDP nor Unix, unless [Ruleset.FilterSockets]
+// closes those; a terminal that is shared, and the signals that it sends; System V
+// IPC, and making and removing POSIX message queues; the limits and priorities of
+// other processes. A process that is root keeps its capabilities, and some of them
+// lead around any sandbox: with CAP_DAC_READ_SEARCH and CAP_SYS_ADMIN it opens
+// every file of a file system that a rule allows a directory of. Drop them first.
+// README has a table of it all.
 //
 // The kernel's own description is the man page landlock(7) and
 // Documentation/userspace-api/landlock.rst.

@@ -31,7 +31,13 @@ func TestMain(m *testing.M) {
 // twice: as this user, and as one without any privileges.
 func inChild(t *testing.T, prepare, f func(t *testing.T, dir string)) {
 	t.Helper()
-	for _, user := range testUsers() {
+	inChildAs(t, testUsers(), prepare, f)
+}
+
+// inChildAs is inChild for these users.
+func inChildAs(t *testing.T, users []testUser, prepare, f func(t *testing.T, dir string)) {
+	t.Helper()
+	for _, user := range users {
 		testchild.Run(t, user.name, func(t *testing.T, cmd *exec.Cmd, own string) {
 			dir := scratch(t)
 			if prepare != nil {

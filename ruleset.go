@@ -116,6 +116,15 @@ func (r *Ruleset) BestEffort(floor ABI) *Ruleset {
 // rule belongs to the file found then: it stays with it when it is renamed, and
 // is not for a file that takes its name later.
 //
+// The kernel holds the rule by the inode, and on some file systems a file is given
+// another inode once nothing uses the old one and memory gets short: then the
+// rule is lost, and what it allowed is denied. So it is with every rule beneath
+// /proc (one for /proc itself stays), with events of tracefs, with files of
+// overlayfs that have hard links in a lower layer, and on some network file
+// systems. A rule stays for as long as somebody has its file open, an O_PATH
+// descriptor included; but not for a file in /proc/PID/net, which gets another
+// inode at each look. With its file system unmounted everywhere a rule is gone.
+//
 // Of the access of one call, rights that only directories can have are dropped
 // where the path is not a directory; if none is left, that is a [RuleError].
 // Rights that the ruleset does not handle are dropped as well, since they are
@@ -289,18 +298,24 @@ func (r *Ruleset) Log(flags LogFlags) *Ruleset {
 // in [Report].Skipped. The kernel has one quiet mask for each ruleset: several
 // calls add up to all their rights beneath all their paths. Mistakes are those
 // of [Ruleset.Allow].
+//
+// A denial is kept out where this layer is the innermost one that denies, and all
+// rights that it denies there are quiet: to open a file for reading and writing is
+// logged where just one of the two is. Denials of tracing and of mounts are never
+// quiet.
 func (r *Ruleset) Quiet(access AccessFS, paths ...string) *Ruleset {
 	return r.addPaths(pathRule{access: access, optional: true, quiet: true}, paths)
 }
 
 // QuietNet keeps denials of access on the ports out of the audit log (ABI 10).
-// It allows nothing, and calls add up as with [Ruleset.Quiet]. Mistakes are
-// those of [Ruleset.AllowNet].
+// It allows nothing. Calls add up, and layers count, as with [Ruleset.Quiet].
+// Mistakes are those of [Ruleset.AllowNet].
 func (r *Ruleset) QuietNet(access AccessNet, ports ...uint16) *Ruleset {
 	return r.addPorts(portRule{access: access, quiet: true}, ports)
 }
 
-// QuietScope keeps denials by the scopes out of the audit log (ABI 10). Scopes
+// QuietScope keeps denials by the scopes out of the audit log (ABI 10), where
+// this layer is the innermost one that has the scope. Scopes
 // that the ruleset does not handle are dropped; if no other is given, that is a
 // mistake, and so are an unknown bit and a scope of 0.
 func (r *Ruleset) QuietScope(scope Scope) *Ruleset {

@@ -100,7 +100,7 @@ func addRule(ruleset int, kind uintptr, attr unsafe.Pointer, flags uint32) sysca
 
 func addRuleError(errno syscall.Errno) error {
 	err := os.NewSyscallError("landlock_add_rule", errno)
-	if errno == unix.EPERM { // which Landlock never answers
+	if errno == unix.EPERM { // which Landlock answers only where the ruleset is not open for writing
 		return fmt.Errorf("%w: %w", ErrBlocked, err)
 	}
 	return err

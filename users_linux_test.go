@@ -10,8 +10,9 @@ import (
 
 // testUser is whom a child runs as.
 type testUser struct {
-	name string
-	uid  uint32 // 0: as this process
+	name    string
+	uid     uint32  // 0: as this process
+	unshare uintptr // the namespaces that the child has for itself
 }
 
 func testUsers() []testUser {
@@ -23,8 +24,9 @@ func testUsers() []testUser {
 }
 
 func (u testUser) become(cmd *exec.Cmd, dir string) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: u.unshare}
 	if u.uid != 0 {
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: u.uid, Gid: u.uid}}
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: u.uid, Gid: u.uid}
 		cmd.Dir = dir
 		cmd.Env = append(cmd.Env, "HOME="+dir)
 	}

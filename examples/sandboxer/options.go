@@ -20,6 +20,8 @@ const usage = `usage: %[1]s [option ...] [--] command [argument ...]
 Runs the command in a Landlock sandbox: what no option allows is denied, to it
 and to everything that it starts. What is open already, such as the standard
 streams, stays usable; typing into a terminal for others (TIOCSTI) is refused.
+By a terminal that it shares the command can still interrupt and stop others
+that have it: give one that needs no terminal other streams, and setsid(1).
 The command is looked up in PATH and replaces %[1]s: its exit status is
 its own. A mistake gives one line and exit status 1.
 

@@ -41,7 +41,9 @@ var ioctlNumbers = []struct{ arch, number uint32 }{
 
 // refuseTyping makes the ioctls in typing fail with EPERM, for this process and
 // what it executes. (A session of its own would do so for a command without
-// privileges, but take Ctrl-C and Ctrl-Z away from it.)
+// privileges, but take Ctrl-C and Ctrl-Z away from it.) The signals that a
+// terminal sends by itself stay: what has them sent is what each program that uses
+// a terminal does.
 func refuseTyping() error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()

@@ -19,8 +19,9 @@ func endings() []os.Signal {
 
 // ownSession starts cmd in a session of its own. So it has no terminal, and
 // whatever is opened or passed on to it later, it cannot type there in the
-// user's name (TIOCSTI). Its signals to a process group reach its own alone. But
-// Ctrl-C does not reach it either: to cancel cmd kills its process group.
+// user's name (TIOCSTI), unless it has CAP_SYS_ADMIN. Its signals to a process
+// group reach its own alone. But Ctrl-C does not reach it either: to cancel cmd
+// kills its process group.
 func ownSession(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	cmd.Cancel = func() error {
