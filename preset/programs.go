@@ -5,12 +5,11 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
-	"slices"
 
 	"example.com/landlock"
 	"example.com/landlock/internal/libraries"
+	"example.com/landlock/internal/program"
 )
 
 // Programs returns a preset that allows to start these programs, and no more: to
@@ -38,63 +37,53 @@ import (
 // would not start. Elsewhere than on Linux it is the program's file alone.
 func Programs(names ...string) func(*landlock.Ruleset) error {
 	return func(r *landlock.Ruleset) error {
-		n := needed{access: make(map[string]landlock.AccessFS)}
+		n := needed{access: make(map[*os.File]landlock.AccessFS)}
 		var errs []error
 		for _, name := range names {
-			if err := n.addProgram(name); err != nil {
+			if err := n.addProgram(r, name); err != nil {
 				errs = append(errs, fmt.Errorf("program %q: %w", name, err))
 			}
 		}
 		if err := errors.Join(errs...); err != nil {
 			return err
 		}
-		for _, path := range n.paths {
-			if access := n.access[path] & handled(r); access != 0 {
-				r.Allow(access, path)
+		for _, file := range n.files {
+			if access := n.access[file] & handled(r); access != 0 {
+				r.AllowFile(access, file)
 			}
 		}
-		return allow(r, n.optional...)
+		return nil
 	}
 }
 
 // needed collects what several programs need, each file once.
 type needed struct {
-	paths    []string
-	access   map[string]landlock.AccessFS
-	optional []line
+	files  []*os.File
+	access map[*os.File]landlock.AccessFS
 }
 
-func (n *needed) add(access landlock.AccessFS, paths ...string) error {
-	for _, path := range paths {
-		path, err := absolute(path)
-		if err != nil {
-			return err
+func (n *needed) add(access landlock.AccessFS, files ...*os.File) {
+	for _, file := range files {
+		if n.access[file] == 0 {
+			n.files = append(n.files, file)
 		}
-		if n.access[path] == 0 {
-			n.paths = append(n.paths, path)
-		}
-		n.access[path] |= access
+		n.access[file] |= access
 	}
-	return nil
 }
 
-// absolute returns a path that stays the same file: the ruleset may be loaded in
-// another working directory.
-func absolute(path string) (string, error) {
-	if filepath.IsAbs(path) {
-		return path, nil
-	}
-	dir, err := os.Getwd()
-	return dir + string(filepath.Separator) + path, err // what is before .. may be a link
-}
-
-func (n *needed) addProgram(name string) error {
+func (n *needed) addProgram(r *landlock.Ruleset, name string) error {
 	path, err := exec.LookPath(name)
 	if err != nil {
 		return err
 	}
-	if err := n.add(programFile, path); err != nil || runtime.GOOS != "linux" {
-		return err
+	if runtime.GOOS != "linux" {
+		if path, err = program.Absolute(path); err != nil {
+			return err
+		}
+		if access := programFile & handled(r); access != 0 {
+			r.Allow(access, path)
+		}
+		return nil
 	}
 	needs, err := libraries.Of(path, os.Getenv("LD_LIBRARY_PATH"))
 	if err == nil {
@@ -103,10 +92,9 @@ func (n *needed) addProgram(name string) error {
 	if err != nil {
 		return err
 	}
-	for _, path := range needs.Config {
-		if config := (line{path: path, access: file}); !slices.Contains(n.optional, config) {
-			n.optional = append(n.optional, config)
-		}
-	}
-	return errors.Join(n.add(programFile, needs.Run...), n.add(file, needs.Libraries...))
+	n.add(programFile, needs.Program)
+	n.add(programFile, needs.Run...)
+	n.add(file, needs.Libraries...)
+	n.add(file, needs.Config...)
+	return nil
 }

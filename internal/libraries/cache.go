@@ -8,10 +8,11 @@ import (
 )
 
 // candidate is a file that may be a library that is looked for. byCPU says
-// that the loader takes it only on some processors.
+// that the loader takes it only on some processors, absent that its directory does
+// not exist.
 type candidate struct {
-	path  string
-	byCPU bool
+	path          string
+	byCPU, absent bool
 }
 
 var errNoCache = errors.New("not a cache of libraries, or a broken one")
@@ -43,7 +44,7 @@ func parseCache(data []byte) (map[string][]candidate, error) {
 		// The last number is what the processor must have. Those who want the
 		// most come first, and the loader takes the first that it can.
 		byCPU := binary.NativeEndian.Uint64(entries[16:]) != 0
-		libraries[name] = append(libraries[name], candidate{path, byCPU})
+		libraries[name] = append(libraries[name], candidate{path: path, byCPU: byCPU})
 		entries = entries[size:]
 	}
 	return libraries, nil
