@@ -21,12 +21,33 @@ func Open(path string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), path), nil
 }
 
+// Reopen opens for reading what is open without the right to (O_PATH), if it is a
+// regular file.
+func Reopen(file *os.File) (*os.File, error) {
+	conn, err := file.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	fd := -1
+	if closed := conn.Control(func(found uintptr) { fd, err = reopen(int(found), file.Name()) }); closed != nil {
+		return nil, closed
+	}
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: file.Name(), Err: err}
+	}
+	return os.NewFile(uintptr(fd), file.Name()), nil
+}
+
 func open(path string) (int, error) {
 	found, err := retry(path, unix.O_PATH)
 	if err != nil {
 		return -1, err
 	}
 	defer unix.Close(found)
+	return reopen(found, path)
+}
+
+func reopen(found int, path string) (int, error) {
 	want, err := regular(found)
 	if err != nil {
 		return -1, err

@@ -22,3 +22,6 @@ func Open(path string) (*os.File, error) {
 	}
 	return os.Open(path)
 }
+
+// Reopen is for Linux.
+func Reopen(file *os.File) (*os.File, error) { return Open(file.Name()) }

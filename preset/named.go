@@ -1,0 +1,158 @@
+package preset
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"example.com/landlock"
+	"example.com/landlock/internal/program"
+)
+
+// named is what a preset allows on a path that an environment variable names: it may
+// be anything, and where others can write, lead anywhere by the time that the ruleset
+// is loaded. So it is judged then.
+type named struct {
+	variable, path string
+	access         landlock.AccessFS
+	file           func(text []byte) error // what a file must have in it; nil: it must be none
+	directory      bool                    // it may be a directory
+}
+
+// allow adds the rule, as far as the ruleset handles its rights.
+func (n named) allow(r *landlock.Ruleset) error {
+	access := n.access & handled(r)
+	if access == 0 {
+		return nil
+	}
+	path, err := program.Absolute(n.path)
+	place := ""
+	if err == nil && n.directory {
+		place, err = placeOf(path)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", n.variable, err)
+	}
+	r.AllowIf(access, func(found *os.File) error {
+		if err := n.judge(found, place); err != nil {
+			return fmt.Errorf("%s: %w", n.variable, err)
+		}
+		return nil
+	}, path)
+	return nil
+}
+
+// judge returns why what was found is to have no rule. place is where the path led to
+// when the preset was used.
+func (n named) judge(found *os.File, place string) error {
+	info, err := found.Stat()
+	switch {
+	case err != nil:
+		return err
+	case info.IsDir() && n.directory:
+		return judgeDirectory(info, place)
+	case info.IsDir():
+		return errors.New("is a directory, and a rule there would allow all beneath: name a file")
+	case n.file == nil:
+		return errors.New("not a directory")
+	case !info.Mode().IsRegular():
+		return errors.New("not a regular file")
+	}
+	text, err := readAll(found)
+	if err == nil {
+		err = n.file(text)
+	}
+	return err
+}
+
+func judgeDirectory(info os.FileInfo, place string) error {
+	system, err := systemIn(info)
+	if err != nil {
+		return err
+	}
+	if system != "" {
+		return fmt.Errorf("a rule there would allow all of %s: name another directory", system)
+	}
+	if !isAt(info, place) {
+		return fmt.Errorf("it was %s when the preset was used, and leads elsewhere now: use the preset again if that is meant", place)
+	}
+	return nil
+}
+
+// systemDirectories have what belongs to the system, to everybody, or to others.
+var systemDirectories = []string{"/", "/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/lib32", "/lib64", "/libx32", "/opt", "/proc",
+	"/root", "/run", "/sbin", "/srv", "/sys", "/usr", "/var"}
+
+// systemIn returns the first of systemDirectories that a directory is, or has beneath:
+// whatever it is called, and wherever it is mounted.
+func systemIn(info os.FileInfo) (string, error) {
+	for _, dir := range systemDirectories {
+		above, err := filepath.EvalSymlinks(dir)
+		for more := true; more && err == nil; more = above != "/" {
+			var other os.FileInfo
+			if other, err = os.Stat(above); err == nil && os.SameFile(other, info) {
+				return dir, nil
+			}
+			above = filepath.Dir(above)
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return "", fmt.Errorf("whether it has system directories beneath cannot be told: %w", err)
+		}
+	}
+	return "", nil
+}
+
+// placeOf returns the path without symbolic links. What does not exist yet, and is
+// beneath what does, may be made later, but not as a link.
+func placeOf(path string) (string, error) {
+	place, err := filepath.EvalSymlinks(path)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return place, err
+	}
+	path = filepath.Clean(path)
+	above, err := placeOf(filepath.Dir(path))
+	return filepath.Join(above, filepath.Base(path)), err
+}
+
+// readAll reads a regular file that is open without the right to.
+func readAll(found *os.File) ([]byte, error) {
+	file, err := program.Reopen(found)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	const most = 16 << 20
+	text, err := io.ReadAll(io.LimitReader(file, most+1))
+	if err == nil && len(text) > most {
+		err = fmt.Errorf("more than %d MiB", most>>20)
+	}
+	return text, err
+}
+
+func certificateFile(text []byte) error {
+	switch {
+	case !bytes.Contains(text, []byte("-----BEGIN CERTIFICATE-----")) && !bytes.Contains(text, []byte("-----BEGIN TRUSTED CERTIFICATE-----")):
+		return errors.New("has no certificate (in PEM)")
+	case bytes.Contains(text, []byte("PRIVATE KEY-----")):
+		return errors.New("has a private key: keep the certificates in a file of their own")
+	}
+	return nil
+}
+
+func zoneFile(text []byte) error {
+	if !bytes.HasPrefix(text, []byte("TZif")) {
+		return errors.New("not a time zone")
+	}
+	return nil
+}
+
+func zoneArchive(text []byte) error {
+	if !bytes.HasPrefix(text, []byte("PK")) {
+		return errors.New("neither a directory nor an archive (zip)")
+	}
+	return nil
+}
