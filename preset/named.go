@@ -19,7 +19,7 @@ import (
 type named struct {
 	variable, path string
 	access         landlock.AccessFS
-	file           func(text []byte) error // what a file must have in it; nil: it must be none
+	file           func(head []byte) error // why a file that begins so is refused; nil: any is
 	directory      bool                    // it may be a directory
 }
 
@@ -62,9 +62,9 @@ func (n named) judge(found *os.File, place string) error {
 	case !info.Mode().IsRegular():
 		return errors.New("not a regular file")
 	}
-	text, err := readAll(found)
+	head, err := readHead(found)
 	if err == nil {
-		err = n.file(text)
+		err = n.file(head)
 	}
 	return err
 }
@@ -91,19 +91,31 @@ var systemDirectories = []string{"/", "/bin", "/boot", "/dev", "/etc", "/home", 
 // whatever it is called, and wherever it is mounted.
 func systemIn(info os.FileInfo) (string, error) {
 	for _, dir := range systemDirectories {
-		above, err := filepath.EvalSymlinks(dir)
-		for more := true; more && err == nil; more = above != "/" {
-			var other os.FileInfo
-			if other, err = os.Stat(above); err == nil && os.SameFile(other, info) {
-				return dir, nil
-			}
-			above = filepath.Dir(above)
+		system, err := os.Lstat(dir)
+		found := err == nil && os.SameFile(system, info)
+		if err == nil && system.Mode().Type() == fs.ModeSymlink {
+			found, err = leadsThrough(dir, info)
+		}
+		if found {
+			return dir, nil
 		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return "", fmt.Errorf("whether it has system directories beneath cannot be told: %w", err)
 		}
 	}
 	return "", nil
+}
+
+// leadsThrough reports whether a directory is where a link leads to, or above that.
+func leadsThrough(link string, info os.FileInfo) (bool, error) {
+	path, err := filepath.EvalSymlinks(link)
+	for ; err == nil && path != "/"; path = filepath.Dir(path) {
+		var other os.FileInfo
+		if other, err = os.Stat(path); err == nil && os.SameFile(other, info) {
+			return true, nil
+		}
+	}
+	return false, err
 }
 
 // placeOf returns the path without symbolic links. What does not exist yet, and is
@@ -118,40 +130,40 @@ func placeOf(path string) (string, error) {
 	return filepath.Join(above, filepath.Base(path)), err
 }
 
-// readAll reads a regular file that is open without the right to.
-func readAll(found *os.File) ([]byte, error) {
+// readHead reads how a regular file begins that is open without the right to.
+func readHead(found *os.File) ([]byte, error) {
 	file, err := program.Reopen(found)
 	if err != nil {
 		return nil, err
 	}
 	defer file.Close()
-	const most = 16 << 20
-	text, err := io.ReadAll(io.LimitReader(file, most+1))
-	if err == nil && len(text) > most {
-		err = fmt.Errorf("more than %d MiB", most>>20)
+	head := make([]byte, 64<<10)
+	n, err := file.ReadAt(head, 0)
+	if err == io.EOF {
+		err = nil
 	}
-	return text, err
+	return head[:n], err
 }
 
-func certificateFile(text []byte) error {
+func certificateFile(head []byte) error {
 	switch {
-	case !bytes.Contains(text, []byte("-----BEGIN CERTIFICATE-----")) && !bytes.Contains(text, []byte("-----BEGIN TRUSTED CERTIFICATE-----")):
+	case !bytes.Contains(head, []byte("-----BEGIN CERTIFICATE-----")) && !bytes.Contains(head, []byte("-----BEGIN TRUSTED CERTIFICATE-----")):
 		return errors.New("has no certificate (in PEM)")
-	case bytes.Contains(text, []byte("PRIVATE KEY-----")):
+	case bytes.Contains(head, []byte("PRIVATE KEY-----")):
 		return errors.New("has a private key: keep the certificates in a file of their own")
 	}
 	return nil
 }
 
-func zoneFile(text []byte) error {
-	if !bytes.HasPrefix(text, []byte("TZif")) {
+func zoneFile(head []byte) error {
+	if !bytes.HasPrefix(head, []byte("TZif")) {
 		return errors.New("not a time zone")
 	}
 	return nil
 }
 
-func zoneArchive(text []byte) error {
-	if !bytes.HasPrefix(text, []byte("PK")) {
+func zoneArchive(head []byte) error {
+	if !bytes.HasPrefix(head, []byte("PK")) {
 		return errors.New("neither a directory nor an archive (zip)")
 	}
 	return nil

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"os"
 	"strings"
+	"sync"
 )
 
 // candidate is a file that may be a library that is looked for. byCPU says
@@ -13,6 +15,35 @@ import (
 type candidate struct {
 	path          string
 	byCPU, absent bool
+}
+
+// last is the cache that was read last: it changes when something is installed.
+var last struct {
+	sync.Mutex
+	info      os.FileInfo
+	libraries map[string][]candidate
+}
+
+// readCache reads an open cache of libraries. What it returns is not to be changed.
+func readCache(file *os.File) (map[string][]candidate, error) {
+	info, err := file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	last.Lock()
+	defer last.Unlock()
+	if last.info != nil && os.SameFile(info, last.info) && info.ModTime().Equal(last.info.ModTime()) && info.Size() == last.info.Size() {
+		return last.libraries, nil
+	}
+	text, err := readUpTo(file, 64<<20)
+	if err != nil {
+		return nil, err
+	}
+	libraries, err := parseCache(text)
+	if err == nil {
+		last.info, last.libraries = info, libraries
+	}
+	return libraries, err
 }
 
 var errNoCache = errors.New("not a cache of libraries, or a broken one")

@@ -8,6 +8,7 @@
 package libraries
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -42,7 +43,7 @@ const (
 	maxFiles   = 2000
 	maxNamed   = 10       // programs that env starts
 	maxMissing = 100      // libraries
-	maxWork    = 32 << 20 // bytes of names and paths
+	maxWork    = 16 << 20 // bytes of names and paths
 	perPath    = 128      // which each path counts besides its length
 	maxPath    = 4096     // what the kernel takes
 )
@@ -282,9 +283,11 @@ func newLoader(n *Needs, main *object, libraryPath string) *loader {
 // is in one of them for another machine is passed over.
 func (l *loader) useGlibc() {
 	l.libraryPath = strings.ReplaceAll(l.libraryPath, ";", ":")
-	text, file, err := readUpTo("/etc/ld.so.cache", 64<<20)
+	file, err := program.Open("/etc/ld.so.cache")
 	if err == nil {
-		l.cache, err = parseCache(text)
+		if l.cache, err = readCache(file); err != nil {
+			file.Close()
+		}
 	}
 	if err == nil {
 		l.config = file
@@ -324,7 +327,7 @@ func (l *loader) useMusl() {
 	if !errors.Is(err, fs.ErrNotExist) {
 		text = nil
 		if dir == "/lib/" || dir == "/usr/lib/" {
-			text, l.config, _ = readUpTo(config, 1<<20)
+			text, l.config = readSettings(config)
 		}
 	}
 	l.system = strings.FieldsFunc(string(text), func(r rune) bool { return r == ':' || r == '\n' })
@@ -357,7 +360,10 @@ func (l *loader) loadFor(from *object) (added []*object, err error) {
 		return nil, err
 	}
 	for _, name := range from.Needed {
-		key := l.expand(name, from)[0] // $ORIGIN/name is another file elsewhere
+		key := name
+		if paths := l.expand(name, from); len(paths) > 0 {
+			key = paths[0] // $ORIGIN/name is another file elsewhere
+		}
 		if err := l.spend(perPath + len(key)); err != nil {
 			return nil, err
 		}
@@ -467,9 +473,18 @@ func isDirectory(path string) bool {
 func (l *loader) searchFor(from *object) ([]string, error) {
 	var list []string
 	var err error
+	seen := make(map[string]bool)
 	add := func(path string, of *object) {
-		if err == nil {
-			list, err = l.addSearchPath(list, path, of)
+		if err != nil {
+			return
+		}
+		var dirs []string
+		dirs, err = l.searchPath(path, of)
+		for _, dir := range dirs {
+			if !seen[dir] {
+				seen[dir] = true
+				list = append(list, dir)
+			}
 		}
 	}
 	if l.musl {
@@ -490,42 +505,41 @@ func (l *loader) searchFor(from *object) ([]string, error) {
 	return list, err
 }
 
-// addSearchPath adds the directories in a list of an object. An empty one is the
+// searchPath splits a list of directories of an object. An empty one is the
 // working directory, to glibc; an empty list is none.
-func (l *loader) addSearchPath(list []string, text string, of *object) ([]string, error) {
-	if text == "" {
-		return list, nil
+func (l *loader) searchPath(list string, of *object) ([]string, error) {
+	if list == "" {
+		return nil, nil
 	}
-	for dir := range strings.SplitSeq(text, ":") {
-		if dir == "" && l.musl || len(dir) > maxPath {
-			continue
+	var dirs []string
+	for dir := range strings.SplitSeq(list, ":") {
+		if err := l.spend(perPath + len(dir)); err != nil {
+			return nil, err
 		}
-		for _, dir := range l.expand(dir, of) {
-			if err := l.spend(perPath + len(dir)); err != nil {
-				return nil, err
-			}
-			list = append(list, dir)
+		if dir != "" || !l.musl {
+			dirs = append(dirs, l.expand(dir, of)...)
 		}
 	}
-	return list, nil
+	return dirs, nil
 }
 
 // expand replaces $ORIGIN, $LIB and $PLATFORM in what an object says. $LIB
-// was decided when the loader was built: the result is what it may be.
+// was decided when the loader was built: the result is what it may be, and nothing
+// where that is no path any more.
 func (l *loader) expand(text string, of *object) []string {
 	if !strings.Contains(text, "$") {
 		return []string{text}
+	}
+	origin := of.path[:strings.LastIndexByte(of.path, '/')+1]
+	if len(text)+strings.Count(text, "$")*len(origin) > maxPath {
+		return nil
 	}
 	var all []string
 	for _, lib := range l.libs {
 		all = append(all, os.Expand(text, func(name string) string {
 			switch name {
 			case "ORIGIN":
-				dir, err := filepath.Abs(filepath.Dir(of.path))
-				if err != nil {
-					return "."
-				}
-				return dir
+				return cmp.Or(strings.TrimSuffix(origin, "/"), "/")
 			case "LIB":
 				return lib
 			case "PLATFORM":
@@ -546,8 +560,8 @@ func readConf(path string, depth int) []string {
 	if depth > 8 {
 		return nil
 	}
-	text, file, err := readUpTo(path, 1<<20)
-	if err != nil {
+	text, file := readSettings(path)
+	if file == nil {
 		return nil
 	}
 	file.Close()
@@ -574,16 +588,21 @@ func readConf(path string, depth int) []string {
 	return dirs
 }
 
-// readUpTo opens a file and reads its first limit bytes.
-func readUpTo(path string, limit int64) ([]byte, *os.File, error) {
+// readSettings opens a file that tells a loader where to look, and reads it.
+func readSettings(path string) ([]byte, *os.File) {
 	file, err := program.Open(path)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil
 	}
-	text, err := io.ReadAll(io.LimitReader(file, limit))
+	text, err := readUpTo(file, 1<<20)
 	if err != nil {
 		file.Close()
-		return nil, nil, err
+		return nil, nil
 	}
-	return text, file, nil
+	return text, file
+}
+
+// readUpTo reads the first limit bytes of a file.
+func readUpTo(file *os.File, limit int64) ([]byte, error) {
+	return io.ReadAll(io.NewSectionReader(file, 0, limit))
 }

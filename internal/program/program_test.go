@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"example.com/landlock/internal/elftest"
 )
 
 func TestScript(t *testing.T) {
@@ -69,7 +71,7 @@ func TestChain(t *testing.T) {
 	}
 	round := write("round", "#!"+filepath.Join(dir, "round"))
 	other := write("other", "neither")
-	core := write("core", string(elf(4)))
+	core := write("core", string(elftest.File{Type: 4}.Bytes()))
 	gone := filepath.Join(dir, "gone")
 	one := write("one", "#!"+sh)
 	for path, want := range map[string]struct {
@@ -109,8 +111,8 @@ func FuzzReadFrom(f *testing.F) {
 }
 
 func FuzzReadObject(f *testing.F) {
-	f.Add(elf(3, "libc.so.6", "/lib:$ORIGIN"))
-	f.Add(elf(4))
+	f.Add(elftest.File{Needed: []string{"libc.so.6"}, Runpath: "/lib:$ORIGIN", Loader: "/lib/ld.so"}.Bytes())
+	f.Add(elftest.File{Type: 4}.Bytes())
 	if text, err := os.ReadFile("/bin/sh"); err == nil {
 		f.Add(text)
 	}
