@@ -6,13 +6,26 @@
 // Each preset lists what it allows, and why. It allows no more than that:
 // nothing is writable but the devices of [NullDevices] and [Terminal], and the
 // directory of [Temp]. It asks for the rights that the ruleset handles, and
-// skips what the system does not have, which [landlock.Report] names in Skipped. What
+// skips what the system does not have, which [landlock.Report] names in Skipped: also
+// where something else is in its place, such as a directory in that of a file. What
 // is in a directory that this process may not search is left out, too: it could not
 // open it anyway.
 //
 // A rule belongs to the file that is found when the ruleset is loaded, and not to
 // its name. A file of /etc that is replaced later, as editors and package managers
-// do it, is denied from then on; a directory keeps its rule.
+// do it, is denied from then on; a directory keeps its rule. The files of [Programs]
+// are those that are found when the preset is used.
+//
+// A path that an environment variable names is read when the preset is used: a
+// relative one is that of the working directory of that moment. It is judged when the
+// ruleset is loaded, by what is there then, and whoever can write on the way to it gets
+// nothing by a link. A directory has to be where the path led to when the preset was
+// used; links that were there then may be among it, new ones not. It must be neither a
+// directory of the system's nor above one, however it is reached or mounted: /, /bin,
+// /boot, /dev, /etc, /home, /lib, /lib32, /lib64, /libx32, /opt, /proc, /root, /run,
+// /sbin, /srv, /sys, /usr, /var. A file has to be what the variable is for by how it
+// begins, whichever links lead to it. All else is an error of loading the ruleset, a
+// [landlock.RuleError] that names the variable. What does not exist then is skipped.
 package preset
 
 import (
@@ -186,8 +199,8 @@ func judgeResolver(found *os.File, dir string) error {
 //     which OpenSSL looks for one of them.
 //   - /usr/share/ca-certificates, /usr/local/share/ca-certificates: where the links
 //     in /etc/ssl/certs lead on Debian.
-//   - the file in SSL_CERT_FILE, the directories in SSL_CERT_DIR. It is a mistake
-//     where they name the root directory, or SSL_CERT_FILE any directory.
+//   - the file in SSL_CERT_FILE, the directories in SSL_CERT_DIR. The file must have
+//     a certificate (in PEM) in its first 64 KiB, and no private key.
 //
 // Without, every connection by TLS fails: "certificate signed by unknown authority",
 // or "permission denied" where Go finds no authority at all. It reads them once, at
@@ -225,9 +238,8 @@ func Certificates(r *landlock.Ruleset) error {
 //     file of its own.)
 //   - /usr/share/zoneinfo, /usr/share/lib/zoneinfo, /usr/lib/locale/TZ,
 //     /etc/zoneinfo: the zones, in the places where Go looks.
-//   - the directory or archive in ZONEINFO, where Go looks first, and the file in
-//     TZ, if that is an absolute path. It is a mistake where they name the root
-//     directory, or TZ any directory.
+//   - the directory or archive (zip) in ZONEINFO, where Go looks first, and the file
+//     in TZ, if that is an absolute path, and a time zone.
 //
 // Without, LoadLocation fails, and time.Local is UTC without a word. Go finds out
 // the local zone at its first use: a program that does so before it is restricted
@@ -342,9 +354,7 @@ func Terminal(r *landlock.Ruleset) error {
 //
 // /tmp is everybody's: other programs of the same user keep files there, and wait
 // for what others put there. Make a directory for the program alone, and name
-// it in TMPDIR, where you can. It is a mistake where that is the root directory, or no
-// directory. A relative one belongs to the working directory in which the ruleset is
-// loaded.
+// it in TMPDIR, where you can.
 func Temp(r *landlock.Ruleset) error {
 	return named{variable: "TMPDIR", path: os.TempDir(), access: landlock.FSReadWrite, directory: true}.allow(r)
 }

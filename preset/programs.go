@@ -24,17 +24,37 @@ import (
 //     will find them itself: by RPATH, RUNPATH and $ORIGIN, LD_LIBRARY_PATH of this
 //     process, the loader's cache and its default directories, for glibc and for
 //     musl;
-//   - the loader's cache or configuration.
+//   - the loader's cache (/etc/ld.so.cache) or configuration (/etc/ld-musl-ARCH.path,
+//     for a loader in /lib).
 //
-// Files are looked for when the preset is used. What a program opens once it runs is
+// Files are looked for and opened when the preset is used, and the rules are for the
+// very files that were looked at, whatever their paths lead to afterwards. After an
+// upgrade of the program or of a library, make the ruleset anew: it has the old files,
+// and the program does not start. The files stay open until the ruleset, its clones
+// and what was prepared from them are forgotten and the garbage collector has
+// run; rulesets share them, so that a thousand for one program have no more open than
+// one has (git: 6).
+//
+// What a program opens once it runs is
 // not among them: its data, settings, plug-ins and modules (Python starts with
 // [System] alone), and the programs that it starts in turn, which are to be named
 // as well: "tar", "gzip". Nor are libraries that LD_PRELOAD and /etc/ld.so.preload
 // name: glibc's loader goes on without them.
 //
+// The program need not be trusted, nor who can write where it lies: what the files say
+// decides which others are found, wherever they are, and never what they may be.
+// Only regular files get a rule: programs and interpreters that are ELF programs or
+// scripts (#!), and executable by their mode; a loader that is an ELF program for the
+// same machine and needs no loader itself; libraries that are shared ELF objects for
+// that machine. So a hostile program can have other programs and libraries that this
+// process may read among its own, and no text, key, core file, directory or device.
+//
 // A program that is not found is a mistake that names it. So are one that cannot be
-// read, one that is neither ELF nor a script, and a library that is missing, since it
-// would not start. Elsewhere than on Linux it is the program's file alone.
+// read, one that is neither ELF nor a script, a library that is missing, since it
+// would not start, and one that asks for more than any real program: 2000 files, 100
+// that are missing, 10 scripts that have env start another, 64 KiB of names and search
+// paths in one file, 16 MiB of paths to look at in all. Elsewhere than on Linux it is
+// the program's file alone.
 func Programs(names ...string) func(*landlock.Ruleset) error {
 	return func(r *landlock.Ruleset) error {
 		n := needed{access: make(map[*os.File]landlock.AccessFS)}
