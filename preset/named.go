@@ -63,10 +63,13 @@ func (n named) judge(found *os.File, place string) error {
 		return errors.New("not a regular file")
 	}
 	head, err := readHead(found)
-	if err == nil {
-		err = n.file(head)
+	switch {
+	case errors.Is(err, fs.ErrPermission): // nor could anybody in the sandbox
+		return fs.ErrNotExist
+	case err != nil:
+		return err
 	}
-	return err
+	return n.file(head)
 }
 
 func judgeDirectory(info os.FileInfo, place string) error {

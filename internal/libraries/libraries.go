@@ -233,21 +233,24 @@ func openLoader(main *object) (*object, error) {
 
 // openLibrary opens a library that a program may load, or returns nil where there is
 // none.
-func openLibrary(path string, machine program.Machine) *object {
+func openLibrary(path string, machine program.Machine) (*object, error) {
 	path, err := program.Absolute(path)
 	if err != nil {
-		return nil
+		return nil, err
 	}
 	file, err := program.Open(path)
+	if program.Exhausted(err) {
+		return nil, err
+	}
 	if err != nil {
-		return nil
+		return nil, nil
 	}
 	library, err := readObject(file, path)
 	if err != nil || library.Type != program.Shared || !library.Dynamic || library.Machine != machine {
 		file.Close()
-		return nil
+		return nil, nil
 	}
-	return library
+	return library, nil
 }
 
 // loader finds libraries by the rules of glibc or musl.
@@ -401,7 +404,10 @@ func (l *loader) find(name string, from *object) ([]*object, error) {
 		if c.absent || len(c.path) > maxPath {
 			continue
 		}
-		library := openLibrary(c.path, l.main.Machine)
+		library, err := openLibrary(c.path, l.main.Machine)
+		if err != nil {
+			return nil, err
+		}
 		if library == nil {
 			continue
 		}

@@ -1,6 +1,8 @@
 package libraries
 
 import (
+	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"os/exec"
@@ -10,7 +12,10 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"example.com/landlock"
+	"example.com/landlock/internal/elftest"
 	"example.com/landlock/internal/program"
 )
 
@@ -404,6 +409,77 @@ func TestScripts(t *testing.T) {
 	script("round", env+" "+round)
 	if needs, err := Of(round, ""); err != nil || len(needs.Missing) > 0 {
 		t.Errorf("a script that has env start itself: %+v, %v", needs, err)
+	}
+}
+
+// A loader is a program for the same machine that needs no loader itself.
+func TestLoaders(t *testing.T) {
+	dir := t.TempDir()
+	place := func(name string, file elftest.File) string {
+		return write(t, filepath.Join(dir, name), string(file.Bytes()))
+	}
+	good := place("good", elftest.File{})
+	plain := place("plain", elftest.File{})
+	foreign := elftest.File{}.Bytes()
+	foreign[18] ^= 0x40 // e_machine
+	if err := os.Chmod(plain, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for loader, want := range map[string]string{
+		good:                                  "",
+		place("fixed", elftest.File{Type: 2}): "",
+		plain:                                 "permission denied",
+		place("dynamic", elftest.File{Loader: good}):             "needs one itself",
+		write(t, filepath.Join(dir, "script"), "#!"+good+"\n"):   "not an ELF file",
+		write(t, filepath.Join(dir, "foreign"), string(foreign)): "another machine",
+		dir:                        "not a regular file",
+		filepath.Join(dir, "none"): "no such file",
+		"/proc/self/mem":           "/proc/self/mem",
+		"/proc/kmsg":               "/proc/kmsg",
+		"/proc/kcore":              "/proc/kcore",
+		"/dev/zero":                "not a regular file",
+	} {
+		needs, err := Of(place("program", elftest.File{Loader: loader}), "")
+		if err != nil {
+			t.Errorf("%s: %v", loader, err)
+			continue
+		}
+		if missing := fmt.Sprint(needs.Missing); (want == "") != (missing == "[]") || !strings.Contains(missing, want) || (want == "") != slices.Contains(names(needs.Run...), loader) {
+			t.Errorf("%s: %q, %s, want %q", loader, names(needs.Run...), missing, want)
+		}
+	}
+}
+
+// What is not found out for want of descriptors is not missing.
+func TestNoDescriptors(t *testing.T) {
+	dir := t.TempDir()
+	loader := write(t, filepath.Join(dir, "loader"), string(elftest.File{}.Bytes()))
+	file := elftest.File{Loader: loader, Rpath: dir}
+	for i := range 50 {
+		file.Needed = append(file.Needed, fmt.Sprint(i))
+		write(t, filepath.Join(dir, fmt.Sprint(i)), string(elftest.File{}.Bytes()))
+	}
+	path := write(t, filepath.Join(dir, "program"), string(file.Bytes()))
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	highest, err := unix.Open(dir, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unix.Close(highest)
+	less := limit
+	less.Cur = uint64(highest) + 30
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &less); err != nil {
+		t.Fatal(err)
+	}
+	needs, err := Of(path, "")
+	if restore := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); restore != nil {
+		t.Fatal(restore)
+	}
+	if !errors.Is(err, unix.EMFILE) || len(needs.Missing) > 0 {
+		t.Errorf("%v, missing %v, want EMFILE", err, needs.Missing)
 	}
 }
 

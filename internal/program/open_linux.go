@@ -1,6 +1,7 @@
 package program
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"strconv"
@@ -36,6 +37,12 @@ func Reopen(file *os.File) (*os.File, error) {
 		return nil, &fs.PathError{Op: "open", Path: file.Name(), Err: err}
 	}
 	return os.NewFile(uintptr(fd), file.Name()), nil
+}
+
+// Exhausted reports whether an error is for want of something, and says nothing of the
+// file.
+func Exhausted(err error) bool {
+	return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOMEM)
 }
 
 func open(path string) (int, error) {

@@ -25,3 +25,6 @@ func Open(path string) (*os.File, error) {
 
 // Reopen is for Linux.
 func Reopen(file *os.File) (*os.File, error) { return Open(file.Name()) }
+
+// Exhausted is for Linux.
+func Exhausted(error) bool { return false }
