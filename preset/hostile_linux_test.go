@@ -372,9 +372,15 @@ func TestProgramsDescriptors(t *testing.T) {
 	if longTests() {
 		forgotten = 10000
 	}
-	for range forgotten {
-		allowing(program)
+	var makers sync.WaitGroup
+	for range 4 {
+		makers.Go(func() {
+			for range forgotten / 4 {
+				allowing(program)
+			}
+		})
 	}
+	makers.Wait()
 	if !closeForgotten(before) {
 		t.Errorf("%d descriptors, %d before, and no ruleset is left", descriptors(t), before)
 	}

@@ -45,6 +45,7 @@ const (
 	maxMissing = 100      // libraries
 	maxWork    = 16 << 20 // bytes of names and paths
 	perPath    = 128      // which each path counts besides its length
+	perName    = 32       // the same, of a name
 	maxPath    = 4096     // what the kernel takes
 )
 
@@ -202,6 +203,15 @@ type object struct {
 	path   string
 	parent *object
 	search []string // the directories in which its libraries are looked for before those of the system
+}
+
+// size is what it took to read an object.
+func (o *object) size() int {
+	size := len(o.Soname) + len(o.Rpath) + len(o.Runpath)
+	for _, name := range o.Needed {
+		size += perName + len(name)
+	}
+	return size
 }
 
 func readObject(file *os.File, path string) (*object, error) {
@@ -367,7 +377,7 @@ func (l *loader) loadFor(from *object) (added []*object, err error) {
 		if paths := l.expand(name, from); len(paths) > 0 {
 			key = paths[0] // $ORIGIN/name is another file elsewhere
 		}
-		if err := l.spend(perPath + len(key)); err != nil {
+		if err := l.spend(perName + len(key)); err != nil {
 			return nil, err
 		}
 		if l.known[key] || l.builtIn(key) {
@@ -410,6 +420,9 @@ func (l *loader) find(name string, from *object) ([]*object, error) {
 		}
 		if library == nil {
 			continue
+		}
+		if err := l.spend(library.size()); err != nil {
+			return nil, err
 		}
 		library.parent = from
 		found = append(found, library)

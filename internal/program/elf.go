@@ -153,7 +153,8 @@ func (e *elfFile) interpreter() (string, error) {
 		if err != nil {
 			return "", err
 		}
-		return untilNUL(text), nil
+		path, _, _ := bytes.Cut(text, []byte{0})
+		return string(path), nil
 	}
 	return "", nil
 }
@@ -223,49 +224,63 @@ func (e *elfFile) offset(address uint64) (uint64, error) {
 	return 0, errBroken
 }
 
-// stringTable is where an ELF file has its strings. It may be large, so each is read
-// by itself.
+// stringTable is where an ELF file has its strings. It may be large, so it is read
+// where they are, and those beside each other at once.
 type stringTable struct {
 	e            *elfFile
 	offset, size uint64
-	read         int // bytes of text
+	block        []byte // what was read last,
+	from         uint64 // and from where on
+	text         int    // bytes of all strings
 	err          error
 }
 
 // at returns a string, or keeps the error.
 func (t *stringTable) at(index uint64, limit int) string {
-	for n := 128; t.err == nil; n *= 4 {
-		if index >= t.size {
-			t.err = errBroken
-			break
-		}
-		n = int(min(uint64(n), uint64(limit)+1, t.size-index))
-		var text []byte
-		if text, t.err = readAt(t.e, t.offset+index, uint64(n)); t.err != nil {
-			break
-		}
-		if s := untilNUL(text); len(s) < n {
-			if t.read += len(s); t.read > maxText {
-				t.err = fmt.Errorf("%w: more than %d bytes of names and search paths", errTooMuch, maxText)
-			}
-			return s
-		}
-		if n > limit {
-			t.err = fmt.Errorf("%w: a name or search path of more than %d bytes", errTooMuch, limit)
-		} else if uint64(n) == t.size-index {
-			t.err = errBroken
+	if t.err == nil && index >= t.size {
+		t.err = errBroken
+	}
+	if t.err != nil {
+		return ""
+	}
+	if index >= t.from && index-t.from < uint64(len(t.block)) {
+		if s, ok := untilNUL(t.block[index-t.from:]); ok {
+			return t.count(s, limit)
 		}
 	}
-	return ""
+	for n := uint64(4096); ; n *= 4 {
+		n = min(n, uint64(limit)+1, t.size-index)
+		if t.block, t.err = readAt(t.e, t.offset+index, n); t.err != nil {
+			return ""
+		}
+		t.from = index
+		if s, ok := untilNUL(t.block); ok {
+			return t.count(s, limit)
+		}
+		if n > uint64(limit) {
+			return t.count(string(t.block), limit)
+		}
+		if n == t.size-index {
+			t.err = errBroken
+			return ""
+		}
+	}
 }
 
-func untilNUL(text []byte) string {
-	for i, b := range text {
-		if b == 0 {
-			return string(text[:i])
-		}
+// count keeps the error for what is too long, by itself or with all others.
+func (t *stringTable) count(s string, limit int) string {
+	t.text += len(s)
+	if len(s) > limit {
+		t.err = fmt.Errorf("%w: a name or search path of more than %d bytes", errTooMuch, limit)
+	} else if t.text > maxText {
+		t.err = fmt.Errorf("%w: more than %d bytes of names and search paths", errTooMuch, maxText)
 	}
-	return string(text)
+	return s
+}
+
+func untilNUL(text []byte) (string, bool) {
+	end := bytes.IndexByte(text, 0)
+	return string(text[:max(end, 0)]), end >= 0
 }
 
 func readAt(file io.ReaderAt, at, n uint64) ([]byte, error) {
