@@ -34,17 +34,21 @@ func programPath(cmd *exec.Cmd) string {
 }
 
 // programFiles returns the files that the kernel opens to run path: itself, the
-// interpreter of a script, the loader of a dynamically linked program.
+// interpreter of a script, the loader of a dynamically linked program. They are what
+// the paths lead to now, which is good for advice and not for rules.
 func programFiles(path string) []string {
 	var files []string
-	for len(files) < 6 && path != "" { // the kernel follows five interpreters
+	for loader := false; len(files) < 6 && path != ""; { // the kernel follows five interpreters
 		info, err := os.Stat(path)
 		if err != nil || !info.Mode().IsRegular() || !mayExecute(path) {
 			break // cannot be run without the sandbox either
 		}
 		files = append(files, path)
+		if loader {
+			break // the kernel does not open what a loader names in turn
+		}
 		start, _ := program.Read(path)
-		path = start.Interpreter
+		path, loader = start.Interpreter, start.ELF
 	}
 	return files
 }

@@ -24,8 +24,8 @@ type Report struct {
 	// Denied is allowed by a rule, but this kernel denies it everywhere:
 	// FSRefer on ABI 1, where files cannot move between directories.
 	Denied AccessFS `json:"denied"`
-	// Skipped are the paths of AllowOptional and Quiet that did not exist,
-	// each once.
+	// Skipped are the paths of AllowOptional, AllowIf and Quiet that did not
+	// exist, each once.
 	Skipped []string `json:"skipped,omitempty"`
 	// MissingLog are the flags of Log that this kernel does not know: it
 	// logs by its own defaults, below ABI 7 not at all.

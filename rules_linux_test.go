@@ -205,3 +205,79 @@ func TestProcSelfIsTheParents(t *testing.T) {
 		}
 	})
 }
+
+// A judge sees what is found at a path each time that the ruleset is loaded, and the
+// rule is for what it has seen.
+func TestAllowIf(t *testing.T) {
+	needABI(t, V1)
+	prepare := func(t *testing.T, dir string) {
+		for _, name := range []string{"good", "bad", "other/file"} {
+			write(t, filepath.Join(dir, name), name)
+		}
+		if err := os.Symlink("other", filepath.Join(dir, "link")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	inChild(t, prepare, func(t *testing.T, dir string) {
+		good, link := filepath.Join(dir, "good"), filepath.Join(dir, "link")
+		wrong := errors.New("not a regular file")
+		calls := 0
+		regular := func(file *os.File) error {
+			calls++
+			info, err := file.Stat()
+			if err == nil && !info.Mode().IsRegular() {
+				err = wrong
+			}
+			return err
+		}
+		r := New(V1).AllowIf(FSRead, regular, good, filepath.Join(dir, "missing"))
+		report, err := r.DryRun()
+		if err != nil || calls != 1 || fmt.Sprint(report.Skipped) != fmt.Sprint([]string{filepath.Join(dir, "missing")}) {
+			t.Errorf("%+v, %v after %d calls", report, err, calls)
+		}
+		if err := r.Clone().Check(FSReadFile, good); err != nil || calls != 2 {
+			t.Errorf("Check: %v after %d calls", err, calls)
+		}
+		var rule *RuleError
+		if _, err := r.Clone().AllowIf(FSRead, regular, link).Prepare(); !errors.As(err, &rule) || rule.Path != link || !errors.Is(err, wrong) {
+			t.Errorf("a link to a directory: %v", err)
+		}
+		if err := r.Clone().AllowIf(FSRead, regular, link).Check(FSReadFile, good); !errors.Is(err, wrong) {
+			t.Errorf("Check of a ruleset that cannot be loaded: %v", err)
+		}
+		// On a kernel that knows none of the rights it is judged all the same.
+		if _, err := New(V9).BestEffort(V1).AllowIf(FSResolveUnix, regular, link).DryRun(); !errors.Is(err, wrong) {
+			t.Errorf("a right of a newer kernel: %v", err)
+		}
+		absent := func(*os.File) error { return fmt.Errorf("as good as %w", fs.ErrNotExist) }
+		if report, err := New(V1).AllowIf(FSRead, absent, good).DryRun(); err != nil || fmt.Sprint(report.Skipped) != fmt.Sprint([]string{good}) {
+			t.Errorf("a judge that says it is not there: %+v, %v", report, err)
+		}
+		var kept *os.File
+		if _, err := New(V1).AllowIf(FSRead, func(file *os.File) error { kept = file; return nil }, good).DryRun(); err != nil {
+			t.Error(err)
+		}
+		if _, err := kept.Stat(); !errors.Is(err, os.ErrClosed) {
+			t.Errorf("a file that a judge keeps: %v, want it closed", err)
+		}
+		if _, err := New(V1).AllowIf(FSRead, (*os.File).Close, good).DryRun(); !errors.As(err, &rule) || !errors.Is(err, os.ErrClosed) {
+			t.Errorf("a judge that closes the file: %v", err)
+		}
+		// Whatever the path leads to once the judge has seen it.
+		exchange := func(file *os.File) error {
+			if err := regular(file); err != nil {
+				return err
+			}
+			return errors.Join(os.Rename(good, good+" moved"), os.Symlink("other", good))
+		}
+		mustApply(t, New(V1).AllowIf(FSRead, exchange, good))
+		if _, err := os.ReadFile(good + " moved"); err != nil {
+			t.Error(err)
+		}
+		for _, name := range []string{"good/file", "other/file", "bad"} {
+			if _, err := os.ReadFile(filepath.Join(dir, name)); !errors.Is(err, unix.EACCES) {
+				t.Errorf("read %s: %v, want EACCES", name, err)
+			}
+		}
+	})
+}

@@ -44,10 +44,11 @@ type Ruleset struct {
 // rules allow for one file.
 type pathRule struct {
 	path     string
-	file     *os.File // to use in place of path, which is its name
-	access   AccessFS // as asked for, whether handled or not
-	optional bool     // it need not exist
-	quiet    bool     // it allows nothing, and keeps denials out of the audit log
+	file     *os.File             // to use in place of path, which is its name
+	access   AccessFS             // as asked for, whether handled or not
+	optional bool                 // it need not exist
+	quiet    bool                 // it allows nothing, and keeps denials out of the audit log
+	judge    func(*os.File) error // says of what is found at path why it is to have no rule
 }
 
 type portRule struct {
@@ -163,6 +164,38 @@ func (r *Ruleset) AllowExecute(paths ...string) *Ruleset { return r.Allow(FSRead
 // an error. Where Allow names the path too, Allow still needs it to exist.
 func (r *Ruleset) AllowOptional(access AccessFS, paths ...string) *Ruleset {
 	return r.addPaths(pathRule{access: access, optional: true}, paths)
+}
+
+// AllowIf is AllowOptional for paths that others may lead elsewhere: those that
+// an environment variable or a file names, or that lie where others write. Each
+// time the ruleset is loaded, or asked by Check, every path is opened and the file
+// found given to judge. The rule is for that very file, whatever the path leads to
+// meanwhile; where judge returns an error there is none, and the ruleset is not
+// loaded. A judge that wants a regular file is
+//
+//	func(file *os.File) error {
+//		info, err := file.Stat()
+//		if err == nil && !info.Mode().IsRegular() {
+//			err = errors.New("not a regular file")
+//		}
+//		return err
+//	}
+//
+// The file is open without the right to read it (O_PATH), so that to open it has no
+// effect on a device and waits for no FIFO: it tells what it is ([os.File.Stat],
+// [os.SameFile]), and its content can be had by opening /proc/self/fd/N. It is
+// closed once judge returns, and a judge that closes it fails. Judges of rulesets
+// that are loaded at the same time are called at the same time.
+//
+// The error of judge is that of a [RuleError]. One that Is [io/fs.ErrNotExist] has
+// the path skipped and named in [Report].Skipped, as one that does not exist. A
+// nil judge is a mistake.
+func (r *Ruleset) AllowIf(access AccessFS, judge func(*os.File) error, paths ...string) *Ruleset {
+	if r != nil && judge == nil {
+		r.mistake("rule %v on %q: nil judge", access, paths)
+		return r
+	}
+	return r.addPaths(pathRule{access: access, judge: judge, optional: true}, paths)
 }
 
 // AllowFile is Allow for open files and directories: the rule is for exactly
@@ -384,7 +417,8 @@ func (r *Ruleset) Target() ABI {
 
 // Paths yields each path that a rule allows something beneath, with what was
 // asked for, handled or not: one for each path of each call, in the caller's
-// order. An open file counts by its name. Quiet rules allow nothing and are
+// order. An open file counts by its name, and what a judge is to see as if it were
+// allowed. Quiet rules allow nothing and are
 // left out.
 func (r *Ruleset) Paths() iter.Seq2[string, AccessFS] {
 	return func(yield func(string, AccessFS) bool) {
@@ -474,6 +508,8 @@ func (rule pathRule) words() (what, object string) {
 	switch {
 	case rule.quiet:
 		what = "quiet " + what
+	case rule.judge != nil:
+		object += " (judged)"
 	case rule.optional:
 		object += " (optional)"
 	case rule.file != nil:

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -37,6 +38,8 @@ func TestMistakes(t *testing.T) {
 		{"NUL", good().AllowExecute("a\x00b"), `rule execute,read_file,read_dir on "a\x00b": path contains a NUL byte`},
 		{"optional empty path", good().AllowOptional(FSRead, ""), `rule read_file,read_dir on "": empty path`},
 		{"nil file", good().AllowFile(FSRead, nil), `rule read_file,read_dir on "": nil file`},
+		{"nil judge", good().AllowIf(FSRead, nil, "/a"), `rule read_file,read_dir on ["/a"]: nil judge`},
+		{"judged empty path", good().AllowIf(FSRead, func(*os.File) error { return nil }, ""), `rule read_file,read_dir on "": empty path`},
 		{"zero file", good().AllowFile(FSRead, new(os.File)), `rule read_file,read_dir on "": nil file`},
 		{"unknown net right", good().AllowNet(1<<4, 80), "rule 0x10 on port 80: unknown access right net.0x10"},
 		{"no net right", good().AllowNet(0, 0), "rule none on port 0: no access right given"},
@@ -168,7 +171,7 @@ func TestRulesOfCalls(t *testing.T) {
 		{path: "/c", access: FSExecute, optional: true, quiet: true}, {path: "/d", access: FSRead, optional: true, quiet: true},
 		{path: os.DevNull, file: file, access: FSRead},
 	}
-	if !slices.Equal(r.paths, want) {
+	if !reflect.DeepEqual(r.paths, want) {
 		t.Errorf("path rules %+v\nwant       %+v", r.paths, want)
 	}
 	wantPorts := []portRule{{80, NetBindTCP, false, 6}, {80, NetBindUDP, true, 6}, {80, NetConnectTCP | NetBindUDP, false, 7}, {443, NetConnectTCP | NetBindUDP, false, 7}}
@@ -334,9 +337,9 @@ func TestRulesetString(t *testing.T) {
 		{New(V9).BestEffort(V4).AllowRead("/usr/share", "/a b").AllowConnectTCP(443).AllowReadWrite("/tmp").AllowConnectTCP(80, 8080),
 			`ABI 9, best effort from ABI 4: read beneath "/usr/share", "/a b"; connect_tcp on port 443; read,write beneath "/tmp"; connect_tcp on port 80, 8080`},
 		{New(V10).AllowConnectTCP(1).Log(LogNewExecOn).QuietScope(ScopeSignal).AllowOptional(FSReadExecute, "/lib64").AllowFile(FSRead, file).
-			Quiet(FSRead|FSWrite|FSIoctlDev, "/q\n").QuietNet(NetBindUDP|NetConnectSendUDP, 53).Allow(0, "/"),
+			AllowIf(FSRead, func(*os.File) error { return nil }, "/judged").Quiet(FSRead|FSWrite|FSIoctlDev, "/q\n").QuietNet(NetBindUDP|NetConnectSendUDP, 53).Allow(0, "/"),
 			`ABI 10, log_new_exec_on, quiet signal scope, MISTAKES (1): connect_tcp on port 1; read,execute beneath "/lib64" (optional); ` +
-				fmt.Sprintf("read beneath %q (open); ", os.DevNull) + `quiet read,write,ioctl_dev beneath "/q\n"; quiet UDP on port 53`},
+				fmt.Sprintf("read beneath %q (open), \"/judged\" (judged); ", os.DevNull) + `quiet read,write,ioctl_dev beneath "/q\n"; quiet UDP on port 53`},
 	} {
 		if got := test.ruleset.String(); got != test.want {
 			t.Errorf("String: %s\nwant    %s", got, test.want)

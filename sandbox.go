@@ -277,22 +277,40 @@ func (p *plan) skip(path string) {
 // addPathRule opens the rule's path, or borrows its file, and adds the rule.
 func (p *plan) addPathRule(ruleset int, rule *pathRule, buffer *[]byte) error {
 	if rule.file != nil {
-		conn, err := rule.file.SyscallConn()
-		if err != nil {
-			return err
-		}
-		// Not by Fd, which may turn the file into a blocking one.
-		if conn.Control(func(fd uintptr) { err = p.addOpenRule(ruleset, rule, int(fd)) }) != nil {
-			return os.ErrClosed
-		}
-		return err
+		return p.addFileRule(ruleset, rule, rule.file)
 	}
 	fd, err := openPath(rule.path, buffer)
 	if err != nil {
 		return err
 	}
+	if rule.judge != nil {
+		return p.addJudgedRule(ruleset, rule, os.NewFile(uintptr(fd), rule.path))
+	}
 	defer closeFd(fd)
 	return p.addOpenRule(ruleset, rule, fd)
+}
+
+// addJudgedRule adds the rule for what was found at its path, unless its judge
+// objects.
+func (p *plan) addJudgedRule(ruleset int, rule *pathRule, found *os.File) error {
+	defer found.Close()
+	if err := rule.judge(found); err != nil {
+		return err
+	}
+	return p.addFileRule(ruleset, rule, found)
+}
+
+// addFileRule adds the rule for a file that somebody else may close.
+func (p *plan) addFileRule(ruleset int, rule *pathRule, file *os.File) error {
+	conn, err := file.SyscallConn()
+	if err != nil {
+		return err
+	}
+	// Not by Fd, which may turn the file into a blocking one.
+	if conn.Control(func(fd uintptr) { err = p.addOpenRule(ruleset, rule, int(fd)) }) != nil {
+		return os.ErrClosed
+	}
+	return err
 }
 
 // addOpenRule adds the rule for an open file. Of rights that are handled, the

@@ -6,18 +6,30 @@
 // Each preset lists what it allows, and why. It allows no more than that:
 // nothing is writable but the devices of [NullDevices] and [Terminal], and the
 // directory of [Temp]. It asks for the rights that the ruleset handles, and
-// skips what the system does not have, which [landlock.Report] names in Skipped. What
+// skips what the system does not have, which [landlock.Report] names in Skipped: also
+// where something else is in its place, such as a directory in that of a file. What
 // is in a directory that this process may not search is left out, too: it could not
 // open it anyway.
 //
 // A rule belongs to the file that is found when the ruleset is loaded, and not to
 // its name. A file of /etc that is replaced later, as editors and package managers
-// do it, is denied from then on; a directory keeps its rule.
+// do it, is denied from then on; a directory keeps its rule. The files of [Programs]
+// are those that are found when the preset is used.
+//
+// A path that an environment variable names is read when the preset is used: a
+// relative one is that of the working directory of that moment. It is judged when the
+// ruleset is loaded, by what is there then, and whoever can write on the way to it gets
+// nothing by a link. A directory has to be where the path led to when the preset was
+// used; links that were there then may be among it, new ones not. It must be neither a
+// directory of the system's nor above one, however it is reached or mounted: /, /bin,
+// /boot, /dev, /etc, /home, /lib, /lib32, /lib64, /libx32, /opt, /proc, /root, /run,
+// /sbin, /srv, /sys, /usr, /var. A file has to be what the variable is for by how it
+// begins, whichever links lead to it. All else is an error of loading the ruleset, a
+// [landlock.RuleError] that names the variable. What does not exist then is skipped.
 package preset
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -31,9 +43,7 @@ import (
 type line struct {
 	path   string
 	access landlock.AccessFS
-	// variable is the environment variable that names the path. It may name
-	// anything, and must not open all there is by a slip.
-	variable string
+	is     fs.FileMode // its type; 0 is a regular file
 }
 
 const (
@@ -41,31 +51,33 @@ const (
 	directory   = landlock.FSRead     // one that is listed
 	device      = landlock.FSReadFile | landlock.FSWriteFile
 	programFile = landlock.FSReadFile | landlock.FSExecute
+
+	isDirectory = fs.ModeDir
+	isDevice    = fs.ModeDevice | fs.ModeCharDevice
 )
 
 // allow adds the rules of lines, as far as the ruleset handles their rights.
-func allow(r *landlock.Ruleset, lines ...line) error {
-	var errs []error
+func allow(r *landlock.Ruleset, lines ...line) {
 	for _, l := range lines {
 		access := l.access & handled(r)
 		if access == 0 {
 			continue
 		}
-		info, err := os.Stat(l.path)
-		if l.variable == "" && errors.Is(err, fs.ErrPermission) {
+		if _, err := os.Stat(l.path); errors.Is(err, fs.ErrPermission) {
 			continue // nobody asked for it, and to load the rule would fail
 		}
-		if err == nil { // else the rule is skipped, or says so itself
-			errs = append(errs, l.check(info))
-			if !info.IsDir() {
-				access &^= landlock.FSReadDir // an archive in ZONEINFO
-			}
-		}
-		if access != 0 {
-			r.AllowOptional(access, l.path)
-		}
+		r.AllowIf(access, l.judge, l.path)
 	}
-	return errors.Join(errs...)
+}
+
+// judge has a rule skipped where something else is found than what belongs there: a
+// directory in place of a file would allow all beneath.
+func (l line) judge(found *os.File) error {
+	info, err := found.Stat()
+	if err == nil && info.Mode().Type() != l.is {
+		err = fs.ErrNotExist
+	}
+	return err
 }
 
 // handled returns the filesystem rights that are denied unless a rule allows them.
@@ -75,22 +87,6 @@ func handled(r *landlock.Ruleset) landlock.AccessFS {
 		rights |= landlock.FSRefer // whether handled or not
 	}
 	return rights
-}
-
-// check returns why the value of an environment variable is refused.
-func (l line) check(info os.FileInfo) error {
-	if l.variable == "" {
-		return nil
-	}
-	switch root, err := os.Stat("/"); {
-	case err == nil && os.SameFile(info, root):
-		return fmt.Errorf("%s: %q is the root of the file system, and a rule there would allow all of it: name another directory", l.variable, l.path)
-	case !info.IsDir() && l.access&landlock.FSMakeReg != 0:
-		return fmt.Errorf("%s: %q is not a directory", l.variable, l.path)
-	case info.IsDir() && l.access&landlock.FSReadDir == 0:
-		return fmt.Errorf("%s: %q is a directory, and a rule there would allow all beneath: name a file", l.variable, l.path)
-	}
-	return nil
 }
 
 // DNS allows what it takes to look up names of hosts, by Go's own resolver and by
@@ -137,13 +133,16 @@ func DNS(r *landlock.Ruleset) error {
 		{path: "/etc/resolv.conf", access: file},
 		{path: "/etc/gai.conf", access: file},
 		{path: "/etc/host.conf", access: file},
-		{path: "/var/run/nscd", access: landlock.FSResolveUnix},
-		{path: "/run/systemd/resolve", access: landlock.FSResolveUnix},
+		{path: "/var/run/nscd", access: landlock.FSResolveUnix, is: isDirectory},
+		{path: "/run/systemd/resolve", access: landlock.FSResolveUnix, is: isDirectory},
 	}
-	if dir := resolverDirectory(); dir != "" {
-		lines = append(lines, line{path: dir, access: file})
+	allow(r, lines...)
+	if access := file & handled(r); access != 0 {
+		if dir := resolverDirectory(); dir != "" {
+			r.AllowIf(access, func(found *os.File) error { return judgeResolver(found, dir) }, dir)
+		}
 	}
-	return allow(r, lines...)
+	return nil
 }
 
 // resolverDirectory returns the directory to which /etc/resolv.conf is a link, if
@@ -169,10 +168,22 @@ func resolverDirectory() string {
 			return ""
 		}
 	}
-	if info, err := os.Stat(dir); err != nil || info.Mode().Perm()&0o002 != 0 {
+	if info, err := os.Stat(dir); err != nil || everybodys(info) {
 		return ""
 	}
 	return dir
+}
+
+func everybodys(info os.FileInfo) bool { return info.Mode().Perm()&0o002 != 0 }
+
+// judgeResolver has the directory skipped that is not the one any more which
+// resolverDirectory has returned.
+func judgeResolver(found *os.File, dir string) error {
+	info, err := found.Stat()
+	if err == nil && (!info.IsDir() || everybodys(info) || !isAt(info, dir)) {
+		err = fs.ErrNotExist
+	}
+	return err
 }
 
 // Certificates allows what it takes to verify the certificates of servers: the
@@ -188,8 +199,8 @@ func resolverDirectory() string {
 //     which OpenSSL looks for one of them.
 //   - /usr/share/ca-certificates, /usr/local/share/ca-certificates: where the links
 //     in /etc/ssl/certs lead on Debian.
-//   - the file in SSL_CERT_FILE, the directories in SSL_CERT_DIR. It is a mistake
-//     where they name the root directory, or SSL_CERT_FILE any directory.
+//   - the file in SSL_CERT_FILE, the directories in SSL_CERT_DIR. The file must have
+//     a certificate (in PEM) in its first 64 KiB, and no private key.
 //
 // Without, every connection by TLS fails: "certificate signed by unknown authority",
 // or "permission denied" where Go finds no authority at all. It reads them once, at
@@ -202,20 +213,22 @@ func Certificates(r *landlock.Ruleset) error {
 		{path: "/etc/pki/tls/cacert.pem", access: file},
 		{path: "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", access: file},
 		{path: "/etc/ssl/cert.pem", access: file},
-		{path: "/etc/ssl/certs", access: directory},
-		{path: "/etc/pki/tls/certs", access: directory},
-		{path: "/usr/share/ca-certificates", access: file},
-		{path: "/usr/local/share/ca-certificates", access: file},
+		{path: "/etc/ssl/certs", access: directory, is: isDirectory},
+		{path: "/etc/pki/tls/certs", access: directory, is: isDirectory},
+		{path: "/usr/share/ca-certificates", access: file, is: isDirectory},
+		{path: "/usr/local/share/ca-certificates", access: file, is: isDirectory},
 	}
+	allow(r, lines...)
+	var errs []error
 	if path := os.Getenv("SSL_CERT_FILE"); path != "" {
-		lines = append(lines, line{path, file, "SSL_CERT_FILE"})
+		errs = append(errs, named{variable: "SSL_CERT_FILE", path: path, access: file, file: certificateFile}.allow(r))
 	}
 	for dir := range strings.SplitSeq(os.Getenv("SSL_CERT_DIR"), ":") {
 		if dir != "" {
-			lines = append(lines, line{dir, directory, "SSL_CERT_DIR"})
+			errs = append(errs, named{variable: "SSL_CERT_DIR", path: dir, access: directory, directory: true}.allow(r))
 		}
 	}
-	return allow(r, lines...)
+	return errors.Join(errs...)
 }
 
 // TimeZones allows what it takes to know time zones, for [time.LoadLocation] and
@@ -225,9 +238,8 @@ func Certificates(r *landlock.Ruleset) error {
 //     file of its own.)
 //   - /usr/share/zoneinfo, /usr/share/lib/zoneinfo, /usr/lib/locale/TZ,
 //     /etc/zoneinfo: the zones, in the places where Go looks.
-//   - the directory or archive in ZONEINFO, where Go looks first, and the file in
-//     TZ, if that is an absolute path. It is a mistake where they name the root
-//     directory, or TZ any directory.
+//   - the directory or archive (zip) in ZONEINFO, where Go looks first, and the file
+//     in TZ, if that is an absolute path, and a time zone.
 //
 // Without, LoadLocation fails, and time.Local is UTC without a word. Go finds out
 // the local zone at its first use: a program that does so before it is restricted
@@ -238,18 +250,20 @@ func Certificates(r *landlock.Ruleset) error {
 func TimeZones(r *landlock.Ruleset) error {
 	lines := []line{
 		{path: "/etc/localtime", access: file},
-		{path: "/usr/share/zoneinfo", access: file},
-		{path: "/usr/share/lib/zoneinfo", access: file},
-		{path: "/usr/lib/locale/TZ", access: file},
-		{path: "/etc/zoneinfo", access: file},
+		{path: "/usr/share/zoneinfo", access: file, is: isDirectory},
+		{path: "/usr/share/lib/zoneinfo", access: file, is: isDirectory},
+		{path: "/usr/lib/locale/TZ", access: file, is: isDirectory},
+		{path: "/etc/zoneinfo", access: file, is: isDirectory},
 	}
+	allow(r, lines...)
+	var errs []error
 	if path := os.Getenv("ZONEINFO"); path != "" {
-		lines = append(lines, line{path, directory, "ZONEINFO"})
+		errs = append(errs, named{variable: "ZONEINFO", path: path, access: file, file: zoneArchive, directory: true}.allow(r))
 	}
 	if path := strings.TrimPrefix(os.Getenv("TZ"), ":"); filepath.IsAbs(path) {
-		lines = append(lines, line{path, file, "TZ"})
+		errs = append(errs, named{variable: "TZ", path: path, access: file, file: zoneFile}.allow(r))
 	}
-	return allow(r, lines...)
+	return errors.Join(errs...)
 }
 
 // MIMETypes allows to read the tables of content types by file name: those in
@@ -263,7 +277,7 @@ func TimeZones(r *landlock.Ruleset) error {
 // Without them Go knows some twenty types, and the others are "" without a word:
 // a browser is told to guess. It reads them once, at the first question.
 func MIMETypes(r *landlock.Ruleset) error {
-	return allow(r,
+	allow(r,
 		line{path: "/usr/local/share/mime/globs2", access: file},
 		line{path: "/usr/share/mime/globs2", access: file},
 		line{path: "/etc/mime.types", access: file},
@@ -271,6 +285,7 @@ func MIMETypes(r *landlock.Ruleset) error {
 		line{path: "/etc/apache/mime.types", access: file},
 		line{path: "/etc/httpd/conf/mime.types", access: file},
 	)
+	return nil
 }
 
 // Users allows to read what [os/user] and programs such as ls and git look up
@@ -283,11 +298,12 @@ func MIMETypes(r *landlock.Ruleset) error {
 // What is kept elsewhere (LDAP, systemd) needs the libraries and sockets of that
 // service as well.
 func Users(r *landlock.Ruleset) error {
-	return allow(r,
+	allow(r,
 		line{path: "/etc/passwd", access: file},
 		line{path: "/etc/group", access: file},
 		line{path: "/etc/nsswitch.conf", access: file},
 	)
+	return nil
 }
 
 // NullDevices allows the devices that keep nothing and belong to nobody:
@@ -299,13 +315,14 @@ func Users(r *landlock.Ruleset) error {
 //   - /dev/random and /dev/urandom, to read: random numbers, for what does not ask
 //     the kernel directly, as Go does.
 func NullDevices(r *landlock.Ruleset) error {
-	return allow(r,
-		line{path: "/dev/null", access: device},
-		line{path: "/dev/zero", access: device},
-		line{path: "/dev/full", access: device},
-		line{path: "/dev/random", access: file},
-		line{path: "/dev/urandom", access: file},
+	allow(r,
+		line{path: "/dev/null", access: device, is: isDevice},
+		line{path: "/dev/zero", access: device, is: isDevice},
+		line{path: "/dev/full", access: device, is: isDevice},
+		line{path: "/dev/random", access: file, is: isDevice},
+		line{path: "/dev/urandom", access: file, is: isDevice},
 	)
+	return nil
 }
 
 // Terminal allows what a program needs that asks its user something, or draws:
@@ -320,13 +337,14 @@ func NullDevices(r *landlock.Ruleset) error {
 // into it itself: see "Children" in the README before you give it to one that is
 // not trusted. Streams that are open already need no rule.
 func Terminal(r *landlock.Ruleset) error {
-	return allow(r,
-		line{path: "/dev/tty", access: device | landlock.FSIoctlDev},
-		line{path: "/etc/terminfo", access: file},
-		line{path: "/lib/terminfo", access: file},
-		line{path: "/usr/lib/terminfo", access: file},
-		line{path: "/usr/share/terminfo", access: file},
+	allow(r,
+		line{path: "/dev/tty", access: device | landlock.FSIoctlDev, is: isDevice},
+		line{path: "/etc/terminfo", access: file, is: isDirectory},
+		line{path: "/lib/terminfo", access: file, is: isDirectory},
+		line{path: "/usr/lib/terminfo", access: file, is: isDirectory},
+		line{path: "/usr/share/terminfo", access: file, is: isDirectory},
 	)
+	return nil
 }
 
 // Temp allows to read and write the directory of temporary files and all beneath,
@@ -336,11 +354,9 @@ func Terminal(r *landlock.Ruleset) error {
 //
 // /tmp is everybody's: other programs of the same user keep files there, and wait
 // for what others put there. Make a directory for the program alone, and name
-// it in TMPDIR, where you can. It is a mistake where that is the root directory, or no
-// directory. A relative one belongs to the working directory in which the ruleset is
-// loaded.
+// it in TMPDIR, where you can.
 func Temp(r *landlock.Ruleset) error {
-	return allow(r, line{os.TempDir(), landlock.FSReadWrite, "TMPDIR"})
+	return named{variable: "TMPDIR", path: os.TempDir(), access: landlock.FSReadWrite, directory: true}.allow(r)
 }
 
 // System allows to run any program of the system, and to read what belongs to it:
@@ -362,11 +378,12 @@ func System(r *landlock.Ruleset) error {
 		{path: "/etc/ld.so.preload", access: file},
 	}
 	for _, path := range []string{"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"} {
-		lines = append(lines, line{path: path, access: landlock.FSReadExecute})
+		lines = append(lines, line{path: path, access: landlock.FSReadExecute, is: isDirectory})
 	}
 	configs, _ := filepath.Glob("/etc/ld-musl-*.path")
 	for _, path := range configs {
 		lines = append(lines, line{path: path, access: file})
 	}
-	return allow(r, lines...)
+	allow(r, lines...)
+	return nil
 }

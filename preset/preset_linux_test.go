@@ -621,12 +621,16 @@ func TestMayNotSearch(t *testing.T) {
 		t.Skipf("needs a user who may not search all directories: %v", err)
 	}
 	r := landlock.New(landlock.V1)
-	if err := allow(r, line{path: closed, access: file}, line{path: open, access: file}); err != nil || !slices.Equal(paths(r), []string{open}) {
-		t.Errorf("%q, %v, want a rule for %s alone", paths(r), err, open)
+	if allow(r, line{path: closed, access: file}, line{path: open, access: device, is: isDevice}); !slices.Equal(paths(r), []string{open}) {
+		t.Errorf("%q, want a rule for %s alone", paths(r), open)
 	}
 	// What the environment names is meant: it fails, and says so.
 	r = landlock.New(landlock.V1)
-	if err := allow(r, line{closed, file, "SSL_CERT_FILE"}); err != nil || !slices.Equal(paths(r), []string{closed}) {
+	if err := (named{variable: "SSL_CERT_FILE", path: closed, access: file, file: certificateFile}).allow(r); err != nil || !slices.Equal(paths(r), []string{closed}) {
 		t.Errorf("%q, %v, want a rule for %s", paths(r), err, closed)
+	}
+	err := named{variable: "TMPDIR", path: closed, access: file, directory: true}.allow(r)
+	if !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), "TMPDIR") {
+		t.Errorf("a directory that cannot be looked at: %v", err)
 	}
 }

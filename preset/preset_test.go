@@ -8,8 +8,6 @@ import (
 	"go/token"
 	"io/fs"
 	"os"
-	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -17,8 +15,8 @@ import (
 	"example.com/landlock"
 )
 
-// named are the presets without arguments, by their names.
-var named = map[string]func(*landlock.Ruleset) error{
+// ofName are the presets without arguments, by their names.
+var ofName = map[string]func(*landlock.Ruleset) error{
 	"DNS": DNS, "Certificates": Certificates, "TimeZones": TimeZones, "MIMETypes": MIMETypes, "Users": Users,
 	"NullDevices": NullDevices, "Terminal": Terminal, "Temp": Temp, "System": System, "Programs": Programs(os.Args[0]),
 }
@@ -47,7 +45,7 @@ func TestHandled(t *testing.T) {
 		rulesets = append(rulesets, landlock.New(abi))
 	}
 	for _, base := range rulesets {
-		for name, preset := range named {
+		for name, preset := range ofName {
 			r := base.Clone().Use(preset)
 			if err := wrong(r); err != nil {
 				t.Errorf("%s with %v: %v", name, base, err)
@@ -68,7 +66,7 @@ func TestHandled(t *testing.T) {
 			}
 		}
 	}
-	for name, preset := range named {
+	for name, preset := range ofName {
 		if err := preset(nil); err != nil {
 			t.Errorf("%s with nil: %v", name, err)
 		}
@@ -89,7 +87,7 @@ func TestRights(t *testing.T) {
 		"System":       landlock.FSReadExecute,
 		"Programs":     landlock.FSReadFile | landlock.FSExecute,
 	}
-	for name, preset := range named {
+	for name, preset := range ofName {
 		r := landlock.New(landlock.V11).Use(preset)
 		for path, access := range r.Paths() {
 			if access&^most[name] != 0 {
@@ -121,7 +119,7 @@ func TestDocumented(t *testing.T) {
 	seen := 0
 	for _, declaration := range source.Decls {
 		function, ok := declaration.(*ast.FuncDecl)
-		if !ok || named[function.Name.Name] == nil || function.Name.Name == "Temp" {
+		if !ok || ofName[function.Name.Name] == nil || function.Name.Name == "Temp" {
 			continue
 		}
 		seen++
@@ -136,89 +134,8 @@ func TestDocumented(t *testing.T) {
 			return true
 		})
 	}
-	if want := len(named) - 2; seen != want {
+	if want := len(ofName) - 2; seen != want {
 		t.Errorf("%d presets in preset.go, want %d", seen, want)
-	}
-}
-
-// What the environment names is allowed, but not all there is.
-func TestEnvironment(t *testing.T) {
-	if runtime.GOOS == "windows" || runtime.GOOS == "plan9" {
-		t.Skip("needs the paths of Unix")
-	}
-	dir := t.TempDir()
-	toRoot := filepath.Join(dir, "to root")
-	if err := os.Symlink("/", toRoot); err != nil {
-		t.Skip("needs links: ", err)
-	}
-	if err := os.Mkdir(filepath.Join(dir, "sub"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	t.Chdir(dir)
-	text := filepath.Join(dir, "file")
-	if err := os.WriteFile(text, nil, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	up := strings.Repeat("../", 30)
-	for _, test := range []struct {
-		preset, variable, value string
-		want                    []string // the paths that it adds
-		mistake                 string
-	}{
-		{"Temp", "TMPDIR", "", []string{"/tmp"}, ""},
-		{"Temp", "TMPDIR", dir, []string{dir}, ""},
-		{"Temp", "TMPDIR", "sub", []string{"sub"}, ""},
-		{"Temp", "TMPDIR", filepath.Join(dir, "missing"), []string{filepath.Join(dir, "missing")}, ""},
-		{"Temp", "TMPDIR", text, nil, "not a directory"},
-		{"Temp", "TMPDIR", "/", nil, `"/"`},
-		{"Temp", "TMPDIR", "//../.", nil, `"//../."`},
-		{"Temp", "TMPDIR", up, nil, "root"},
-		{"Temp", "TMPDIR", toRoot, nil, "to root"},
-		{"Certificates", "SSL_CERT_FILE", text, []string{text}, ""},
-		{"Certificates", "SSL_CERT_FILE", dir, nil, "is a directory"},
-		{"Certificates", "SSL_CERT_FILE", "/", nil, `"/"`},
-		{"Certificates", "SSL_CERT_DIR", "", nil, ""},
-		{"Certificates", "SSL_CERT_DIR", ":::", nil, ""},
-		{"Certificates", "SSL_CERT_DIR", ":sub::" + dir + ":", []string{"sub", dir}, ""},
-		{"Certificates", "SSL_CERT_DIR", dir + ":/", nil, `SSL_CERT_DIR: "/"`},
-		{"TimeZones", "ZONEINFO", dir, []string{dir}, ""},
-		{"TimeZones", "ZONEINFO", text, []string{text}, ""},
-		{"TimeZones", "ZONEINFO", "/", nil, `"/"`},
-		{"TimeZones", "TZ", "Europe/Berlin", nil, ""},
-		{"TimeZones", "TZ", ":" + text, []string{text}, ""},
-		{"TimeZones", "TZ", dir, nil, "is a directory"},
-		{"TimeZones", "TZ", "/", nil, `"/"`},
-	} {
-		t.Run(fmt.Sprintf("%s=%s", test.variable, test.value), func(t *testing.T) {
-			for _, variable := range []string{"TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "ZONEINFO", "TZ"} {
-				t.Setenv(variable, "")
-			}
-			var without []string
-			if test.preset != "Temp" {
-				without = paths(landlock.New(landlock.V3).Use(named[test.preset]))
-			}
-			t.Setenv(test.variable, test.value)
-			r := landlock.New(landlock.V3).Use(named[test.preset])
-			err := wrong(r)
-			if test.mistake != "" {
-				if err == nil || !strings.Contains(err.Error(), test.mistake) || !strings.Contains(err.Error(), test.variable) {
-					t.Errorf("%v, want a mistake with %s", err, test.mistake)
-				}
-				return
-			}
-			got := paths(r)
-			if len(got) < len(without) || !slices.Equal(got[len(without):], test.want) || err != nil {
-				t.Errorf("%q, %v, want %q besides %d", got, err, test.want, len(without))
-			}
-			// An archive cannot be listed, and a rule that says so would fail.
-			if _, err := landlock.NewHandling(landlock.Rights{FS: landlock.FSReadDir}).BestEffort(0).Use(named[test.preset]).DryRun(); err != nil {
-				t.Error(err)
-			}
-			// A ruleset without files has no mistake of it.
-			if err := wrong(landlock.NewHandling(landlock.Rights{Scope: landlock.ScopeSignal}).Use(named[test.preset])); err != nil {
-				t.Error(err)
-			}
-		})
 	}
 }
 
@@ -227,16 +144,4 @@ func paths(r *landlock.Ruleset) (all []string) {
 		all = append(all, path)
 	}
 	return all
-}
-
-// Each variable that is wrong is named, and not the first alone.
-func TestEveryMistake(t *testing.T) {
-	t.Setenv("SSL_CERT_FILE", "/")
-	t.Setenv("SSL_CERT_DIR", "/")
-	err := wrong(landlock.New(landlock.V3).Use(Certificates))
-	for _, variable := range []string{"SSL_CERT_FILE", "SSL_CERT_DIR"} {
-		if err == nil || !strings.Contains(err.Error(), variable) {
-			t.Errorf("%v, want a mistake with %s", err, variable)
-		}
-	}
 }

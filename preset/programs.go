@@ -5,12 +5,11 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
-	"slices"
 
 	"example.com/landlock"
 	"example.com/landlock/internal/libraries"
+	"example.com/landlock/internal/program"
 )
 
 // Programs returns a preset that allows to start these programs, and no more: to
@@ -25,76 +24,86 @@ import (
 //     will find them itself: by RPATH, RUNPATH and $ORIGIN, LD_LIBRARY_PATH of this
 //     process, the loader's cache and its default directories, for glibc and for
 //     musl;
-//   - the loader's cache or configuration.
+//   - the loader's cache (/etc/ld.so.cache) or configuration (/etc/ld-musl-ARCH.path,
+//     for a loader in /lib).
 //
-// Files are looked for when the preset is used. What a program opens once it runs is
+// Files are looked for and opened when the preset is used, and the rules are for the
+// very files that were looked at, whatever their paths lead to afterwards. After an
+// upgrade of the program or of a library, make the ruleset anew: it has the old files,
+// and the program does not start. The files stay open until the ruleset, its clones
+// and what was prepared from them are forgotten and the garbage collector has
+// run; rulesets share them, so that a thousand for one program have no more open than
+// one has (git: 6).
+//
+// What a program opens once it runs is
 // not among them: its data, settings, plug-ins and modules (Python starts with
 // [System] alone), and the programs that it starts in turn, which are to be named
 // as well: "tar", "gzip". Nor are libraries that LD_PRELOAD and /etc/ld.so.preload
 // name: glibc's loader goes on without them.
 //
+// The program need not be trusted, nor who can write where it lies: what the files say
+// decides which others are found, wherever they are, and never what they may be.
+// Only regular files get a rule: programs and interpreters that are ELF programs or
+// scripts (#!), and executable by their mode; a loader that is an ELF program for the
+// same machine and needs no loader itself; libraries that are shared ELF objects for
+// that machine. So a hostile program can have other programs and libraries that this
+// process may read among its own, and no text, key, core file, directory or device.
+//
 // A program that is not found is a mistake that names it. So are one that cannot be
-// read, one that is neither ELF nor a script, and a library that is missing, since it
-// would not start. Elsewhere than on Linux it is the program's file alone.
+// read, one that is neither ELF nor a script, a library that is missing, since it
+// would not start, and one that asks for more than any real program: 2000 files, 100
+// that are missing, 10 scripts that have env start another, 64 KiB of names and search
+// paths in one file, 16 MiB of paths to look at in all. Elsewhere than on Linux it is
+// the program's file alone.
 func Programs(names ...string) func(*landlock.Ruleset) error {
 	return func(r *landlock.Ruleset) error {
-		n := needed{access: make(map[string]landlock.AccessFS)}
+		n := needed{access: make(map[*os.File]landlock.AccessFS)}
 		var errs []error
 		for _, name := range names {
-			if err := n.addProgram(name); err != nil {
+			if err := n.addProgram(r, name); err != nil {
 				errs = append(errs, fmt.Errorf("program %q: %w", name, err))
 			}
 		}
 		if err := errors.Join(errs...); err != nil {
 			return err
 		}
-		for _, path := range n.paths {
-			if access := n.access[path] & handled(r); access != 0 {
-				r.Allow(access, path)
+		for _, file := range n.files {
+			if access := n.access[file] & handled(r); access != 0 {
+				r.AllowFile(access, file)
 			}
 		}
-		return allow(r, n.optional...)
+		return nil
 	}
 }
 
 // needed collects what several programs need, each file once.
 type needed struct {
-	paths    []string
-	access   map[string]landlock.AccessFS
-	optional []line
+	files  []*os.File
+	access map[*os.File]landlock.AccessFS
 }
 
-func (n *needed) add(access landlock.AccessFS, paths ...string) error {
-	for _, path := range paths {
-		path, err := absolute(path)
-		if err != nil {
-			return err
+func (n *needed) add(access landlock.AccessFS, files ...*os.File) {
+	for _, file := range files {
+		if n.access[file] == 0 {
+			n.files = append(n.files, file)
 		}
-		if n.access[path] == 0 {
-			n.paths = append(n.paths, path)
-		}
-		n.access[path] |= access
+		n.access[file] |= access
 	}
-	return nil
 }
 
-// absolute returns a path that stays the same file: the ruleset may be loaded in
-// another working directory.
-func absolute(path string) (string, error) {
-	if filepath.IsAbs(path) {
-		return path, nil
-	}
-	dir, err := os.Getwd()
-	return dir + string(filepath.Separator) + path, err // what is before .. may be a link
-}
-
-func (n *needed) addProgram(name string) error {
+func (n *needed) addProgram(r *landlock.Ruleset, name string) error {
 	path, err := exec.LookPath(name)
 	if err != nil {
 		return err
 	}
-	if err := n.add(programFile, path); err != nil || runtime.GOOS != "linux" {
-		return err
+	if runtime.GOOS != "linux" {
+		if path, err = program.Absolute(path); err != nil {
+			return err
+		}
+		if access := programFile & handled(r); access != 0 {
+			r.Allow(access, path)
+		}
+		return nil
 	}
 	needs, err := libraries.Of(path, os.Getenv("LD_LIBRARY_PATH"))
 	if err == nil {
@@ -103,10 +112,9 @@ func (n *needed) addProgram(name string) error {
 	if err != nil {
 		return err
 	}
-	for _, path := range needs.Config {
-		if config := (line{path: path, access: file}); !slices.Contains(n.optional, config) {
-			n.optional = append(n.optional, config)
-		}
-	}
-	return errors.Join(n.add(programFile, needs.Run...), n.add(file, needs.Libraries...))
+	n.add(programFile, needs.Program)
+	n.add(programFile, needs.Run...)
+	n.add(file, needs.Libraries...)
+	n.add(file, needs.Config...)
+	return nil
 }

@@ -34,10 +34,11 @@ Files and directories, and all that is beneath them:
   --rwx PATH                  --rw, and run programs
   --unix PATH                 connect to a Unix socket, or all in a directory
   --add-exec                  read and run the command's own file
-  --ldd                       the same for its loader and libraries, and for
-                              the interpreter of a script and what it has env
-                              start; what a program loads later, such as
-                              plug-ins, needs --ro
+  --ldd                       the same for its loader, the interpreter of a
+                              script and what it has env start, and read its
+                              libraries; each has to be what it is needed for.
+                              What a program loads later, such as plug-ins,
+                              needs --ro
   --ignore-missing            skip paths and libraries that do not exist
   --unrestricted-filesystem   restrict no access to files
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -42,10 +43,10 @@ var portOptions = map[string]landlock.AccessNet{
 
 // pathRule is a rule, and the option that wants it.
 type pathRule struct {
-	option   string
-	path     string
-	access   landlock.AccessFS
-	optional bool // the path need not exist
+	option string
+	path   string
+	file   *os.File // to use in place of path, which is its name
+	access landlock.AccessFS
 }
 
 type portRule struct {
@@ -92,9 +93,12 @@ func (o *options) ruleset() *landlock.Ruleset {
 		ruleset.BestEffort(landlock.V1)
 	}
 	for _, rule := range o.paths {
-		if rule.optional || o.ignoreMissing {
+		switch {
+		case rule.file != nil:
+			ruleset.AllowFile(rule.access, rule.file)
+		case o.ignoreMissing:
 			ruleset.AllowOptional(rule.access, rule.path)
-		} else {
+		default:
 			ruleset.Allow(rule.access, rule.path)
 		}
 	}
@@ -107,31 +111,41 @@ func (o *options) ruleset() *landlock.Ruleset {
 	return ruleset.Log(o.logFlags)
 }
 
-// addProgram adds the rules of --add-exec and --ldd for the program at path.
+// addProgram adds the rules of --add-exec and --ldd for the program at path. They are
+// for the files that were looked at: whoever can write where the program lies may put
+// another one there meanwhile.
 func (o *options) addProgram(path string) error {
-	if o.addExec {
-		o.paths = append(o.paths, pathRule{option: "--add-exec", path: path, access: readExecute})
-	}
-	if !o.ldd {
-		return nil
-	}
-	needs, err := libraries.Of(path, o.env["LD_LIBRARY_PATH"])
-	if err != nil {
-		return fmt.Errorf("--ldd: %w", err)
-	}
-	if missing := errors.Join(needs.Missing...); missing != nil {
-		if !o.ignoreMissing {
-			return fmt.Errorf("--ldd: %w (--ignore-missing goes on without)", missing)
+	switch {
+	case o.ldd:
+		needs, err := libraries.Of(path, o.env["LD_LIBRARY_PATH"])
+		if err != nil {
+			return fmt.Errorf("--ldd: %w", err)
 		}
-		o.log.Info(name+": --ldd", "error", oneLine(missing))
-	}
-	for _, file := range slices.Concat(needs.Run, needs.Libraries) {
-		o.paths = append(o.paths, pathRule{option: "--ldd", path: file, access: readExecute})
-	}
-	for _, file := range needs.Config {
-		o.paths = append(o.paths, pathRule{option: "--ldd", path: file, access: landlock.FSReadFile, optional: true})
+		if missing := errors.Join(needs.Missing...); missing != nil {
+			if !o.ignoreMissing {
+				return fmt.Errorf("--ldd: %w (--ignore-missing goes on without)", missing)
+			}
+			o.log.Info(name+": --ldd", "error", oneLine(missing))
+		}
+		if o.addExec {
+			o.addFiles("--add-exec", readExecute, needs.Program)
+		}
+		o.addFiles("--ldd", readExecute, needs.Run...)
+		o.addFiles("--ldd", landlock.FSReadFile, slices.Concat(needs.Libraries, needs.Config)...)
+	case o.addExec:
+		file, err := program.Executable(path)
+		if err != nil {
+			return fmt.Errorf("--add-exec: %w (--rox on a path asks nothing)", err)
+		}
+		o.addFiles("--add-exec", readExecute, file.File)
 	}
 	return nil
+}
+
+func (o *options) addFiles(option string, access landlock.AccessFS, files ...*os.File) {
+	for _, file := range files {
+		o.paths = append(o.paths, pathRule{option: option, path: file.Name(), file: file, access: access})
+	}
 }
 
 // refusal returns why the program cannot be run, where that is for want of a
@@ -142,9 +156,13 @@ func (o *options) refusal(path string) error {
 		return nil
 	}
 	rules := o.ruleset()
-	files, start, err := program.Chain(path)
-	if err == nil && start.Interpreter != "" {
-		files = append(files, start.Interpreter) // the loader
+	chain, _ := program.Chain(path)
+	var files []string
+	for i, file := range chain {
+		files = append(files, file.Name())
+		if i == len(chain)-1 && file.Interpreter != "" {
+			files = append(files, file.Interpreter) // the loader, or what is no program
+		}
 	}
 	var denied []string
 	for _, file := range files {

@@ -4,14 +4,46 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"os"
 	"strings"
+	"sync"
 )
 
 // candidate is a file that may be a library that is looked for. byCPU says
-// that the loader takes it only on some processors.
+// that the loader takes it only on some processors, absent that its directory does
+// not exist.
 type candidate struct {
-	path  string
-	byCPU bool
+	path          string
+	byCPU, absent bool
+}
+
+// last is the cache that was read last: it changes when something is installed.
+var last struct {
+	sync.Mutex
+	info      os.FileInfo
+	libraries map[string][]candidate
+}
+
+// readCache reads an open cache of libraries. What it returns is not to be changed.
+func readCache(file *os.File) (map[string][]candidate, error) {
+	info, err := file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	last.Lock()
+	defer last.Unlock()
+	if last.info != nil && os.SameFile(info, last.info) && info.ModTime().Equal(last.info.ModTime()) && info.Size() == last.info.Size() {
+		return last.libraries, nil
+	}
+	text, err := readUpTo(file, 64<<20)
+	if err != nil {
+		return nil, err
+	}
+	libraries, err := parseCache(text)
+	if err == nil {
+		last.info, last.libraries = info, libraries
+	}
+	return libraries, err
 }
 
 var errNoCache = errors.New("not a cache of libraries, or a broken one")
@@ -43,7 +75,7 @@ func parseCache(data []byte) (map[string][]candidate, error) {
 		// The last number is what the processor must have. Those who want the
 		// most come first, and the loader takes the first that it can.
 		byCPU := binary.NativeEndian.Uint64(entries[16:]) != 0
-		libraries[name] = append(libraries[name], candidate{path, byCPU})
+		libraries[name] = append(libraries[name], candidate{path: path, byCPU: byCPU})
 		entries = entries[size:]
 	}
 	return libraries, nil

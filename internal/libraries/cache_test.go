@@ -42,8 +42,8 @@ var someCache = makeCache(
 
 func TestParseCache(t *testing.T) {
 	want := map[string][]candidate{
-		"libb.so.1": {{"/lib/glibc-hwcaps/x86-64-v3/libb.so.1", true}, {"/lib/libb.so.1", false}},
-		"liba.so":   {{"/opt/liba.so", false}},
+		"libb.so.1": {{path: "/lib/glibc-hwcaps/x86-64-v3/libb.so.1", byCPU: true}, {path: "/lib/libb.so.1"}},
+		"liba.so":   {{path: "/opt/liba.so"}},
 	}
 	older := append([]byte("ld.so-1.7.0\x00\x00\x00\x00\x00"), someCache...)
 	for name, data := range map[string][]byte{"new format": someCache, "after the old format": older} {

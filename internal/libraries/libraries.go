@@ -1,13 +1,19 @@
 // Package libraries finds what a program needs to start: interpreters, the
 // loader, and the libraries that it will load, where it will find them.
+//
+// What the files say is not trusted, and what a path leads to may change at any time.
+// So each is opened once, judged by what is open, and handed on open: a regular file
+// that is what it is needed for, wherever it lies, or an error. The work that they can
+// make is bounded.
 package libraries
 
 import (
-	"debug/elf"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,57 +23,119 @@ import (
 	"example.com/landlock/internal/program"
 )
 
-// Needs are the files that the kernel and the loader open to start a program,
-// besides its own.
+// Needs are the files that the kernel and the loader open to start a program. They
+// are open for as long as somebody refers to them, and shared: nobody closes them.
 type Needs struct {
-	Run       []string // interpreters, loaders, and programs that env starts
-	Libraries []string
-	Config    []string // what the loader reads, if it is there
+	Program   *os.File
+	Run       []*os.File // interpreters, loaders, and programs that env starts
+	Libraries []*os.File
+	Config    []*os.File // what the loader reads, if it is there
 	Missing   []error
+
+	started []*os.File // programs that are among them, with what they need
+	files   int        // of all kinds, each time that one is found
+	work    int        // what is left of maxWork
 }
+
+// What a program can ask for is far above what any real one does: those have some
+// hundred files, and look for each in a few directories.
+const (
+	maxFiles   = 2000
+	maxNamed   = 10       // programs that env starts
+	maxMissing = 100      // libraries
+	maxWork    = 16 << 20 // bytes of names and paths
+	perPath    = 128      // which each path counts besides its length
+	perName    = 32       // the same, of a name
+	maxPath    = 4096     // what the kernel takes
+)
+
+var errTooMuch = errors.New("it needs more than any real program")
 
 // Of finds what a program needs. libraryPath is the LD_LIBRARY_PATH that it will
-// have. A program names these files itself, so only what is a script, a loader or
-// a library indeed is among them.
+// have.
 func Of(path, libraryPath string) (*Needs, error) {
-	n := &Needs{}
-	return n, n.add(path, libraryPath)
+	n := &Needs{work: maxWork}
+	for range maxNamed {
+		named, err := n.add(path, libraryPath)
+		if err != nil || named == "" {
+			return n, err
+		}
+		path = named
+	}
+	return n, fmt.Errorf("%w: a script has env start a script, %d times", errTooMuch, maxNamed)
 }
 
-func (n *Needs) add(path, libraryPath string) error {
-	files, last, err := program.Chain(path)
-	if len(files) > 1 && errors.Is(err, fs.ErrNotExist) {
-		n.Run = append(n.Run, files[1:len(files)-1]...)
-		n.Missing = append(n.Missing, err)
-		return nil
+// add adds a program and what it needs. It returns the path of one that a script has
+// env start, if that is still to be added.
+func (n *Needs) add(path, libraryPath string) (named string, err error) {
+	files, chainErr := program.Chain(path)
+	for i := range files {
+		file := &files[i]
+		if file.File, err = n.keep(file.File); err != nil {
+			return "", err
+		}
+		if i == 0 && slices.Contains(n.started, file.File) {
+			return "", nil
+		}
+		switch {
+		case n.Program == nil:
+			n.Program = file.File
+		case !slices.Contains(n.Run, file.File):
+			n.Run = append(n.Run, file.File)
+		}
 	}
-	if err != nil {
-		return err
+	if len(files) == 0 {
+		return "", chainErr
 	}
-	n.Run = append(n.Run, files[1:]...)
-	if err := n.addLibraries(files[len(files)-1], last, libraryPath); err != nil || len(files) < 2 {
-		return err
+	n.started = append(n.started, files[0].File)
+	if errors.Is(chainErr, fs.ErrNotExist) {
+		return "", n.miss(chainErr)
 	}
-	return n.addNamed(files[len(files)-2], libraryPath)
+	if chainErr != nil {
+		return "", chainErr
+	}
+	last := len(files) - 1
+	if err := n.addLibraries(files[last], libraryPath); err != nil || last == 0 {
+		return "", err
+	}
+	return n.named(files[last-1])
 }
 
-// addNamed adds the program that a script names as the argument of env.
-func (n *Needs) addNamed(script, libraryPath string) error {
-	start, err := program.Read(script)
-	name := envProgram(start)
-	if err != nil || name == "" {
-		return err
+// named returns the path of the program that a script names as the argument of env.
+func (n *Needs) named(script program.File) (string, error) {
+	name := envProgram(script.Start)
+	if name == "" {
+		return "", nil
 	}
 	path, err := exec.LookPath(name)
 	if err != nil {
-		n.Missing = append(n.Missing, fmt.Errorf("program of the script %q: %w", script, err))
-		return nil
+		return "", n.miss(fmt.Errorf("program of the script %q: %w", script.Name(), err))
 	}
-	if slices.Contains(n.Run, path) {
-		return nil
+	return path, nil
+}
+
+// keep returns the file to be handed on for one that was found to be needed.
+func (n *Needs) keep(file *os.File) (*os.File, error) {
+	if n.files++; n.files > maxFiles {
+		return nil, fmt.Errorf("%w: %d files", errTooMuch, maxFiles)
 	}
-	n.Run = append(n.Run, path)
-	return n.add(path, libraryPath)
+	return share(file)
+}
+
+// miss notes what is not found.
+func (n *Needs) miss(err error) error {
+	if n.Missing = append(n.Missing, err); len(n.Missing) > maxMissing {
+		return fmt.Errorf("more than %d files are missing, the first of them: %w", maxMissing, n.Missing[0])
+	}
+	return nil
+}
+
+// spend takes from what is left to be done.
+func (n *Needs) spend(work int) error {
+	if n.work -= work; n.work < 0 {
+		return fmt.Errorf("%w: names and search paths for libraries of more than %d MiB", errTooMuch, maxWork>>20)
+	}
+	return nil
 }
 
 // envProgram returns what a script has env start: "python3" of
@@ -92,121 +160,131 @@ func envProgram(start program.Start) string {
 }
 
 // addLibraries adds the loader of an ELF file, and the libraries that it will load.
-func (n *Needs) addLibraries(path string, start program.Start, libraryPath string) error {
-	if !start.ELF {
-		return fmt.Errorf("%q is neither an ELF file nor a script with #! at its beginning", path)
-	}
-	if start.Interpreter == "" {
+func (n *Needs) addLibraries(file program.File, libraryPath string) error {
+	if file.Interpreter == "" {
 		return nil // statically linked
 	}
-	path, err := filepath.EvalSymlinks(path) // as $ORIGIN has it
+	path, err := filepath.EvalSymlinks(file.Name()) // as $ORIGIN has it
 	if err != nil {
 		return err
 	}
-	main, err := readObject(path)
+	main, err := readObject(file.File, path)
 	if err != nil {
-		return fmt.Errorf("%q: broken ELF file: %w", path, err)
+		return fmt.Errorf("%q: %w", path, err)
 	}
-	main.loader = start.Interpreter
-	itself, err := readObject(main.loader)
+	itself, err := openLoader(main)
 	if err != nil {
-		n.Missing = append(n.Missing, fmt.Errorf("loader %q of %q: %w", main.loader, path, err))
-		return nil
+		return n.miss(fmt.Errorf("loader %q of %q: %w", main.Interpreter, path, err))
 	}
-	n.Run = append(n.Run, main.loader)
-	l := newLoader(main, libraryPath)
-	l.known[itself.soname] = true
-	n.Config = append(n.Config, l.config)
-	n.load(l, main)
-	return nil
-}
-
-// load adds the libraries of main, and theirs, in the order of the loader: by
-// a name that is known already nothing more is loaded.
-func (n *Needs) load(l *loader, main *object) {
-	for queue := []*object{main}; len(queue) > 0; queue = queue[1:] {
-		from := queue[0]
-		for _, name := range from.needed {
-			key := l.expand(name, from)[0] // $ORIGIN/name is another file elsewhere
-			if l.known[key] || l.builtIn(key) {
-				continue
-			}
-			l.known[key] = true
-			found := l.find(name, from)
-			if len(found) == 0 {
-				n.Missing = append(n.Missing, fmt.Errorf("library %q of %q not found", name, from.path))
-			}
-			for _, library := range found {
-				l.known[library.soname] = true
-				n.Libraries = append(n.Libraries, library.path)
-			}
-			queue = append(queue, found...)
+	if itself.file, err = n.keep(itself.file); err != nil {
+		return err
+	}
+	if !slices.Contains(n.Run, itself.file) {
+		n.Run = append(n.Run, itself.file)
+	}
+	l := newLoader(n, main, libraryPath)
+	if l.config != nil {
+		if l.config, err = n.keep(l.config); err != nil {
+			return err
+		}
+		if !slices.Contains(n.Config, l.config) {
+			n.Config = append(n.Config, l.config)
 		}
 	}
+	l.known[itself.Soname] = true
+	return l.load()
 }
 
-// kind is what a program and its libraries must have in common.
-type kind struct {
-	class   elf.Class
-	data    elf.Data
-	machine elf.Machine
-}
-
-// object is an ELF file: a program, or a library that another object needs.
+// object is an ELF file: a program, its loader, or a library that another object
+// needs.
 type object struct {
-	kind
-	path           string
-	parent         *object
-	loader         string // of the program alone
-	soname         string
-	needed         []string
-	rpath, runpath string
+	*program.Object
+	file   *os.File
+	path   string
+	parent *object
+	search []string // the directories in which its libraries are looked for before those of the system
 }
 
-func readObject(path string) (*object, error) {
-	opened, err := program.Open(path)
+// size is what it took to read an object.
+func (o *object) size() int {
+	size := len(o.Soname) + len(o.Rpath) + len(o.Runpath)
+	for _, name := range o.Needed {
+		size += perName + len(name)
+	}
+	return size
+}
+
+func readObject(file *os.File, path string) (*object, error) {
+	read, err := program.ReadObject(file)
+	return &object{Object: read, file: file, path: path}, err
+}
+
+// openLoader opens the loader of a program. It is a program, for the same machine,
+// that needs no loader itself: another one the kernel starts all the same, but to run
+// it nobody has allowed.
+func openLoader(main *object) (*object, error) {
+	file, err := program.Executable(main.Interpreter)
 	if err != nil {
 		return nil, err
 	}
-	defer opened.Close()
-	file, err := elf.NewFile(opened)
+	loader, err := readObject(file.File, file.Name())
+	switch {
+	case err != nil:
+	case loader.Machine != main.Machine:
+		err = errors.New("for another machine")
+	case loader.Interpreter != "":
+		err = errors.New("not a loader: it needs one itself")
+	}
+	if err != nil {
+		file.Close()
+	}
+	return loader, err
+}
+
+// openLibrary opens a library that a program may load, or returns nil where there is
+// none.
+func openLibrary(path string, machine program.Machine) (*object, error) {
+	path, err := program.Absolute(path)
 	if err != nil {
 		return nil, err
 	}
-	o := &object{kind: kind{file.Class, file.Data, file.Machine}, path: path}
-	var errs [4]error
-	o.needed, errs[0] = file.DynString(elf.DT_NEEDED)
-	o.soname, errs[1] = dynamicString(file, elf.DT_SONAME)
-	o.rpath, errs[2] = dynamicString(file, elf.DT_RPATH)
-	o.runpath, errs[3] = dynamicString(file, elf.DT_RUNPATH)
-	return o, errors.Join(errs[:]...)
-}
-
-func dynamicString(file *elf.File, tag elf.DynTag) (string, error) {
-	values, err := file.DynString(tag)
-	if err != nil || len(values) == 0 {
-		return "", err
+	file, err := program.Open(path)
+	if program.Exhausted(err) {
+		return nil, err
 	}
-	return values[0], nil
+	if err != nil {
+		return nil, nil
+	}
+	library, err := readObject(file, path)
+	if err != nil || library.Type != program.Shared || !library.Dynamic || library.Machine != machine {
+		file.Close()
+		return nil, nil
+	}
+	return library, nil
 }
 
 // loader finds libraries by the rules of glibc or musl.
 type loader struct {
+	*Needs
 	musl        bool
 	main        *object
 	libraryPath string
-	config      string // the file that tells this loader where to look
+	config      *os.File // the file that tells this loader where to look
 	cache       map[string][]candidate
-	system      []string        // directories
-	libs        []string        // what $LIB may stand for
-	known       map[string]bool // names of libraries that are loaded, or missing
+	system      []string             // directories
+	libs        []string             // what $LIB may stand for
+	levels      []string             // directories for newer processors, in glibc-hwcaps
+	directories map[string]directory // that were looked at
+	known       map[string]bool      // names of libraries that are loaded, or missing
 }
 
-func newLoader(main *object, libraryPath string) *loader {
-	l := &loader{main: main, libraryPath: libraryPath, known: make(map[string]bool)}
-	arch, isMusl := strings.CutPrefix(filepath.Base(main.loader), "ld-musl-")
-	if isMusl {
-		l.useMusl(strings.TrimSuffix(arch, ".so.1"))
+// directory is what is there of a directory for libraries.
+type directory struct{ exists, levels bool }
+
+func newLoader(n *Needs, main *object, libraryPath string) *loader {
+	l := &loader{Needs: n, main: main, libraryPath: libraryPath, directories: make(map[string]directory), known: make(map[string]bool)}
+	if strings.HasPrefix(filepath.Base(main.Interpreter), "ld-musl-") {
+		l.useMusl()
 	} else {
 		l.useGlibc()
 	}
@@ -218,12 +296,15 @@ func newLoader(main *object, libraryPath string) *loader {
 // is in one of them for another machine is passed over.
 func (l *loader) useGlibc() {
 	l.libraryPath = strings.ReplaceAll(l.libraryPath, ";", ":")
-	l.config = "/etc/ld.so.cache"
-	data, err := readUpTo(l.config, 64<<20)
+	file, err := program.Open("/etc/ld.so.cache")
 	if err == nil {
-		l.cache, err = parseCache(data)
+		if l.cache, err = readCache(file); err != nil {
+			file.Close()
+		}
 	}
-	if err != nil {
+	if err == nil {
+		l.config = file
+	} else {
 		l.system = readConf("/etc/ld.so.conf", 0)
 	}
 	multiarch, _ := filepath.Glob("/usr/lib/*-linux-gnu*")
@@ -234,18 +315,33 @@ func (l *loader) useGlibc() {
 	for _, lib := range l.libs {
 		l.system = append(l.system, "/"+lib, "/usr/"+lib)
 	}
+	l.levels = levels[l.main.Machine.Number]
+}
+
+// levels are the newer processors for which glibc looks in directories of their own,
+// by e_machine. It goes on where it may not open one that is not among them.
+var levels = map[uint16][]string{
+	21: {"power11", "power10", "power9"},
+	22: {"z17", "z16", "z15", "z14", "z13"},
+	62: {"x86-64-v4", "x86-64-v3", "x86-64-v2"},
 }
 
 // useMusl sets where musl looks by default. It takes no denial for an answer:
-// where it may not read its file it looks nowhere.
-func (l *loader) useMusl(arch string) {
+// where it may not read its file it looks nowhere. That is what happens to a loader
+// that is not the system's: the file beside it is whatever those want to be read who
+// have made the program.
+func (l *loader) useMusl() {
 	l.musl = true
 	l.libs = []string{"lib"}
-	prefix := filepath.Dir(filepath.Dir(l.main.loader))
-	l.config = filepath.Join(prefix, "etc", "ld-musl-"+arch+".path")
-	text, err := readUpTo(l.config, 1<<20)
-	if err != nil {
-		text = []byte("/lib:/usr/local/lib:/usr/lib")
+	dir, name := filepath.Split(l.main.Interpreter)
+	config := filepath.Join(dir, "../etc", strings.TrimSuffix(name, ".so.1")+".path")
+	_, err := os.Stat(config)
+	text := []byte("/lib:/usr/local/lib:/usr/lib")
+	if !errors.Is(err, fs.ErrNotExist) {
+		text = nil
+		if dir == "/lib/" || dir == "/usr/lib/" {
+			text, l.config = readSettings(config)
+		}
 	}
 	l.system = strings.FieldsFunc(string(text), func(r rune) bool { return r == ':' || r == '\n' })
 }
@@ -258,14 +354,75 @@ func (l *loader) builtIn(name string) bool {
 	return l.musl && ok && dot && slices.Contains([]string{"c", "pthread", "rt", "m", "dl", "util", "xnet"}, stem)
 }
 
+// load adds the libraries of the program, and theirs, in the order of the loader: by
+// a name that is known already nothing more is loaded.
+func (l *loader) load() error {
+	for queue := []*object{l.main}; len(queue) > 0; queue = queue[1:] {
+		found, err := l.loadFor(queue[0])
+		if err != nil {
+			return err
+		}
+		queue = append(queue, found...)
+	}
+	return nil
+}
+
+// loadFor adds the libraries that from needs, and returns them.
+func (l *loader) loadFor(from *object) (added []*object, err error) {
+	if from.search, err = l.searchFor(from); err != nil {
+		return nil, err
+	}
+	for _, name := range from.Needed {
+		key := name
+		if paths := l.expand(name, from); len(paths) > 0 {
+			key = paths[0] // $ORIGIN/name is another file elsewhere
+		}
+		if err := l.spend(perName + len(key)); err != nil {
+			return nil, err
+		}
+		if l.known[key] || l.builtIn(key) {
+			continue
+		}
+		l.known[key] = true
+		found, err := l.find(name, from)
+		if err == nil && len(found) == 0 {
+			err = l.miss(fmt.Errorf("library %q of %q not found", name, from.path))
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, library := range found {
+			if library.file, err = l.keep(library.file); err != nil {
+				return nil, err
+			}
+			l.known[library.Soname] = true
+			l.Libraries = append(l.Libraries, library.file)
+		}
+		added = append(added, found...)
+	}
+	return added, nil
+}
+
 // find returns the library of that name which is loaded for from. It is more
 // than one where the processor decides: then each that may be taken.
-func (l *loader) find(name string, from *object) []*object {
+func (l *loader) find(name string, from *object) ([]*object, error) {
 	var found []*object
-	for _, c := range l.candidates(name, from) {
-		library, err := readObject(c.path)
-		if err != nil || library.kind != l.main.kind {
+	for c := range l.candidates(name, from) {
+		if err := l.spend(perPath + len(c.path)); err != nil {
+			return nil, err
+		}
+		if c.absent || len(c.path) > maxPath {
 			continue
+		}
+		library, err := openLibrary(c.path, l.main.Machine)
+		if err != nil {
+			return nil, err
+		}
+		if library == nil {
+			continue
+		}
+		if err := l.spend(library.size()); err != nil {
+			return nil, err
 		}
 		library.parent = from
 		found = append(found, library)
@@ -273,100 +430,139 @@ func (l *loader) find(name string, from *object) []*object {
 			break
 		}
 	}
-	return found
+	return found, nil
 }
 
-// candidates returns where a library may be, in the order of the loader.
-func (l *loader) candidates(name string, from *object) []candidate {
-	var all []candidate
-	if strings.Contains(name, "/") {
-		for _, path := range l.expand(name, from) {
-			all = append(all, candidate{path: path})
+// candidates yields where a library may be, in the order of the loader.
+func (l *loader) candidates(name string, from *object) iter.Seq[candidate] {
+	return func(yield func(candidate) bool) {
+		if strings.Contains(name, "/") {
+			for _, path := range l.expand(name, from) {
+				if !yield(candidate{path: path}) {
+					return
+				}
+			}
+			return
 		}
-		return all
+		for _, dir := range from.search {
+			if !l.inDirectory(dir, name, yield) {
+				return
+			}
+		}
+		for _, c := range l.cache[name] {
+			if !yield(c) {
+				return
+			}
+		}
+		for _, dir := range l.system {
+			if !l.inDirectory(dir, name, yield) {
+				return
+			}
+		}
 	}
-	for _, dir := range l.directories(from) {
-		all = append(all, l.inDirectory(dir, name)...)
-	}
-	all = append(all, l.cache[name]...)
-	for _, dir := range l.system {
-		all = append(all, l.inDirectory(dir, name)...)
-	}
-	return all
 }
 
-// inDirectory returns the candidates in a directory. For glibc there may be
+// inDirectory yields the candidates in a directory. For glibc there may be
 // some that are for newer processors, in directories of their own.
-func (l *loader) inDirectory(dir, name string) []candidate {
-	var all []candidate
-	if !l.musl {
-		const special = "glibc-hwcaps"
-		levels, _ := os.ReadDir(filepath.Join(dir, special))
-		for _, level := range levels {
-			all = append(all, candidate{filepath.Join(dir, special, level.Name(), name), true})
+func (l *loader) inDirectory(dir, name string, yield func(candidate) bool) bool {
+	d, known := l.directories[dir]
+	if !known {
+		d.exists = dir == "" || isDirectory(dir) // "" is the working directory
+		d.levels = d.exists && len(l.levels) > 0 && isDirectory(filepath.Join(dir, "glibc-hwcaps"))
+		l.directories[dir] = d
+	}
+	if d.levels {
+		for _, level := range l.levels {
+			if !yield(candidate{path: filepath.Join(dir, "glibc-hwcaps", level, name), byCPU: true}) {
+				return false
+			}
 		}
 	}
-	return append(all, candidate{filepath.Join(dir, name), false})
+	return yield(candidate{path: filepath.Join(dir, name), absent: !d.exists})
 }
 
-// directories returns where to look for what from needs before the system's
+func isDirectory(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
+}
+
+// searchFor returns where to look for what from needs before the system's
 // directories. An object's RPATH is for all that is loaded because of it, a
 // RUNPATH for its own needs, and with it there is no RPATH. To musl both are the first.
-func (l *loader) directories(from *object) []string {
-	environment := l.searchPath(l.libraryPath, l.main)
-	var inherited []string
-	for o := from; o != nil; o = o.parent {
-		switch {
-		case l.musl && o.runpath != "":
-			inherited = append(inherited, l.searchPath(o.runpath, o)...)
-		case o.runpath == "":
-			inherited = append(inherited, l.searchPath(o.rpath, o)...)
+func (l *loader) searchFor(from *object) ([]string, error) {
+	var list []string
+	var err error
+	seen := make(map[string]bool)
+	add := func(path string, of *object) {
+		if err != nil {
+			return
+		}
+		var dirs []string
+		dirs, err = l.searchPath(path, of)
+		for _, dir := range dirs {
+			if !seen[dir] {
+				seen[dir] = true
+				list = append(list, dir)
+			}
 		}
 	}
-	switch {
-	case l.musl:
-		return append(environment, inherited...)
-	case from.runpath != "":
-		return append(environment, l.searchPath(from.runpath, from)...)
+	if l.musl {
+		add(l.libraryPath, l.main)
 	}
-	return append(inherited, environment...)
+	for o := from; o != nil; o = o.parent {
+		switch {
+		case l.musl && o.Runpath != "":
+			add(o.Runpath, o)
+		case o.Runpath == "" && (l.musl || from.Runpath == ""):
+			add(o.Rpath, o)
+		}
+	}
+	if !l.musl {
+		add(l.libraryPath, l.main)
+		add(from.Runpath, from)
+	}
+	return list, err
 }
 
 // searchPath splits a list of directories of an object. An empty one is the
 // working directory, to glibc; an empty list is none.
-func (l *loader) searchPath(list string, of *object) []string {
+func (l *loader) searchPath(list string, of *object) ([]string, error) {
 	if list == "" {
-		return nil
+		return nil, nil
 	}
 	var dirs []string
-	for _, dir := range strings.Split(list, ":") {
+	for dir := range strings.SplitSeq(list, ":") {
+		if err := l.spend(perPath + len(dir)); err != nil {
+			return nil, err
+		}
 		if dir != "" || !l.musl {
 			dirs = append(dirs, l.expand(dir, of)...)
 		}
 	}
-	return dirs
+	return dirs, nil
 }
 
 // expand replaces $ORIGIN, $LIB and $PLATFORM in what an object says. $LIB
-// was decided when the loader was built: the result is what it may be.
+// was decided when the loader was built: the result is what it may be, and nothing
+// where that is no path any more.
 func (l *loader) expand(text string, of *object) []string {
 	if !strings.Contains(text, "$") {
 		return []string{text}
+	}
+	origin := of.path[:strings.LastIndexByte(of.path, '/')+1]
+	if len(text)+strings.Count(text, "$")*len(origin) > maxPath {
+		return nil
 	}
 	var all []string
 	for _, lib := range l.libs {
 		all = append(all, os.Expand(text, func(name string) string {
 			switch name {
 			case "ORIGIN":
-				dir, err := filepath.Abs(filepath.Dir(of.path))
-				if err != nil {
-					return "."
-				}
-				return dir
+				return cmp.Or(strings.TrimSuffix(origin, "/"), "/")
 			case "LIB":
 				return lib
 			case "PLATFORM":
-				return platform(of.machine)
+				return platforms[of.Machine.Number]
 			}
 			return "$" + name
 		}))
@@ -374,21 +570,20 @@ func (l *loader) expand(text string, of *object) []string {
 	return slices.Compact(all)
 }
 
-// platform returns the kernel's word for a machine.
-func platform(machine elf.Machine) string {
-	if machine == elf.EM_386 {
-		return "i686"
-	}
-	return strings.ToLower(strings.TrimPrefix(machine.String(), "EM_"))
-}
+// platforms are the kernel's words for machines, by e_machine.
+var platforms = map[uint16]string{3: "i686", 8: "mips", 21: "ppc64", 22: "s390", 40: "arm", 62: "x86_64", 183: "aarch64", 243: "riscv", 258: "loongarch"}
 
 // readConf returns the directories of a file such as /etc/ld.so.conf, from
 // which the cache is made, and of the files that it includes.
 func readConf(path string, depth int) []string {
-	text, err := readUpTo(path, 1<<20)
-	if err != nil || depth > 8 {
+	if depth > 8 {
 		return nil
 	}
+	text, file := readSettings(path)
+	if file == nil {
+		return nil
+	}
+	file.Close()
 	var dirs []string
 	for line := range strings.Lines(string(text)) {
 		line, _, _ = strings.Cut(line, "#")
@@ -412,12 +607,21 @@ func readConf(path string, depth int) []string {
 	return dirs
 }
 
-// readUpTo reads the first limit bytes of a file.
-func readUpTo(path string, limit int64) ([]byte, error) {
+// readSettings opens a file that tells a loader where to look, and reads it.
+func readSettings(path string) ([]byte, *os.File) {
 	file, err := program.Open(path)
 	if err != nil {
-		return nil, err
+		return nil, nil
 	}
-	defer file.Close()
-	return io.ReadAll(io.LimitReader(file, limit))
+	text, err := readUpTo(file, 1<<20)
+	if err != nil {
+		file.Close()
+		return nil, nil
+	}
+	return text, file
+}
+
+// readUpTo reads the first limit bytes of a file.
+func readUpTo(file *os.File, limit int64) ([]byte, error) {
+	return io.ReadAll(io.NewSectionReader(file, 0, limit))
 }

@@ -1,6 +1,8 @@
 package libraries
 
 import (
+	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"os/exec"
@@ -10,7 +12,11 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"example.com/landlock"
+	"example.com/landlock/internal/elftest"
+	"example.com/landlock/internal/program"
 )
 
 // realPaths returns the files that paths lead to, each once.
@@ -19,12 +25,23 @@ func realPaths(t *testing.T, paths []string) []string {
 	set := make(map[string]bool)
 	for _, path := range paths {
 		real, err := filepath.EvalSymlinks(path)
+		if err == nil {
+			real, err = filepath.Abs(real)
+		}
 		if err != nil {
 			t.Error(err)
 		}
 		set[real] = true
 	}
 	return slices.Sorted(maps.Keys(set))
+}
+
+// names returns the names of files.
+func names(files ...*os.File) (all []string) {
+	for _, file := range files {
+		all = append(all, file.Name())
+	}
+	return all
 }
 
 // ldd returns what the system's own tool says about a program.
@@ -54,7 +71,7 @@ func checkLdd(t *testing.T, program, libraryPath string) {
 	if err != nil {
 		t.Fatalf("%s: %v", program, err)
 	}
-	got := slices.DeleteFunc(realPaths(t, slices.Concat(needs.Run, needs.Libraries)), func(path string) bool {
+	got := slices.DeleteFunc(realPaths(t, names(slices.Concat(needs.Run, needs.Libraries)...)), func(path string) bool {
 		return strings.Contains(path, "/glibc-hwcaps/") && !slices.Contains(want, path)
 	})
 	if want := realPaths(t, want); !slices.Equal(got, want) || missing != (len(needs.Missing) > 0) {
@@ -67,11 +84,11 @@ func TestSameAsLdd(t *testing.T) {
 	for _, name := range []string{"sh", "cat", "ls", "bash", "git", "gcc", "perl", "curl", "gdb", "/usr/bin/python3", "systemctl"} {
 		t.Run(filepath.Base(name), func(t *testing.T) {
 			needProgram(t, name)
-			program, _ := exec.LookPath(name)
-			if o, err := readObject(program); err != nil || o.loader == "" {
-				t.Skipf("%s is no dynamically linked program: %v", program, err)
+			path, _ := exec.LookPath(name)
+			if start, err := program.Read(path); err != nil || !start.ELF || start.Interpreter == "" {
+				t.Skipf("%s is no dynamically linked program: %v", path, err)
 			}
-			checkLdd(t, program, "")
+			checkLdd(t, path, "")
 		})
 	}
 }
@@ -175,9 +192,8 @@ func checkRuns(t *testing.T, dir, path, libraryPath string, missing bool) {
 		return
 	}
 	rules := landlock.NewHandling(landlock.Rights{FS: landlock.V1.FS()}).
-		Allow(landlock.FSReadFile|landlock.FSExecute, append(needs.Run, path)...).
-		Allow(landlock.FSReadFile, needs.Libraries...).
-		AllowOptional(landlock.FSReadFile, needs.Config...)
+		AllowFile(landlock.FSReadFile|landlock.FSExecute, append(needs.Run, needs.Program)...).
+		AllowFile(landlock.FSReadFile, slices.Concat(needs.Libraries, needs.Config)...)
 	cmd := exec.Command(path)
 	cmd.Env = []string{"LD_LIBRARY_PATH=" + libraryPath}
 	want := 6
@@ -257,7 +273,8 @@ func TestLddBySoname(t *testing.T) {
 	checkRuns(t, dir, "./program", "", false)
 }
 
-// A loader of musl has its file with directories beside it, and must read it.
+// A loader of musl reads a file with directories beside it. Where that is not a place
+// of the system's it says what the program wants, and is neither believed nor allowed.
 func TestLddOfMuslConfig(t *testing.T) {
 	needProgram(t, "musl-gcc")
 	loaders, _ := filepath.Glob("/lib/ld-musl-*.so.1")
@@ -278,7 +295,11 @@ func TestLddOfMuslConfig(t *testing.T) {
 	checkRuns(t, dir, "./program", "lib", false)
 	config := strings.TrimSuffix(filepath.Base(loader), ".so.1") + ".path"
 	write(t, filepath.Join(dir, "etc", config), "/nowhere\n"+filepath.Join(dir, "lib")+"\n")
-	checkRuns(t, dir, "./program", "", false)
+	checkRuns(t, dir, "./program", "", true) // nor may the loader read it
+	needs, err := Of("./program", "")
+	if err != nil || len(needs.Config) > 0 {
+		t.Errorf("%q, %v, want no file that tells the loader where to look", names(needs.Config...), err)
+	}
 }
 
 // Libraries for newer processors are all allowed, up to the first that is for
@@ -299,12 +320,17 @@ func TestFind(t *testing.T) {
 	foreign := slices.Clone(content)
 	foreign[18] ^= 0x40 // e_machine
 	write(t, filepath.Join(dir, "foreign", "libb.so"), string(foreign))
-	main, err := readObject(filepath.Join(dir, "program"))
+	file, err := os.Open(filepath.Join(dir, "program"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	main.rpath, main.runpath = "", ""
-	cached := map[string][]candidate{"libb.so": {{dir + "/gone/libb.so", false}, {dir + one, true}, {dir + "/cache/libb.so", false}}}
+	defer file.Close()
+	main, err := readObject(file, file.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	main.Rpath, main.Runpath = "", ""
+	cached := map[string][]candidate{"libb.so": {{path: dir + "/gone/libb.so"}, {path: dir + one, byCPU: true}, {path: dir + "/cache/libb.so"}}}
 	tests := map[string]struct {
 		libraryPath string
 		cache       map[string][]candidate
@@ -317,9 +343,18 @@ func TestFind(t *testing.T) {
 		"nowhere":         {"", nil, []string{dir + "/foreign"}, nil},
 	}
 	for name, test := range tests {
-		l := &loader{main: main, libraryPath: test.libraryPath, cache: test.cache, system: test.system, libs: []string{"lib"}}
+		l := &loader{Needs: &Needs{work: maxWork}, main: main, libraryPath: test.libraryPath, cache: test.cache, system: test.system,
+			libs: []string{"lib"}, levels: []string{"broken", "x86-64-v3", "x86-64-v2"}, directories: map[string]directory{}}
+		main.search, err = l.searchFor(main)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found, err := l.find("libb.so", main)
+		if err != nil {
+			t.Fatal(err)
+		}
 		var got []string
-		for _, library := range l.find("libb.so", main) {
+		for _, library := range found {
 			got = append(got, strings.TrimPrefix(library.path, dir))
 		}
 		if !slices.Equal(got, test.want) {
@@ -356,13 +391,13 @@ func TestScripts(t *testing.T) {
 			continue
 		}
 		var got []string
-		for _, path := range needs.Run {
+		for _, path := range names(needs.Run...) {
 			if filepath.Dir(path) == dir || path == env || path == sh {
 				got = append(got, path)
 			}
 		}
 		if !slices.Equal(got, test.want) {
-			t.Errorf("%s: %q, want %q", test.path, needs.Run, test.want)
+			t.Errorf("%s: %q, want %q", test.path, got, test.want)
 		}
 		checkRuns(t, dir, test.path, "", false)
 	}
@@ -374,6 +409,77 @@ func TestScripts(t *testing.T) {
 	script("round", env+" "+round)
 	if needs, err := Of(round, ""); err != nil || len(needs.Missing) > 0 {
 		t.Errorf("a script that has env start itself: %+v, %v", needs, err)
+	}
+}
+
+// A loader is a program for the same machine that needs no loader itself.
+func TestLoaders(t *testing.T) {
+	dir := t.TempDir()
+	place := func(name string, file elftest.File) string {
+		return write(t, filepath.Join(dir, name), string(file.Bytes()))
+	}
+	good := place("good", elftest.File{})
+	plain := place("plain", elftest.File{})
+	foreign := elftest.File{}.Bytes()
+	foreign[18] ^= 0x40 // e_machine
+	if err := os.Chmod(plain, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for loader, want := range map[string]string{
+		good:                                  "",
+		place("fixed", elftest.File{Type: 2}): "",
+		plain:                                 "permission denied",
+		place("dynamic", elftest.File{Loader: good}):             "needs one itself",
+		write(t, filepath.Join(dir, "script"), "#!"+good+"\n"):   "not an ELF file",
+		write(t, filepath.Join(dir, "foreign"), string(foreign)): "another machine",
+		dir:                        "not a regular file",
+		filepath.Join(dir, "none"): "no such file",
+		"/proc/self/mem":           "/proc/self/mem",
+		"/proc/kmsg":               "/proc/kmsg",
+		"/proc/kcore":              "/proc/kcore",
+		"/dev/zero":                "not a regular file",
+	} {
+		needs, err := Of(place("program", elftest.File{Loader: loader}), "")
+		if err != nil {
+			t.Errorf("%s: %v", loader, err)
+			continue
+		}
+		if missing := fmt.Sprint(needs.Missing); (want == "") != (missing == "[]") || !strings.Contains(missing, want) || (want == "") != slices.Contains(names(needs.Run...), loader) {
+			t.Errorf("%s: %q, %s, want %q", loader, names(needs.Run...), missing, want)
+		}
+	}
+}
+
+// What is not found out for want of descriptors is not missing.
+func TestNoDescriptors(t *testing.T) {
+	dir := t.TempDir()
+	loader := write(t, filepath.Join(dir, "loader"), string(elftest.File{}.Bytes()))
+	file := elftest.File{Loader: loader, Rpath: dir}
+	for i := range 50 {
+		file.Needed = append(file.Needed, fmt.Sprint(i))
+		write(t, filepath.Join(dir, fmt.Sprint(i)), string(elftest.File{}.Bytes()))
+	}
+	path := write(t, filepath.Join(dir, "program"), string(file.Bytes()))
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	highest, err := unix.Open(dir, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unix.Close(highest)
+	less := limit
+	less.Cur = uint64(highest) + 30
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &less); err != nil {
+		t.Fatal(err)
+	}
+	needs, err := Of(path, "")
+	if restore := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); restore != nil {
+		t.Fatal(restore)
+	}
+	if !errors.Is(err, unix.EMFILE) || len(needs.Missing) > 0 {
+		t.Errorf("%v, missing %v, want EMFILE", err, needs.Missing)
 	}
 }
 

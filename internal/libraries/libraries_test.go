@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+
+	"example.com/landlock/internal/program"
 )
 
 func TestReadConf(t *testing.T) {
@@ -31,7 +33,7 @@ include `+filepath.Join(dir, "ld.so.conf")+`
 
 func TestExpand(t *testing.T) {
 	l := &loader{libs: []string{"lib/some-linux-gnu", "lib64"}}
-	of := &object{path: "/opt/bin/program", kind: kind{machine: elf.EM_X86_64}}
+	of := &object{path: "/opt/bin/program", Object: &program.Object{Machine: program.Machine{Number: uint16(elf.EM_X86_64)}}}
 	for text, want := range map[string][]string{
 		"/lib":                 {"/lib"},
 		"":                     {""},
@@ -45,8 +47,8 @@ func TestExpand(t *testing.T) {
 			t.Errorf("%q: %q, want %q", text, got, want)
 		}
 	}
-	for machine, want := range map[elf.Machine]string{elf.EM_386: "i686", elf.EM_AARCH64: "aarch64"} {
-		if got := platform(machine); got != want {
+	for machine, want := range map[elf.Machine]string{elf.EM_386: "i686", elf.EM_AARCH64: "aarch64", elf.EM_RISCV: "riscv"} {
+		if got := platforms[uint16(machine)]; got != want {
 			t.Errorf("%v: %q, want %q", machine, got, want)
 		}
 	}
@@ -54,10 +56,13 @@ func TestExpand(t *testing.T) {
 
 // The order in which glibc and musl look, for a library that another one needs.
 func TestDirectories(t *testing.T) {
-	main := &object{path: "/opt/program", rpath: "/main:"}
-	plain := &object{path: "/opt/liba.so", parent: main, rpath: "/a"}
-	modern := &object{path: "/opt/libb.so", parent: main, rpath: "/hidden", runpath: "/b"}
-	below := &object{path: "/opt/libc.so", parent: modern, rpath: "/c"}
+	says := func(path string, parent *object, rpath, runpath string) *object {
+		return &object{path: path, parent: parent, Object: &program.Object{Rpath: rpath, Runpath: runpath}}
+	}
+	main := says("/opt/program", nil, "/main:", "")
+	plain := says("/opt/liba.so", main, "/a", "")
+	modern := says("/opt/libb.so", main, "/hidden", "/b")
+	below := says("/opt/libc.so", modern, "/c", "")
 	for _, test := range []struct {
 		from        *object
 		glibc, musl []string
@@ -68,9 +73,9 @@ func TestDirectories(t *testing.T) {
 		{below, []string{"/c", "/main", "", "/env"}, []string{"/env", "/c", "/b", "/main"}},
 	} {
 		for musl, want := range map[bool][]string{false: test.glibc, true: test.musl} {
-			l := &loader{musl: musl, main: main, libraryPath: "/env", libs: []string{"lib"}}
-			if got := l.directories(test.from); !slices.Equal(got, want) {
-				t.Errorf("%s, musl %v: %q, want %q", test.from.path, musl, got, want)
+			l := &loader{Needs: &Needs{work: maxWork}, musl: musl, main: main, libraryPath: "/env", libs: []string{"lib"}}
+			if got, err := l.searchFor(test.from); err != nil || !slices.Equal(got, want) {
+				t.Errorf("%s, musl %v: %q, %v, want %q", test.from.path, musl, got, err, want)
 			}
 		}
 	}

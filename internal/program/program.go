@@ -4,12 +4,12 @@ package program
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 )
 
@@ -40,37 +40,42 @@ func Read(path string) (Start, error) {
 	return start, err
 }
 
-// Open opens a regular file for reading. Another one, such as a FIFO, could
-// block for ever.
-func Open(path string) (*os.File, error) {
-	info, err := os.Stat(path)
-	if err == nil && !info.Mode().IsRegular() {
-		err = &fs.PathError{Op: "open", Path: path, Err: errors.New("not a regular file")}
-	}
-	if err != nil {
-		return nil, err
-	}
-	return os.Open(path)
-}
+// What Open refuses.
+var (
+	errNotRegular = errors.New("not a regular file")
+	errEmpty      = errors.New("empty, or a file of the kernel's own")
+	errReplaced   = errors.New("replaced while it was opened")
+)
 
 const headSize = 256 // what the kernel reads to find out what a file is
 
 // ReadFrom is Read for an open file.
 func ReadFrom(file io.ReaderAt) (Start, error) {
-	head := make([]byte, headSize)
-	n, err := file.ReadAt(head, 0)
-	if err != nil && err != io.EOF {
+	head, err := readHead(file)
+	if err != nil {
 		return Start{}, err
 	}
-	head = head[:n]
 	if line, ok := bytes.CutPrefix(head, []byte("#!")); ok {
 		return script(line)
 	}
-	if bytes.HasPrefix(head, []byte("\x7fELF")) {
-		loader, err := loader(file, head)
-		return Start{ELF: true, Interpreter: loader}, err
+	if !isELF(head) {
+		return Start{}, nil
 	}
-	return Start{}, nil
+	start := Start{ELF: true}
+	e, err := newELF(file, head)
+	if err == nil {
+		start.Interpreter, err = e.interpreter()
+	}
+	return start, err
+}
+
+func readHead(file io.ReaderAt) ([]byte, error) {
+	head := make([]byte, headSize)
+	n, err := file.ReadAt(head, 0)
+	if err == io.EOF {
+		err = nil
+	}
+	return head[:n], err
 }
 
 // script reads the line after #!. A NUL ends it too, as the kernel has it.
@@ -94,78 +99,76 @@ func script(text []byte) (Start, error) {
 	return Start{Script: true, Interpreter: line[:end], Argument: strings.Trim(line[end:], blanks)}, nil
 }
 
-var errBroken = errors.New("broken ELF file")
-
-// loader returns the path in the PT_INTERP segment. (debug/elf would add half a
-// megabyte to every importer.)
-func loader(file io.ReaderAt, head []byte) (string, error) {
-	if len(head) < 64 {
-		return "", errBroken
-	}
-	var order binary.ByteOrder = binary.LittleEndian
-	if head[5] == 2 { // EI_DATA: ELFDATA2MSB
-		order = binary.BigEndian
-	}
-	word := func(text []byte, at int) uint64 { return uint64(order.Uint32(text[at:])) }
-	table, size, count := word(head, 28), uint64(order.Uint16(head[42:])), uint64(order.Uint16(head[44:]))
-	want, offset, length := uint64(32), 4, 16 // the size of a program header; p_offset and p_filesz in it
-	if head[4] == 2 {                         // EI_CLASS: ELFCLASS64
-		word = func(text []byte, at int) uint64 { return order.Uint64(text[at:]) }
-		table, size, count = word(head, 32), uint64(order.Uint16(head[54:])), uint64(order.Uint16(head[56:]))
-		want, offset, length = 56, 8, 32
-	}
-	if size != want || count*size > 1<<16 { // what the kernel takes
-		return "", errBroken
-	}
-	headers, err := readAt(file, table, count*size)
-	if err != nil {
-		return "", err
-	}
-	for ; len(headers) > 0; headers = headers[size:] {
-		const ptInterp = 3
-		if order.Uint32(headers) != ptInterp {
-			continue
-		}
-		n := word(headers, length)
-		if n > 4096 {
-			return "", errBroken
-		}
-		text, err := readAt(file, word(headers, offset), n)
-		path, _, _ := bytes.Cut(text, []byte{0})
-		return string(path), err
-	}
-	return "", nil
+// File is an open file, and how the kernel starts it.
+type File struct {
+	*os.File
+	Start
 }
 
-func readAt(file io.ReaderAt, at, n uint64) ([]byte, error) {
-	if at > 1<<62 {
-		return nil, errBroken
-	}
-	text := make([]byte, n)
-	if got, err := file.ReadAt(text, int64(at)); uint64(got) < n {
-		if err == io.EOF {
-			err = errBroken
-		}
-		return nil, err
-	}
-	return text, nil
-}
-
-// Chain returns path, its interpreter if it is a script, that one's, and so on,
-// to one that is no script, or the one with which there is an error. The Start
-// is that of the last one.
-func Chain(path string) ([]string, Start, error) {
-	files := []string{path}
+// Chain opens a program, its interpreter if it is a script, that one's, and so on, to
+// one that is no script. Where there is an error, they are those before the one that it
+// is about.
+func Chain(path string) ([]File, error) {
+	var files []File
 	for range 6 { // the kernel follows five
-		last := files[len(files)-1]
-		start, err := Read(last)
-		if open, ok := errors.AsType[*fs.PathError](err); ok && len(files) > 1 {
-			err = fmt.Errorf("interpreter %q of %q: %w", last, files[len(files)-2], open.Err)
+		file, err := Executable(path)
+		if open, ok := errors.AsType[*fs.PathError](err); ok && len(files) > 0 {
+			err = fmt.Errorf("interpreter %q of %q: %w", path, files[len(files)-1].Name(), open.Err)
 		}
-		if err != nil || !start.Script {
-			return files, start, err
+		if err != nil {
+			return files, err
 		}
-		files = append(files, start.Interpreter)
+		files = append(files, file)
+		if !file.Script {
+			return files, nil
+		}
+		path = file.Interpreter
 	}
-	return files, Start{}, fmt.Errorf("%q: too many interpreters", path)
+	return files, fmt.Errorf("%q: too many interpreters", files[0].Name())
+}
+
+// Absolute returns a path that stays the same file in another working directory.
+func Absolute(path string) (string, error) {
+	if filepath.IsAbs(path) {
+		return path, nil
+	}
+	dir, err := os.Getwd()
+	return dir + string(filepath.Separator) + strings.TrimPrefix(path, "./"), err // what is before .. may be a link
+}
+
+// Executable opens a file that the kernel would execute: a regular one whose mode says
+// so, and that begins as a script or an ELF file does. Its name is an absolute path.
+func Executable(path string) (File, error) {
+	path, err := Absolute(path)
+	if err != nil {
+		return File{}, err
+	}
+	file, err := Open(path)
+	if err != nil {
+		return File{}, err
+	}
+	start, err := startOf(file)
+	if err != nil {
+		file.Close()
+	}
+	return File{file, start}, err
+}
+
+// startOf returns how the kernel starts an open file that it would execute.
+func startOf(file *os.File) (Start, error) {
+	info, err := file.Stat()
+	if err != nil {
+		return Start{}, err
+	}
+	if info.Mode()&0o111 == 0 {
+		return Start{}, &fs.PathError{Op: "execute", Path: file.Name(), Err: fs.ErrPermission}
+	}
+	start, err := ReadFrom(file)
+	switch {
+	case err != nil:
+		err = fmt.Errorf("%q: %w", file.Name(), err)
+	case !start.Script && !start.ELF:
+		err = fmt.Errorf("%q is neither an ELF file nor a script with #! at its beginning", file.Name())
+	}
+	return start, err
 }

@@ -3,9 +3,12 @@ package program
 import (
 	"bytes"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"example.com/landlock/internal/elftest"
 )
 
 func TestScript(t *testing.T) {
@@ -58,25 +61,43 @@ func TestChain(t *testing.T) {
 		}
 		return path
 	}
+	sh, err := exec.LookPath("sh")
+	if err != nil {
+		t.Skip("needs sh: ", err)
+	}
+	plain := write("plain", "#!"+sh)
+	if err := os.Chmod(plain, 0o644); err != nil {
+		t.Fatal(err)
+	}
 	round := write("round", "#!"+filepath.Join(dir, "round"))
 	other := write("other", "neither")
+	core := write("core", string(elftest.File{Type: 4}.Bytes()))
 	gone := filepath.Join(dir, "gone")
+	one := write("one", "#!"+sh)
 	for path, want := range map[string]struct {
 		files int
 		text  string
 	}{
-		other:                       {1, ""},
-		write("one", "#!"+other):    {2, ""},
-		write("to gone", "#!"+gone): {2, "interpreter"},
-		write("to dir", "#!"+dir):   {2, "not a regular file"},
-		write("no name", "#!\n"):    {1, "names no interpreter"},
-		gone:                        {1, "gone"},
-		dir:                         {1, "not a regular file"},
-		round:                       {7, "too many interpreters"},
+		sh:                            {1, ""},
+		one:                           {2, ""},
+		write("two", "#!"+one):        {3, ""},
+		other:                         {0, "neither an ELF file nor a script"},
+		write("to other", "#!"+other): {1, "neither an ELF file nor a script"},
+		plain:                         {0, "permission denied"},
+		write("to plain", "#!"+plain): {1, "permission denied"},
+		core:                          {0, "neither a program nor a library"},
+		write("to core", "#!"+core):   {1, "neither a program nor a library"},
+		write("to gone", "#!"+gone):   {1, "interpreter"},
+		write("to dir", "#!"+dir):     {1, "not a regular file"},
+		write("no name", "#!\n"):      {0, "names no interpreter"},
+		write("empty", ""):            {0, "empty"},
+		gone:                          {0, "gone"},
+		dir:                           {0, "not a regular file"},
+		round:                         {6, "too many interpreters"},
 	} {
-		files, _, err := Chain(path)
+		files, err := Chain(path)
 		if len(files) != want.files || (err != nil) != (want.text != "") || err != nil && !strings.Contains(err.Error(), want.text) {
-			t.Errorf("%s: %q, %v, want %d files and %q", path, files, err, want.files, want.text)
+			t.Errorf("%s: %d files, %v, want %d and %q", path, len(files), err, want.files, want.text)
 		}
 	}
 }
@@ -87,4 +108,25 @@ func FuzzReadFrom(f *testing.F) {
 		f.Add(text[:min(len(text), 4096)])
 	}
 	f.Fuzz(func(t *testing.T, text []byte) { ReadFrom(bytes.NewReader(text)) })
+}
+
+func FuzzReadObject(f *testing.F) {
+	f.Add(elftest.File{Needed: []string{"libc.so.6"}, Runpath: "/lib:$ORIGIN", Loader: "/lib/ld.so"}.Bytes())
+	f.Add(elftest.File{Type: 4}.Bytes())
+	if text, err := os.ReadFile("/bin/sh"); err == nil {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		o, err := ReadObject(bytes.NewReader(text))
+		if err != nil {
+			return
+		}
+		read := len(o.Soname) + len(o.Rpath) + len(o.Runpath)
+		for _, name := range o.Needed {
+			read += len(name)
+		}
+		if o.Type != Fixed && o.Type != Shared || read > maxText || len(o.Needed) > maxDynamic/8 {
+			t.Errorf("type %d, %d bytes of text, %d libraries", o.Type, read, len(o.Needed))
+		}
+	})
 }

@@ -1,0 +1,102 @@
+package program
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// Open opens a regular file for reading, and nothing else: to open a device can have
+// an effect of its own (a watchdog starts), and a FIFO may wait for ever. So the file
+// is first opened without the right to use it, and that very one is opened again.
+// One without a size is the kernel's own (as /proc/kmsg, which loses what is read),
+// or of no interest.
+func Open(path string) (*os.File, error) {
+	fd, err := open(path)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	return os.NewFile(uintptr(fd), path), nil
+}
+
+// Reopen opens for reading what is open without the right to (O_PATH), if it is a
+// regular file.
+func Reopen(file *os.File) (*os.File, error) {
+	conn, err := file.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	fd := -1
+	if closed := conn.Control(func(found uintptr) { fd, err = reopen(int(found), file.Name()) }); closed != nil {
+		return nil, closed
+	}
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: file.Name(), Err: err}
+	}
+	return os.NewFile(uintptr(fd), file.Name()), nil
+}
+
+// Exhausted reports whether an error is for want of something, and says nothing of the
+// file.
+func Exhausted(err error) bool {
+	return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOMEM)
+}
+
+func open(path string) (int, error) {
+	found, err := retry(path, unix.O_PATH)
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(found)
+	return reopen(found, path)
+}
+
+func reopen(found int, path string) (int, error) {
+	want, err := regular(found)
+	if err != nil {
+		return -1, err
+	}
+	const flags = unix.O_RDONLY | unix.O_NOCTTY | unix.O_NONBLOCK // which waits for no lease either
+	fd, err := retry("/proc/self/fd/"+strconv.Itoa(found), flags)
+	if err != unix.ENOENT { // else there is no /proc
+		return fd, err
+	}
+	fd, err = retry(path, flags)
+	if err != nil {
+		return -1, err
+	}
+	got, err := regular(fd)
+	if err == nil && (got.Dev != want.Dev || got.Ino != want.Ino) {
+		err = errReplaced
+	}
+	if err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+func retry(path string, flags int) (fd int, err error) {
+	for {
+		fd, err = unix.Open(path, flags|unix.O_CLOEXEC, 0)
+		if err != unix.EINTR { // which a network filesystem may answer
+			return fd, err
+		}
+	}
+}
+
+// regular returns what a file is, or why it is not to be read.
+func regular(fd int) (stat unix.Stat_t, err error) {
+	err = unix.Fstat(fd, &stat)
+	switch {
+	case err != nil:
+	case stat.Mode&unix.S_IFMT != unix.S_IFREG:
+		err = errNotRegular
+	case stat.Size == 0:
+		err = errEmpty
+	}
+	return stat, err
+}
