@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -46,18 +48,40 @@ func moduleFolder() (string, error) {
 	return folder, nil
 }
 
-// compile builds the guest's program and the test binary of every package of
-// the library into a folder.
-func (b build) compile(module, folder string) error {
-	pure := build{arch: b.arch}
-	if err := pure.run(module, "build", "-ldflags=-s -w", "-o", filepath.Join(folder, "init"), "."); err != nil {
-		return err
+// packagesWithTests returns the library's module path, and its packages that have
+// tests, as folders below its own.
+func packagesWithTests(library string) (module string, packages []string, err error) {
+	list := func(args ...string) string {
+		cmd := exec.Command("go", append([]string{"list"}, args...)...)
+		cmd.Dir = library
+		output, listErr := cmd.Output()
+		if listErr != nil && err == nil {
+			err = fmt.Errorf("go list in %s: %w", library, listErr)
+		}
+		return strings.TrimSpace(string(output))
 	}
+	module = list("-m")
+	for path := range strings.FieldsSeq(list("-f", "{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}", "./...")) {
+		folder := strings.TrimPrefix(strings.TrimPrefix(path, module), "/")
+		packages = append(packages, cmp.Or(folder, "."))
+	}
+	if err == nil && !slices.Contains(packages, ".") {
+		err = fmt.Errorf("no tests in %s", library)
+	}
+	return module, packages, err
+}
+
+// compile builds the test binaries of packages into a folder.
+func (b build) compile(library, folder string, packages []string) error {
 	ldflags, tags := "-s -w", ""
 	if b.cgo { // static: there are few libraries in the guest
 		ldflags, tags = ldflags+" -linkmode external -extldflags -static", "netgo,osusergo"
 	}
-	return b.run(filepath.Join(module, "../.."), "test", "-c", "-o", filepath.Join(folder, testsFolder)+"/", "-tags="+tags, "-ldflags="+ldflags, "./...")
+	args := []string{"test", "-c", "-o", folder + "/", "-tags=" + tags, "-ldflags=" + ldflags}
+	for _, pkg := range packages {
+		args = append(args, "./"+pkg)
+	}
+	return b.run(library, args...)
 }
 
 // run runs the go command for this build in a folder.
@@ -77,20 +101,20 @@ func (b build) run(folder string, args ...string) error {
 	return nil
 }
 
-// initramfs is what a guest starts with.
-type initramfs struct {
-	path     string
-	binaries int // how many test binaries it has
+// compileInit builds the guest's first process, which is this program.
+func (b build) compileInit(module, file string) error {
+	return b.run(module, "build", "-ldflags=-s -w", "-o", file, ".")
 }
 
-// pack writes the initramfs of what compile has made, and the system around it.
-func (b build) pack(folder string, tools []file, s settings) (packed initramfs, err error) {
+// pack writes an initramfs: this program, what the settings say that it runs, and
+// the system around it.
+func pack(image, init string, tools []file, s settings) error {
 	text, err := json.Marshal(s)
 	if err != nil {
-		return initramfs{}, err
+		return err
 	}
 	files := []file{
-		{name: "init", mode: 0o755, source: filepath.Join(folder, "init")},
+		{name: "init", mode: 0o755, source: init},
 		{name: settingsFile, mode: 0o644, text: string(text)},
 	}
 	for _, name := range strings.Fields("bin dev etc proc root sys tmp usr usr/bin usr/lib usr/lib64 " + testsFolder) {
@@ -107,16 +131,12 @@ func (b build) pack(folder string, tools []file, s settings) (packed initramfs, 
 		files = append(files, file{name: "etc/" + name, mode: 0o644, text: text})
 	}
 	files = append(files, tools...)
-	binaries, err := filepath.Glob(filepath.Join(folder, testsFolder, "*.test"))
-	if err != nil || len(binaries) == 0 {
-		return initramfs{}, errors.Join(err, fmt.Errorf("no test binary in %s", folder))
+	for _, t := range s.Tests {
+		files = append(files, file{name: t.path(), mode: 0o755, source: t.source})
 	}
-	for _, binary := range binaries {
-		files = append(files, file{name: testsFolder + "/" + filepath.Base(binary), mode: 0o755, source: binary})
-	}
-	image, err := os.Create(filepath.Join(folder, "initramfs"))
+	out, err := os.Create(image)
 	if err != nil {
-		return initramfs{}, err
+		return err
 	}
-	return initramfs{image.Name(), len(binaries)}, errors.Join(writeInitramfs(image, files), image.Close())
+	return errors.Join(writeInitramfs(out, files), out.Close())
 }

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// What is on each guest, and that nothing is on none.
+func TestChoose(t *testing.T) {
+	guests := plannedGuests(newestKernels(search + "linux-image-7.2.4+deb13-cloud-amd64 - Linux\nlinux-image-6.12.4+deb13-cloud-amd64 - Linux\n"))
+	_, packages, err := packagesWithTests("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rest := slices.DeleteFunc(slices.Clone(packages), func(pkg string) bool { return dependsOn[pkg] != nil })
+	if len(rest) == 0 || len(rest)+len(dependsOn) != len(packages) {
+		t.Fatalf("%d packages have a reason of their own, of %q", len(dependsOn), packages)
+	}
+	want := map[string]string{
+		"5.10 pure Go":       ". internal/seccomp",
+		"5.10 cgo":           ". internal/seccomp",
+		"6.1 pure Go":        ". internal/allthreads",
+		"6.12 cgo":           ". internal/allthreads",
+		"6.12 386":           ". internal/allthreads internal/seccomp internal/stub",
+		"7.2 pure Go":        ".",
+		"7.2 cgo":            ".",
+		"7.3 pure Go":        ".",
+		"7.10 pure Go":       strings.Join(packages, " "),
+		"7.10 cgo":           ". internal/allthreads internal/seccomp",
+		"7.10 off pure Go":   ". " + strings.Join(rest, " "),
+		"6.12 arm64 pure Go": ". internal/allthreads internal/seccomp internal/stub",
+		"6.12 arm64 cgo":     ". internal/allthreads internal/seccomp",
+	}
+	for _, g := range guests {
+		for _, b := range g.choose(packages, false) {
+			name := fmt.Sprint(g, " ", b.build)
+			got := slices.Clone(b.packages)
+			slices.Sort(got)
+			expected := strings.Fields(want[name])
+			slices.Sort(expected)
+			if want[name] != "" && !slices.Equal(got, expected) {
+				t.Errorf("%s runs %q, want %q", name, got, expected)
+			}
+			delete(want, name)
+		}
+		for _, b := range g.choose(packages, true) {
+			if !slices.Equal(b.packages, packages) {
+				t.Errorf("%s runs %q of all %q", g, b.packages, packages)
+			}
+		}
+	}
+	if len(want) > 0 {
+		t.Errorf("no guest runs %v", want)
+	}
+}
