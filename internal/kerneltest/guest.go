@@ -26,6 +26,7 @@ type settings struct {
 // test is a test binary.
 type test struct {
 	Build, Binary string
+	Skip          string // a pattern of its tests
 	source        string // where the host has it
 }
 
@@ -188,7 +189,7 @@ func (t test) run(host *host, s settings) error {
 }
 
 func (t test) send(host *host, s settings) (failure string, err error) {
-	cmd := exec.Command("/"+t.path(), s.Args...)
+	cmd := exec.Command("/"+t.path(), append(s.Args, "-test.skip="+t.Skip)...)
 	cmd.Dir = "/tmp"
 	cmd.Env = append([]string{"PATH=/bin", "HOME=/root", "TMPDIR=/tmp"}, s.Env...)
 	output, err := cmd.StdoutPipe()

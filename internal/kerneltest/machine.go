@@ -14,12 +14,12 @@ import (
 
 // guest is a virtual machine to run.
 type guest struct {
-	kernel         kernel
-	builds         []build
-	oldest, newest bool // of all kernels of its architecture
-	off            bool // boot with Landlock switched off
-	batches        []batch
-	initramfs      string // the file
+	kernel        kernel
+	builds        []build
+	first, newest bool // of the kernels that have Landlock
+	off           bool // boot with Landlock switched off
+	batches       []batch
+	initramfs     string // the file
 }
 
 func (g guest) String() string {

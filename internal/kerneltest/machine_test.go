@@ -75,7 +75,7 @@ func TestRun(t *testing.T) {
 			if strings.HasPrefix(name, "hangs") {
 				limit = time.Second
 			}
-			g := guest{kernel: kernel{series: "7.3", arch: "amd64"}, batches: []batch{{build, []string{"x"}}}}
+			g := guest{kernel: kernel{series: "7.3", arch: "amd64"}, batches: []batch{{build: build, packages: []string{"x"}}}}
 			r := g.run(limit, strings.TrimSpace(string(tool)), false)
 			r.judge(false)
 			problems := strings.Join(r.problems, "\n")

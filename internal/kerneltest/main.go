@@ -225,16 +225,14 @@ func plannedGuests(found []kernel) (guests []guest) {
 		}
 		guests = append(guests, g)
 	}
-	oldest, newest := -1, 0
+	newest := 0
 	for i, g := range guests {
-		if g.kernel.err == nil {
+		if g.kernel.err == nil && g.abi() > 0 {
+			guests[i].first = newest == 0
 			newest = i
-			if oldest < 0 {
-				oldest = i
-			}
 		}
 	}
-	guests[max(oldest, 0)].oldest, guests[newest].newest = true, true
+	guests[newest].newest = true
 	guests = append(guests, guest{kernel: guests[newest].kernel, builds: guests[newest].builds[:1], off: true})
 	for _, k := range selectKernels(found, "arm64") {
 		if k.series == otherSeries {
@@ -293,7 +291,7 @@ func (o options) prepare(module, scratch string, guests []guest, tools map[strin
 		for _, b := range g.batches {
 			for _, pkg := range b.packages {
 				binary := path.Base(path.Join(name, pkg))
-				s.Tests = append(s.Tests, test{b.build.String(), binary, filepath.Join(folder(b.build), binary+".test")})
+				s.Tests = append(s.Tests, test{b.build.String(), binary, b.skip, filepath.Join(folder(b.build), binary+".test")})
 			}
 		}
 		g.initramfs = filepath.Join(scratch, "initramfs-"+strings.ReplaceAll(g.String(), " ", "-"))

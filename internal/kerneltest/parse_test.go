@@ -244,9 +244,9 @@ func TestJudge(t *testing.T) {
 		return result{
 			guest: guest{kernel: kernel{series: "7.3"}}, facts: kernelFacts{Release: "7.3.4+deb13", ABI: "11"},
 			parts: []part{
-				{batch: batch{pure, []string{"x", "y"}}, binaries: 2, passed: 5,
+				{batch: batch{build: pure, packages: []string{"x", "y"}}, binaries: 2, passed: 5,
 					skips: map[string][]string{"needs a kernel below ABI 8, this one has 11": {"x TestOld"}, "needs cgo": {"x TestC"}}},
-				{batch: batch{cgo, []string{"x"}}, binaries: 1, passed: 5,
+				{batch: batch{build: cgo, packages: []string{"x"}}, binaries: 1, passed: 5,
 					skips: map[string][]string{"needs root, to install the filter": {"x TestFilter/an_ordinary_user"}}},
 			},
 		}

@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -43,15 +45,36 @@ func TestChoose(t *testing.T) {
 			if want[name] != "" && !slices.Equal(got, expected) {
 				t.Errorf("%s runs %q, want %q", name, got, expected)
 			}
+			whole := []string{"6.1 pure Go", "6.1 cgo", "6.12 386", "7.10 pure Go", "7.10 cgo", "6.12 arm64 pure Go", "6.12 arm64 cgo"}
+			if (b.skip == "") != slices.Contains(whole, name) {
+				t.Errorf("%s skips %q", name, b.skip)
+			}
 			delete(want, name)
 		}
 		for _, b := range g.choose(packages, true) {
-			if !slices.Equal(b.packages, packages) {
-				t.Errorf("%s runs %q of all %q", g, b.packages, packages)
+			if !slices.Equal(b.packages, packages) || b.skip != "" {
+				t.Errorf("%s runs %q of all %q, without %q", g, b.packages, packages, b.skip)
 			}
 		}
 	}
 	if len(want) > 0 {
 		t.Errorf("no guest runs %v", want)
+	}
+	sources, err := filepath.Glob("../../*_linux_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text strings.Builder
+	for _, name := range sources {
+		content, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text.Write(content)
+	}
+	for _, name := range ofAnyABI {
+		if !strings.Contains(text.String(), "\nfunc "+name+"(") {
+			t.Errorf("there is no %s", name)
+		}
 	}
 }
