@@ -570,7 +570,7 @@ func TestSocketFilterServer(t *testing.T) {
 			output string // of success
 			fails  string // what it says of the refusal
 		}{
-			{[]string{"curl", "-sS", "--max-time", "20", url}, "hello", ""},
+			{[]string{"curl", "-sS", "--max-time", "300", url}, "hello", ""},
 			{[]string{"getent", "ahosts", "localhost"}, "STREAM", ""},
 			{[]string{"ping", "-c1", "-W5", "127.0.0.1"}, "", "ermi"}, // Permission denied, or not permitted
 			{[]string{"python3", "-c", "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('127.0.0.1', 0)); print('bound')"}, "bound", ""},

@@ -35,7 +35,7 @@ func TestEndsWithItsParent(t *testing.T) {
 	fifo, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	must(t, err)
 	defer fifo.Close()
-	must(t, fifo.SetReadDeadline(time.Now().Add(time.Minute)))
+	must(t, fifo.SetReadDeadline(time.Now().Add(5*time.Minute)))
 	self, err := os.Executable()
 	must(t, err)
 	cmd := exec.Command(self, "-test.run=^TestEndsWithItsParent$")

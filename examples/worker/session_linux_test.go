@@ -55,7 +55,7 @@ func TestInterrupt(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer keep.Close()
-	if err := alive.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
+	if err := alive.SetReadDeadline(time.Now().Add(5 * time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 

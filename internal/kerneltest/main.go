@@ -37,7 +37,7 @@ const (
 	// it is there, and for how long a test may print nothing. The tests' own limits
 	// are some minutes. All are for what hangs: no emulator is so slow.
 	machineSilence = 5 * time.Minute
-	testSilence    = 15 * time.Minute
+	testSilence    = 10 * time.Minute
 )
 
 type options struct {
