@@ -59,10 +59,11 @@ func (g guest) runTwice(silence time.Duration, test2json string, verbose bool) r
 	}
 	r.printProblems()
 	fmt.Printf("%-10s its machine died: once more\n", g)
-	first := r.took
+	first := r
 	r = g.run(silence, test2json, verbose)
 	r.again = true
-	r.took += first
+	r.took += first.took
+	r.processor += first.processor
 	return r
 }
 
@@ -109,6 +110,7 @@ func (g guest) run(silence time.Duration, test2json string, verbose bool) (r res
 	}
 	err = cmd.Wait()
 	patience.Stop()
+	r.processor = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 	switch r.died = true; {
 	case ctx.Err() != nil && streamErr == nil:
 		r.problem("not off %v after its last word; console:\n%s", silence, tail(console.String()))

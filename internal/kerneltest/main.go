@@ -328,8 +328,10 @@ func (o options) boot(guests []guest) ([]result, error) {
 		running.Go(func() {
 			defer func() { <-turn }()
 			results[i] = g.runTwice(machineSilence, strings.TrimSpace(string(tool)), o.verbose)
-			results[i].judge(o.run != "")
-			results[i].printProblems()
+			r := &results[i]
+			r.judge(o.run != "")
+			r.printProblems()
+			fmt.Printf("%-10s done in %.0fs, %.0fs of processor time\n", g, r.took.Seconds(), r.processor.Seconds())
 		})
 	}
 	running.Wait()
@@ -338,13 +340,14 @@ func (o options) boot(guests []guest) ([]result, error) {
 
 // report prints the table, and returns an error where anything has failed.
 func (o options) report(results []result, took time.Duration) error {
-	failures, passed := 0, 0
+	failures, passed, processor := 0, 0, time.Duration(0)
 	for _, r := range results {
 		failures += len(r.problems)
 		passed += r.passed()
+		processor += r.processor
 	}
 	text := table(results)
-	fmt.Printf("\n%s\nSkipped, and why:\n\n%s\n%d guests in %.0fs\n", text, skipList(results), len(results), took.Seconds())
+	fmt.Printf("\n%s\nSkipped, and why:\n\n%s\n%d guests in %.0fs, %.0fs of processor time\n", text, skipList(results), len(results), took.Seconds(), processor.Seconds())
 	var errs []error
 	if o.markdown != "" {
 		errs = append(errs, os.WriteFile(o.markdown, []byte(text), 0o644))

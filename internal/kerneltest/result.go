@@ -16,12 +16,13 @@ import (
 // result is what came of a guest.
 type result struct {
 	guest
-	facts    kernelFacts
-	died     bool // the machine did
-	again    bool // and this is the second run
-	parts    []part
-	problems []string // each a failure, with all that is known about it
-	took     time.Duration
+	facts     kernelFacts
+	died      bool // the machine did
+	again     bool // and this is the second run
+	parts     []part
+	problems  []string // each a failure, with all that is known about it
+	took      time.Duration
+	processor time.Duration // which others use too
 }
 
 // part is what came of the binaries of one build.
