@@ -269,12 +269,18 @@ func childArguments(t *testing.T) []string {
 	}
 	flags = append(slices.Clone(flags),
 		"-test.run="+childPattern(t.Name(), value("test.run")),
-		"-test.v=test2json", "-test.shuffle=off", "-test.list=", "-test.bench=", "-test.fuzz=", "-test.fuzzworker=false",
+		"-test.v=test2json", "-test.shuffle=off", "-test.list=", "-test.bench=", "-test.fuzz=",
 		"-test.cpu="+strings.Repeat(fmt.Sprint(runtime.GOMAXPROCS(0), ","), 1+strings.Count(value("test.cpu"), ",")),
 		fmt.Sprint("-test.timeout=", timeLeft(t)))
-	// Files that are this process's own.
+	// Files that are this process's own. Go has some of these flags for itself, and
+	// may have others one day.
 	for _, name := range []string{"testlogfile", "coverprofile", "gocoverdir", "cpuprofile", "memprofile", "blockprofile", "mutexprofile", "trace"} {
-		flags = append(flags, "-test."+name+"=")
+		if flag.Lookup("test."+name) != nil {
+			flags = append(flags, "-test."+name+"=")
+		}
+	}
+	if flag.Lookup("test.fuzzworker") != nil {
+		flags = append(flags, "-test.fuzzworker=false")
 	}
 	if flag.NArg() > 0 {
 		flags = append(append(flags, "--"), flag.Args()...)
