@@ -34,10 +34,12 @@ const (
 	otherSeries = "6.12"
 	fewestABIs  = 6
 	// How long a machine may say nothing, though it is to say every few seconds that
-	// it is there, and for how long a test may print nothing. The tests' own limits
-	// are some minutes. All are for what hangs: no emulator is so slow.
-	machineSilence = 5 * time.Minute
-	testSilence    = 10 * time.Minute
+	// it is there, and for how long a test may print nothing, at full length too. The
+	// tests' own limits are some minutes. All are for what hangs: no emulator is so
+	// slow.
+	machineSilence  = 5 * time.Minute
+	testSilence     = 10 * time.Minute
+	longTestSilence = time.Hour
 )
 
 type options struct {
@@ -305,9 +307,9 @@ func (o options) prepare(module, scratch string, guests []guest, tools map[strin
 // settings are those of a guest, without its tests.
 func (o options) settings(arch string) settings {
 	s := settings{Results: machines[arch].results, Silence: testSilence}
-	s.Args = []string{"-test.v=test2json", "-test.timeout=2h", "-test.run=" + o.run}
+	s.Args = []string{"-test.v=test2json", "-test.timeout=6h", "-test.run=" + o.run}
 	if o.all {
-		s.Env = []string{"LANDLOCK_LONG_TESTS=1"}
+		s.Env, s.Silence = []string{"LANDLOCK_LONG_TESTS=1"}, longTestSilence
 	} else {
 		s.Args = append(s.Args, "-test.short")
 	}
