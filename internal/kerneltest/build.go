@@ -29,14 +29,6 @@ func (b build) String() string {
 	return "pure Go"
 }
 
-// machine is the architecture of the kernel.
-func (b build) machine() string {
-	if b.arch == "386" {
-		return "amd64"
-	}
-	return b.arch
-}
-
 // moduleFolder returns the folder of this module, which lies two below the
 // library's.
 func moduleFolder() (string, error) {
