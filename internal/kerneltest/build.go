@@ -40,27 +40,24 @@ func moduleFolder() (string, error) {
 	return folder, nil
 }
 
-// packagesWithTests returns the library's module path, and its packages that have
-// tests, as folders below its own.
-func packagesWithTests(library string) (module string, packages []string, err error) {
-	list := func(args ...string) string {
-		cmd := exec.Command("go", append([]string{"list"}, args...)...)
-		cmd.Dir = library
-		output, listErr := cmd.Output()
-		if listErr != nil && err == nil {
-			err = fmt.Errorf("go list in %s: %w", library, listErr)
-		}
-		return strings.TrimSpace(string(output))
+// packagesWithTests returns the packages of the library that have tests in this
+// build, as folders below its own, and the path of its module.
+func (b build) packagesWithTests(library string) (packages []string, module string, err error) {
+	const format = "{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}} {{.Module.Path}}{{end}}"
+	output, err := b.run(library, "list", "-f", format, "./...")
+	if err != nil {
+		return nil, "", err
 	}
-	module = list("-m")
-	for path := range strings.FieldsSeq(list("-f", "{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}", "./...")) {
-		folder := strings.TrimPrefix(strings.TrimPrefix(path, module), "/")
+	for line := range strings.Lines(output) {
+		var importPath string
+		importPath, module, _ = strings.Cut(strings.TrimSpace(line), " ")
+		folder := strings.TrimPrefix(strings.TrimPrefix(importPath, module), "/")
 		packages = append(packages, cmp.Or(folder, "."))
 	}
-	if err == nil && !slices.Contains(packages, ".") {
-		err = fmt.Errorf("no tests in %s", library)
+	if !slices.Contains(packages, ".") {
+		return nil, "", fmt.Errorf("no tests in %s", library)
 	}
-	return module, packages, err
+	return packages, module, nil
 }
 
 // compile builds the test binaries of packages into a folder.
@@ -73,11 +70,12 @@ func (b build) compile(library, folder string, packages []string) error {
 	for _, pkg := range packages {
 		args = append(args, "./"+pkg)
 	}
-	return b.run(library, args...)
+	_, err := b.run(library, args...)
+	return err
 }
 
-// run runs the go command for this build in a folder.
-func (b build) run(folder string, args ...string) error {
+// run runs the go command for this build in a folder, and returns what it prints.
+func (b build) run(folder string, args ...string) (string, error) {
 	cmd := exec.Command("go", args...)
 	cmd.Dir = folder
 	cmd.Env = append(os.Environ(), "GOOS=linux", "GOARCH="+b.arch, "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false")
@@ -87,15 +85,18 @@ func (b build) run(folder string, args ...string) error {
 			cmd.Env = append(cmd.Env, "CC="+machines[b.arch].compiler)
 		}
 	}
-	if output, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build for %s, %v: go %s: %w\n%s", b.arch, b, strings.Join(args, " "), err, output)
+	var stdout, stderr strings.Builder
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("build for %s, %v: go %s: %w\n%s%s", b.arch, b, strings.Join(args, " "), err, stdout.String(), stderr.String())
 	}
-	return nil
+	return stdout.String(), nil
 }
 
 // compileInit builds the guest's first process, which is this program.
 func (b build) compileInit(module, file string) error {
-	return b.run(module, "build", "-ldflags=-s -w", "-o", file, ".")
+	_, err := b.run(module, "build", "-ldflags=-s -w", "-o", file, ".")
+	return err
 }
 
 // pack writes an initramfs: this program, what the settings say that it runs, and

@@ -16,7 +16,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"maps"
 	"os"
 	"os/exec"
 	"path"
@@ -256,38 +255,17 @@ func (o options) filter(guests []guest) (kept []guest) {
 
 // prepare builds and packs what the guests need.
 func (o options) prepare(module, scratch string, guests []guest, tools map[string][]file) error {
-	library := filepath.Join(module, "../..")
-	name, packages, err := packagesWithTests(library)
+	folder := func(b build) string { return filepath.Join(scratch, b.arch+" "+b.String()) }
+	name, err := o.compile(filepath.Join(module, "../.."), folder, guests)
 	if err != nil {
 		return err
 	}
-	wanted := map[build]map[string]bool{}
-	for i := range guests {
-		guests[i].batches = guests[i].choose(packages, o.all)
-		for _, b := range guests[i].batches {
-			if wanted[b.build] == nil {
-				wanted[b.build] = map[string]bool{}
-			}
-			for _, pkg := range b.packages {
-				wanted[b.build][pkg] = true
-			}
-		}
-	}
-	folder := func(b build) string { return filepath.Join(scratch, b.arch+" "+b.String()) }
-	for b, packages := range wanted {
-		if err := b.compile(library, folder(b), slices.Sorted(maps.Keys(packages))); err != nil {
-			return err
-		}
-	}
-	inits := map[string]string{}
 	for i := range guests {
 		g := &guests[i]
 		arch := g.kernel.arch
-		if inits[arch] == "" {
-			inits[arch] = filepath.Join(scratch, "init-"+arch)
-			if err := (build{arch: arch}).compileInit(module, inits[arch]); err != nil {
-				return err
-			}
+		init := filepath.Join(scratch, "init-"+arch)
+		if err := (build{arch: arch}).compileInit(module, init); err != nil { // the second time it is up to date
+			return err
 		}
 		s := o.settings(arch)
 		for _, b := range g.batches {
@@ -297,11 +275,39 @@ func (o options) prepare(module, scratch string, guests []guest, tools map[strin
 			}
 		}
 		g.initramfs = filepath.Join(scratch, "initramfs-"+strings.ReplaceAll(g.String(), " ", "-"))
-		if err := pack(g.initramfs, inits[arch], tools[arch], s); err != nil {
+		if err := pack(g.initramfs, init, tools[arch], s); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// compile chooses what each guest runs, builds that into a folder for each build,
+// and returns the name of the library's module.
+func (o options) compile(library string, folder func(build) string, guests []guest) (module string, err error) {
+	known := map[build][]string{} // the packages with tests
+	wanted := map[build][]string{}
+	for i := range guests {
+		g := &guests[i]
+		for _, b := range g.builds {
+			if known[b] == nil {
+				if known[b], module, err = b.packagesWithTests(library); err != nil {
+					return "", err
+				}
+			}
+		}
+		g.batches = g.choose(known, o.all)
+		for _, b := range g.batches {
+			wanted[b.build] = append(wanted[b.build], b.packages...)
+		}
+	}
+	for b, packages := range wanted {
+		slices.Sort(packages)
+		if err := b.compile(library, folder(b), slices.Compact(packages)); err != nil {
+			return "", err
+		}
+	}
+	return module, nil
 }
 
 // settings are those of a guest, without its tests.

@@ -47,12 +47,12 @@ var ofAnyABI = strings.Fields(`
 // architecture.
 func knowAnyABI(g guest, b build) bool { return g.newest || g.first || b.arch != "amd64" }
 
-// choose returns what a guest runs of these packages: with all, each in every
-// build.
-func (g guest) choose(packages []string, all bool) (batches []batch) {
+// choose returns what a guest runs of the packages that each build has: with all,
+// every one.
+func (g guest) choose(packages map[build][]string, all bool) (batches []batch) {
 	for _, b := range g.builds {
 		next := batch{build: b}
-		for _, pkg := range packages {
+		for _, pkg := range packages[b] {
 			wanted, ok := dependsOn[pkg]
 			if !ok {
 				wanted = knowsNoKernel
