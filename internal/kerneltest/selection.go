@@ -34,18 +34,20 @@ var dependsOn = map[string]func(g guest, b build) bool{
 func knowsNoKernel(g guest, b build) bool { return !b.cgo && (g.newest || g.off) }
 
 // Tests of the root package that take seconds, and in which no ABI plays a part but
-// the first: how children are started, and how threads are taken and given back.
+// the first: how children are started, and how threads are taken, given back and
+// filtered.
 var ofAnyABI = strings.Fields(`
 	TestManyChildrenLeakNothing
 	TestPdeathsig
 	TestSocketFilterConcurrently
+	TestSocketFilterReachesAll
 	TestStartIsLikeExec
 	TestThreadsAreNotShared
 `)
 
 // knowAnyABI tells where those run: the kernels that differ most, and each
 // architecture.
-func knowAnyABI(g guest, b build) bool { return g.newest || g.first || b.arch != "amd64" }
+func knowAnyABI(g guest, b build) bool { return g.newest || g.first || b.arch != "amd64" && !b.cgo }
 
 // choose returns what a guest runs of the packages that each build has: with all,
 // every one.
