@@ -297,7 +297,11 @@ func (o options) compile(library string, folder func(build) string, guests []gue
 			}
 		}
 		g.batches = g.choose(known, o.all)
-		for _, b := range g.batches {
+		for i := range g.batches {
+			b := &g.batches[i]
+			if o.run != "" {
+				b.skip = "" // they are asked for
+			}
 			wanted[b.build] = append(wanted[b.build], b.packages...)
 		}
 	}
