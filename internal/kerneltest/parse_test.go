@@ -316,6 +316,9 @@ func TestExcused(t *testing.T) {
 		{"needs Landlock: landlock_create_ruleset: function not implemented", 2, false},
 		{"needs the audit log to be on", 11, false},
 		{"needs root, to install the filter", 11, false},
+		{"needs amd64 or arm64", 11, false},
+		{"asks for each of four million thread ids, which takes long", 11, true},
+		{"builds binaries, which takes long", 11, true},
 		{"is started by TestRun", 11, true},
 		{"no reason", 11, false},
 	} {

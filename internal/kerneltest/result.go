@@ -84,8 +84,7 @@ func (p *part) skipped() (n int) {
 // programs, or programs and sources that no guest has, the resolver of a C library
 // that is linked dynamically, or would take minutes on an emulated processor.
 var mayBeSkipped = regexp.MustCompile("^(needs the program (gcc|ldd|musl-gcc|git|perl|tar|gzip|curl|getent|ping|python3|/usr/bin/(git|perl|python3)):|" +
-	"needs the (C library's resolver|source of the package|go command)|needs cgroups|builds binaries|takes half a minute|asks for each of four million thread ids|" +
-	"is started by TestRun$)")
+	"needs the (C library's resolver|source of the package|go command)|needs cgroups|builds |takes half a minute|.*, which takes long|is started by TestRun$|has a ruleset, which takes a descriptor)")
 
 var (
 	neededABI = regexp.MustCompile(`^needs (?:Landlock )?ABI (\d+)`)
@@ -122,6 +121,8 @@ func (b build) excused(test, reason string, abi int) bool {
 		return !b.cgo
 	case strings.HasPrefix(reason, "needs a socket filter"), strings.HasPrefix(reason, "needs an architecture that has a filter"):
 		return b.arch == "386" // which has none
+	case strings.HasPrefix(reason, "needs amd64 or arm64"):
+		return b.arch == "386"
 	case strings.HasPrefix(reason, "needs amd64"):
 		return b.arch != "amd64"
 	}
