@@ -84,7 +84,7 @@ func (p *part) skipped() (n int) {
 // programs, or programs and sources that no guest has, the resolver of a C library
 // that is linked dynamically, or would take minutes on an emulated processor.
 var mayBeSkipped = regexp.MustCompile("^(needs the program (gcc|ldd|musl-gcc|git|perl|tar|gzip|curl|getent|ping|python3|/usr/bin/(git|perl|python3)):|" +
-	"needs the (C library's resolver|source of the package|go command)|needs cgroups|builds |takes half a minute|.*, which takes long|is started by TestRun$|has a ruleset, which takes a descriptor)")
+	"needs the (C library's resolver|source of the package|go command)|needs cgroups|builds |takes half a minute|.*, which takes long|is started by TestRun$)")
 
 var (
 	neededABI = regexp.MustCompile(`^needs (?:Landlock )?ABI (\d+)`)
@@ -115,6 +115,8 @@ func (b build) excused(test, reason string, abi int) bool {
 		return abi > 0
 	case strings.HasPrefix(reason, "needs Landlock"):
 		return abi == 0
+	case strings.HasPrefix(reason, "has a ruleset, "): // for UDP, from its ABI on
+		return abi >= 10
 	case strings.HasPrefix(reason, "needs root, "):
 		return strings.Contains(test+"/", byAnOrdinaryUser+"/")
 	case strings.HasPrefix(reason, "needs cgo"):
