@@ -40,7 +40,7 @@ func openAuditLog(t *testing.T) auditLog {
 		t.Skip("needs CAP_AUDIT_READ: ", err)
 	}
 	log := auditLog(fd)
-	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 20}); err != nil {
+	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 300}); err != nil {
 		t.Fatal(err)
 	}
 	request := binary.NativeEndian.AppendUint32(nil, unix.SizeofNlMsghdr)
@@ -75,7 +75,7 @@ func (l auditLog) read(t *testing.T) (kind uint16, content []byte) {
 // denials returns the records of denials up to one that contains last.
 func (l auditLog) denials(t *testing.T, last string) (all []string) {
 	t.Helper()
-	for end := time.Now().Add(time.Minute); time.Now().Before(end); {
+	for end := time.Now().Add(5 * time.Minute); time.Now().Before(end); {
 		kind, content := l.read(t)
 		if kind != auditLandlockAccess {
 			continue

@@ -18,7 +18,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"example.com/landlock/internal/allthreads"
-	"example.com/landlock/internal/testchild"
 )
 
 // Every step that can fail, by the real refusal of the kernel: nothing may be
@@ -99,8 +98,8 @@ func TestFailureRestrictsNothing(t *testing.T) {
 				needBelow(t, test.below)
 			}
 			inChild(t, nil, func(t *testing.T, _ string) {
-				if test.root && os.Getuid() != 0 {
-					return
+				if test.root {
+					needRoot(t, "to install the filter")
 				}
 				r, undo := test.setup(t)
 				before := openFiles()
@@ -229,15 +228,10 @@ func TestThreadsThatCannotBeSeen(t *testing.T) {
 
 // The same kernel, with Landlock taken away by a filter.
 func TestLandlockTakenAway(t *testing.T) {
-	if os.Getuid() != 0 && !testchild.Inside() {
-		t.Skip("needs root, to install the filter")
-	}
 	for errno, want := range map[syscall.Errno]error{unix.ENOSYS: ErrNotBuilt, unix.EOPNOTSUPP: ErrDisabled, unix.EPERM: ErrBlocked} {
 		t.Run(unix.ErrnoName(errno), func(t *testing.T) {
 			inChild(t, nil, func(t *testing.T, _ string) {
-				if os.Getuid() != 0 {
-					return
-				}
+				needRoot(t, "to install the filter")
 				refuse(t, unix.SYS_LANDLOCK_CREATE_RULESET, errno)
 				if _, err := Probe(); err != want {
 					t.Errorf("Probe: %v, want %v", err, want)
@@ -253,8 +247,9 @@ func TestLandlockTakenAway(t *testing.T) {
 func TestFailureLeavesNoNewPrivs(t *testing.T) {
 	needABI(t, V1)
 	inChild(t, nil, func(t *testing.T, _ string) {
-		if kernel, _ := Probe(); kernel.ABI < V8 && !allthreads.Supported || os.Getuid() != 0 {
-			return // the exception, or a user who cannot install the filter
+		needRoot(t, "to install the filter")
+		if kernel, _ := Probe(); kernel.ABI < V8 && !allthreads.Supported {
+			t.Skipf("needs ABI 8, this kernel has %d: here Apply's documentation names the exception", int(kernel.ABI))
 		}
 		refuse(t, unix.SYS_LANDLOCK_RESTRICT_SELF, unix.ENOMEM)
 		for range 20 { // which threads it gets is up to the scheduler
@@ -296,9 +291,7 @@ func TestAtomicNoNewPrivs(t *testing.T) {
 	}
 	t.Run("a failure", func(t *testing.T) {
 		inChild(t, nil, func(t *testing.T, _ string) {
-			if os.Getuid() != 0 {
-				return // could not restrict itself without no_new_privs
-			}
+			needRoot(t, "to be restricted without no_new_privs")
 			for err := error(nil); err == nil; { // until no layer is left
 				_, err = NewHandling(Rights{FS: FSMakeChar}).AllowNewPrivs().Apply()
 			}
@@ -310,9 +303,7 @@ func TestAtomicNoNewPrivs(t *testing.T) {
 	})
 	t.Run("without prctl", func(t *testing.T) {
 		inChild(t, nil, func(t *testing.T, _ string) {
-			if os.Getuid() != 0 {
-				return // cannot install the filter
-			}
+			needRoot(t, "to install the filter")
 			refuse(t, unix.SYS_PRCTL, unix.EINVAL)
 			mustApply(t, NewHandling(Rights{FS: FSMakeChar}))
 			check(t, "1")

@@ -570,7 +570,7 @@ func TestSocketFilterServer(t *testing.T) {
 			output string // of success
 			fails  string // what it says of the refusal
 		}{
-			{[]string{"curl", "-sS", "--max-time", "20", url}, "hello", ""},
+			{[]string{"curl", "-sS", "--max-time", "300", url}, "hello", ""},
 			{[]string{"getent", "ahosts", "localhost"}, "STREAM", ""},
 			{[]string{"ping", "-c1", "-W5", "127.0.0.1"}, "", "ermi"}, // Permission denied, or not permitted
 			{[]string{"python3", "-c", "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('127.0.0.1', 0)); print('bound')"}, "bound", ""},
@@ -578,19 +578,21 @@ func TestSocketFilterServer(t *testing.T) {
 			{[]string{"python3", "-c", "import socket; socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM)"}, "", "Permission denied"},
 			{[]string{"python3", "-c", "import asyncio; asyncio.run(asyncio.sleep(0)); print('slept')"}, "slept", ""},
 		} {
-			path, err := exec.LookPath(program.args[0])
-			if err != nil {
-				continue
-			}
-			cmd := exec.Command(path, program.args[1:]...)
-			cmd.Env = append(os.Environ(), "LC_ALL=C", "no_proxy=localhost")
-			if os.Getuid() != 0 && exec.Command(path, "--version").Run() != nil && exec.Command(path, "-V").Run() != nil {
-				continue // installed for root alone
-			}
-			out, err := cmd.CombinedOutput()
-			if (err != nil) != (program.fails != "") || !strings.Contains(string(out), program.output) || !strings.Contains(string(out), program.fails) {
-				t.Errorf("%q: %v: %s", program.args, err, out)
-			}
+			t.Run(program.args[0], func(t *testing.T) {
+				path, err := exec.LookPath(program.args[0])
+				if err != nil {
+					t.Skipf("needs the program %s: %v", program.args[0], err)
+				}
+				if exec.Command(path, "--version").Run() != nil && exec.Command(path, "-V").Run() != nil {
+					needRoot(t, "who alone may run "+path)
+				}
+				cmd := exec.Command(path, program.args[1:]...)
+				cmd.Env = append(os.Environ(), "LC_ALL=C", "no_proxy=localhost")
+				out, err := cmd.CombinedOutput()
+				if (err != nil) != (program.fails != "") || !strings.Contains(string(out), program.output) || !strings.Contains(string(out), program.fails) {
+					t.Errorf("%q: %v: %s", program.args, err, out)
+				}
+			})
 		}
 	})
 }
@@ -680,8 +682,8 @@ func TestSocketFilterFailures(t *testing.T) {
 				needABI(t, test.needs)
 			}
 			inChild(t, nil, func(t *testing.T, dir string) {
-				if test.root && os.Getuid() != 0 {
-					return
+				if test.root {
+					needRoot(t, "to install the filter")
 				}
 				r := NewHandling(Rights{Net: netUDP}).FilterSockets() // strict
 				kernel, _ := Probe()
@@ -767,9 +769,7 @@ func TestSocketFilterPartialError(t *testing.T) {
 func TestSocketFilterFailsInChild(t *testing.T) {
 	needFilter(t)
 	inChild(t, nil, func(t *testing.T, dir string) {
-		if os.Getuid() != 0 {
-			return // cannot install the filters that leave no room
-		}
+		needRoot(t, "to install the filters that leave no room")
 		s := mustPrepare(t, filtering())
 		fillFilters(t)
 		ran := func(err error) {
@@ -796,7 +796,7 @@ func TestSocketFilterWithoutLandlock(t *testing.T) {
 		if os.Getuid() == 0 {
 			refuse(t, unix.SYS_LANDLOCK_CREATE_RULESET, unix.ENOSYS)
 		} else if kernel, _ := Probe(); kernel.ABI > 0 {
-			return // cannot take it away
+			needRoot(t, "to take Landlock away")
 		}
 		file := write(t, filepath.Join(dir, "file"), "")
 		all := New(V11).BestEffort(0).AllowRead(filepath.Join(dir, "nothing")).FilterSockets()
@@ -895,9 +895,7 @@ func TestSocketFilterConcurrently(t *testing.T) {
 func TestSocketFilterFailsLast(t *testing.T) {
 	needFilter(t)
 	inChild(t, nil, func(t *testing.T, dir string) {
-		if os.Getuid() != 0 {
-			return // cannot install the filter
-		}
+		needRoot(t, "to install the filter")
 		// Refuse filters for all threads, once there is a program to install.
 		const load, equal, answer = unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, unix.BPF_RET | unix.BPF_K
 		errno := installFilter([]unix.SockFilter{

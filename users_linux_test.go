@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"syscall"
+	"testing"
 
 	"example.com/landlock/internal/testchild"
 )
@@ -21,6 +22,15 @@ func testUsers() []testUser {
 		users = append(users, testUser{name: "an ordinary user", uid: 65534})
 	}
 	return users
+}
+
+// needRoot skips what an ordinary user cannot do. In a child it comes first, before
+// the function takes privileges away.
+func needRoot(t testing.TB, why string) {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("needs root, " + why)
+	}
 }
 
 func (u testUser) become(cmd *exec.Cmd, dir string) {

@@ -54,7 +54,9 @@ var sandbox struct {
 // A function that does not come to its end fails the test: one that panics, exits
 // with any status, calls [runtime.Goexit], executes another program, is killed, or
 // has not run at all, since the test around did not come to Run in the child as it
-// does here. So does one that fails another t than its own.
+// does here. So does one that fails the t of the test around. Whether a t further
+// out has failed cannot be told in the child: where one logs while f runs, as Error
+// does, the test fails; its Fail alone goes unnoticed.
 //
 // Where Apply fails the test fails, whatever the reason. A test that is to be
 // skipped without Landlock, or on a kernel that is too old, says so by [NeedABI]

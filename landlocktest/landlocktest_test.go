@@ -471,14 +471,28 @@ func init() {
 		"fails the t outside": {
 			test:  func(outer *testing.T) { run(outer, func(t *testing.T) { outer.Error("wrong") }) },
 			fails: true,
-			want:  []string{"wrong", "a test around the function failed", "--- FAIL: " + sandboxed},
+			want:  []string{"wrong", "the test around the function failed", "--- FAIL: " + sandboxed},
 		},
 		"fails the t outside of the one outside": {
 			test: func(outer *testing.T) {
 				outer.Run("sub", func(t *testing.T) { run(t, func(t *testing.T) { outer.Error("wrong") }) })
 			},
 			fails: true,
-			want:  []string{"wrong", "a test around the function failed"},
+			want:  []string{"wrong", "TestScenario/S logged while the function ran .* whether it failed cannot be told"},
+		},
+		"logs before to the t outside of the one outside, and to the next one": {
+			test: func(outer *testing.T) {
+				outer.Run("sub", func(t *testing.T) {
+					outer.Log("before")
+					run(t, func(*testing.T) { t.Log("to the next") })
+				})
+			},
+			want: []string{"before", "to the next"},
+		},
+		"fails the t outside without a word": {
+			test:  func(outer *testing.T) { run(outer, func(t *testing.T) { outer.Fail() }) },
+			fails: true,
+			want:  []string{"the test around the function failed", "--- FAIL: " + sandboxed},
 		},
 		"ends the t outside": {
 			test:  func(outer *testing.T) { run(outer, func(t *testing.T) { outer.FailNow() }) },
@@ -531,7 +545,7 @@ func init() {
 				run(t, func(t *testing.T) {})
 			},
 			fails: true,
-			want:  []string{"a test around the function failed", "only there"},
+			want:  []string{"the test around the function failed", "only there"},
 		},
 		"no Landlock, and NeedABI": {
 			test:  func(t *testing.T) { landlocktest.NeedABI(t, 99); run(t, func(t *testing.T) {}) },
@@ -736,7 +750,7 @@ func FuzzRun(f *testing.F) {
 func TestScenario(t *testing.T) {
 	name := os.Getenv(scenarioVariable)
 	if name == "" {
-		return // TestRun starts it
+		t.Skip("is started by TestRun")
 	}
 	t.Run("S", scenarios[name].test)
 }

@@ -281,10 +281,10 @@ func (s scenario) attributes() *syscall.SysProcAttr {
 // start runs the scenario in a child, and returns what it printed and its status.
 func (s scenario) start(t *testing.T, drop string) (output string, code int) {
 	t.Helper()
-	limit, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	limit, cancel := context.WithTimeout(t.Context(), 5*time.Minute) // only a hang takes so long
 	defer cancel()
 	cmd := exec.CommandContext(limit, "/proc/self/exe")
-	cmd.WaitDelay = 5 * time.Second
+	cmd.WaitDelay = time.Minute
 	cmd.SysProcAttr = s.attributes()
 	for _, variable := range os.Environ() {
 		name, _, _ := strings.Cut(variable, "=")

@@ -459,9 +459,7 @@ func signalBlocked(c *child) {
 	c.mustFail(c.ruleset, unix.ETIMEDOUT)
 	took := time.Since(start)
 	full()
-	if fmt.Printf("gave up after %v\n", took.Round(time.Millisecond)); took > 30*time.Second {
-		c.fatalf("gave up after %v, want 10 s", took)
-	}
+	fmt.Printf("gave up after %v\n", took.Round(time.Millisecond))
 	c.wantFree()
 	open(0)
 	open(0) // by now the leftover signal has arrived

@@ -83,14 +83,14 @@ func witness(t testing.TB) string {
 func runScenario(t *testing.T, binary, name string, attr *syscall.SysProcAttr) {
 	t.Helper()
 	path := witness(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute) // only a hang takes so long
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute) // only a hang takes so long
 	defer cancel()
 	cmd := exec.CommandContext(ctx, binary)
 	cmd.Env = append(os.Environ(), scenarioVariable+"="+name, witnessVariable+"="+path,
 		"ASAN_OPTIONS=detect_leaks=0") // the Go runtime's own are none, and a sandbox is in the way of the search
 	cmd.SysProcAttr = attr
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGQUIT) } // shows where it hangs
-	cmd.WaitDelay = 5 * time.Second
+	cmd.WaitDelay = time.Minute
 	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output
 	err := cmd.Run()

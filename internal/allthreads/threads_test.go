@@ -171,7 +171,7 @@ func (t *goThread) add(r *cthreads.Result, a answer) {
 // settle returns once so many threads sleep in the kernel. No other means tells
 // that a thread has not only announced its system call but is in it.
 func (c *child) settle(count int) {
-	for deadline := time.Now().Add(time.Minute); ; runtime.Gosched() {
+	for deadline := time.Now().Add(5 * time.Minute); ; runtime.Gosched() {
 		entries, err := os.ReadDir("/proc/self/task")
 		if err != nil {
 			return // no /proc here: the test is a little weaker

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -27,14 +29,6 @@ func (b build) String() string {
 	return "pure Go"
 }
 
-// machine is the architecture of the kernel.
-func (b build) machine() string {
-	if b.arch == "386" {
-		return "amd64"
-	}
-	return b.arch
-}
-
 // moduleFolder returns the folder of this module, which lies two below the
 // library's.
 func moduleFolder() (string, error) {
@@ -46,22 +40,42 @@ func moduleFolder() (string, error) {
 	return folder, nil
 }
 
-// compile builds the guest's program and the test binary of every package of
-// the library into a folder.
-func (b build) compile(module, folder string) error {
-	pure := build{arch: b.arch}
-	if err := pure.run(module, "build", "-ldflags=-s -w", "-o", filepath.Join(folder, "init"), "."); err != nil {
-		return err
+// packagesWithTests returns the packages of the library that have tests in this
+// build, as folders below its own, and the path of its module.
+func (b build) packagesWithTests(library string) (packages []string, module string, err error) {
+	const format = "{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}} {{.Module.Path}}{{end}}"
+	output, err := b.run(library, "list", "-f", format, "./...")
+	if err != nil {
+		return nil, "", err
 	}
+	for line := range strings.Lines(output) {
+		var importPath string
+		importPath, module, _ = strings.Cut(strings.TrimSpace(line), " ")
+		folder := strings.TrimPrefix(strings.TrimPrefix(importPath, module), "/")
+		packages = append(packages, cmp.Or(folder, "."))
+	}
+	if !slices.Contains(packages, ".") {
+		return nil, "", fmt.Errorf("no tests in %s", library)
+	}
+	return packages, module, nil
+}
+
+// compile builds the test binaries of packages into a folder.
+func (b build) compile(library, folder string, packages []string) error {
 	ldflags, tags := "-s -w", ""
 	if b.cgo { // static: there are few libraries in the guest
 		ldflags, tags = ldflags+" -linkmode external -extldflags -static", "netgo,osusergo"
 	}
-	return b.run(filepath.Join(module, "../.."), "test", "-c", "-o", filepath.Join(folder, testsFolder)+"/", "-tags="+tags, "-ldflags="+ldflags, "./...")
+	args := []string{"test", "-c", "-o", folder + "/", "-tags=" + tags, "-ldflags=" + ldflags}
+	for _, pkg := range packages {
+		args = append(args, "./"+pkg)
+	}
+	_, err := b.run(library, args...)
+	return err
 }
 
-// run runs the go command for this build in a folder.
-func (b build) run(folder string, args ...string) error {
+// run runs the go command for this build in a folder, and returns what it prints.
+func (b build) run(folder string, args ...string) (string, error) {
 	cmd := exec.Command("go", args...)
 	cmd.Dir = folder
 	cmd.Env = append(os.Environ(), "GOOS=linux", "GOARCH="+b.arch, "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false")
@@ -71,26 +85,29 @@ func (b build) run(folder string, args ...string) error {
 			cmd.Env = append(cmd.Env, "CC="+machines[b.arch].compiler)
 		}
 	}
-	if output, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build for %s, %v: go %s: %w\n%s", b.arch, b, strings.Join(args, " "), err, output)
+	var stdout, stderr strings.Builder
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("build for %s, %v: go %s: %w\n%s%s", b.arch, b, strings.Join(args, " "), err, stdout.String(), stderr.String())
 	}
-	return nil
+	return stdout.String(), nil
 }
 
-// initramfs is what a guest starts with.
-type initramfs struct {
-	path     string
-	binaries int // how many test binaries it has
+// compileInit builds the guest's first process, which is this program.
+func (b build) compileInit(module, file string) error {
+	_, err := b.run(module, "build", "-ldflags=-s -w", "-o", file, ".")
+	return err
 }
 
-// pack writes the initramfs of what compile has made, and the system around it.
-func (b build) pack(folder string, tools []file, s settings) (packed initramfs, err error) {
+// pack writes an initramfs: this program, what the settings say that it runs, and
+// the system around it.
+func pack(image, init string, tools []file, s settings) error {
 	text, err := json.Marshal(s)
 	if err != nil {
-		return initramfs{}, err
+		return err
 	}
 	files := []file{
-		{name: "init", mode: 0o755, source: filepath.Join(folder, "init")},
+		{name: "init", mode: 0o755, source: init},
 		{name: settingsFile, mode: 0o644, text: string(text)},
 	}
 	for _, name := range strings.Fields("bin dev etc proc root sys tmp usr usr/bin usr/lib usr/lib64 " + testsFolder) {
@@ -107,16 +124,12 @@ func (b build) pack(folder string, tools []file, s settings) (packed initramfs, 
 		files = append(files, file{name: "etc/" + name, mode: 0o644, text: text})
 	}
 	files = append(files, tools...)
-	binaries, err := filepath.Glob(filepath.Join(folder, testsFolder, "*.test"))
-	if err != nil || len(binaries) == 0 {
-		return initramfs{}, errors.Join(err, fmt.Errorf("no test binary in %s", folder))
+	for _, t := range s.Tests {
+		files = append(files, file{name: t.path(), mode: 0o755, source: t.source})
 	}
-	for _, binary := range binaries {
-		files = append(files, file{name: testsFolder + "/" + filepath.Base(binary), mode: 0o755, source: binary})
-	}
-	image, err := os.Create(filepath.Join(folder, "initramfs"))
+	out, err := os.Create(image)
 	if err != nil {
-		return initramfs{}, err
+		return err
 	}
-	return initramfs{image.Name(), len(binaries)}, errors.Join(writeInitramfs(image, files), image.Close())
+	return errors.Join(writeInitramfs(out, files), out.Close())
 }

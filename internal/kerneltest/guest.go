@@ -6,8 +6,9 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -16,14 +17,48 @@ import (
 // settings is what the host tells the guest, in a file of the initramfs.
 type settings struct {
 	Results string        // the serial port that leads to the host
-	Args    []string      // for each test binary
-	Limit   time.Duration // on each test binary
+	Tests   []test        // to run, in this order
+	Args    []string      // for each of them
+	Env     []string      // more than what every guest has
+	Silence time.Duration // for how long one may print nothing
+}
+
+// test is a test binary.
+type test struct {
+	Build, Binary string
+	Skip          string // a pattern of its tests
+	source        string // where the host has it
+}
+
+// path is where the guest has it, without a leading slash.
+func (t test) path() string {
+	return testsFolder + "/" + strings.ReplaceAll(t.Build, " ", "-") + "-" + t.Binary
 }
 
 const (
 	settingsFile = "settings.json"
 	testsFolder  = "tests"
 )
+
+// host is whom the guest reports to.
+type host struct {
+	mu sync.Mutex
+	to *json.Encoder
+}
+
+func (h *host) tell(m message) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.to.Encode(m)
+}
+
+// keepAlive tells the host now and then that the machine goes on, whatever a test
+// does.
+func (h *host) keepAlive() {
+	for range time.Tick(10 * time.Second) {
+		h.tell(message{Alive: true})
+	}
+}
 
 // beGuest is the program as the first process of a virtual machine: it runs
 // every test binary, reports to the host, and turns the machine off.
@@ -50,11 +85,17 @@ func runGuest() error {
 	if err != nil {
 		return fmt.Errorf("open the port to the host: %w", err)
 	}
-	host := json.NewEncoder(port)
-	if err := errors.Join(loopbackUp(), host.Encode(message{Kernel: aboutKernel()}), runTests(host, s)); err != nil {
+	host := &host{to: json.NewEncoder(port)}
+	if err := errors.Join(loopbackUp(), host.tell(message{Kernel: aboutKernel()})); err != nil {
 		return err
 	}
-	if err := host.Encode(message{Done: true}); err != nil {
+	go host.keepAlive()
+	for _, t := range s.Tests {
+		if err := t.run(host, s); err != nil {
+			return err
+		}
+	}
+	if err := host.tell(message{Done: true}); err != nil {
 		return err
 	}
 	return unix.IoctlSetInt(int(port.Fd()), unix.TCSBRK, 1) // wait until all is sent
@@ -138,29 +179,19 @@ func aboutKernel() *kernelFacts {
 	return &facts
 }
 
-func runTests(host *json.Encoder, s settings) error {
-	binaries, err := filepath.Glob("/" + testsFolder + "/*.test")
+// run runs a test binary, and sends what it prints as it does.
+func (t test) run(host *host, s settings) error {
+	failure, err := t.send(host, s)
 	if err != nil {
 		return err
 	}
-	for _, binary := range binaries {
-		name := strings.TrimSuffix(filepath.Base(binary), ".test")
-		failure, err := runTest(host, name, binary, s)
-		if err == nil {
-			err = host.Encode(message{Binary: name, Ended: true, Failure: failure})
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return host.tell(message{Build: t.Build, Binary: t.Binary, Ended: true, Failure: failure})
 }
 
-// runTest runs a test binary, and sends what it prints as it does.
-func runTest(host *json.Encoder, name, binary string, s settings) (failure string, err error) {
-	cmd := exec.Command(binary, s.Args...)
+func (t test) send(host *host, s settings) (failure string, err error) {
+	cmd := exec.Command("/"+t.path(), append(s.Args, "-test.skip="+t.Skip)...)
 	cmd.Dir = "/tmp"
-	cmd.Env = []string{"PATH=/bin", "HOME=/root", "TMPDIR=/tmp"}
+	cmd.Env = append([]string{"PATH=/bin", "HOME=/root", "TMPDIR=/tmp"}, s.Env...)
 	output, err := cmd.StdoutPipe()
 	if err != nil {
 		return "", err
@@ -169,24 +200,40 @@ func runTest(host *json.Encoder, name, binary string, s settings) (failure strin
 	if err := cmd.Start(); err != nil {
 		return err.Error(), nil
 	}
-	late := time.AfterFunc(s.Limit, func() { cmd.Process.Kill() })
-	defer late.Stop()
 	ended := make(chan string, 1)
 	go func() {
-		ended <- reap(cmd.Process.Pid)
-		// What it has left running may hold the pipe.
-		output.(*os.File).SetReadDeadline(time.Now().Add(time.Second))
+		failure := reap(cmd.Process.Pid)
+		unix.Kill(-1, unix.SIGKILL) // all but this process: what it has left running would hold the pipe
+		ended <- failure
 	}()
+	var silent atomic.Bool
+	var patience *time.Timer
+	patience = time.AfterFunc(s.Silence, func() {
+		if silent.Swap(true) {
+			cmd.Process.Kill()
+			return
+		}
+		cmd.Process.Signal(unix.SIGQUIT) // it shows where it hangs
+		patience.Reset(time.Minute)
+	})
+	defer patience.Stop()
 	buffer := make([]byte, 1<<16)
 	for {
 		n, err := output.Read(buffer)
 		if n > 0 {
-			if err := host.Encode(message{Binary: name, Output: buffer[:n]}); err != nil {
+			if !silent.Load() {
+				patience.Reset(s.Silence)
+			}
+			if err := host.tell(message{Build: t.Build, Binary: t.Binary, Output: buffer[:n]}); err != nil {
 				return "", err
 			}
 		}
 		if err != nil {
-			return <-ended, nil
+			failure := <-ended
+			if silent.Load() {
+				failure = fmt.Sprintf("printed nothing for %v: %s", s.Silence, failure)
+			}
+			return failure, nil
 		}
 	}
 }

@@ -163,7 +163,11 @@ func (a *archive) update(sources string) error {
 	if info, err := os.Stat(stamp); err == nil && time.Since(info.ModTime()) < 12*time.Hour {
 		return nil
 	}
-	if _, err := a.apt(a.folder, "apt-get", "update", "-q", "--error-on=any"); err != nil {
+	err := retried("update the lists of packages", func() error {
+		_, err := a.apt(a.folder, "apt-get", "update", "-q", "--error-on=any")
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	return os.WriteFile(stamp, nil, 0o644)
@@ -198,6 +202,26 @@ func (a *archive) apt(folder, command string, args ...string) (string, error) {
 		err = fmt.Errorf("%s: %w: %s", command, err, strings.TrimSpace(string(exit.Stderr)))
 	}
 	return string(output), err
+}
+
+// retryAfter is how long to wait before each further attempt to fetch something.
+var retryAfter = []time.Duration{5 * time.Second, 15 * time.Second, 30 * time.Second, time.Minute}
+
+// retried calls f until it works, a few times: networks and archives now and then
+// do not.
+func retried(what string, f func() error) error {
+	for attempt, wait := range retryAfter {
+		err := f()
+		if err == nil {
+			return nil
+		}
+		fmt.Printf("%s, attempt %d: %v; once more in %v\n", what, attempt+1, err, wait)
+		time.Sleep(wait)
+	}
+	if err := f(); err != nil {
+		return fmt.Errorf("%s, attempt %d and the last: %w", what, len(retryAfter)+1, err)
+	}
+	return nil
 }
 
 // kernels returns the newest kernel of each series.
@@ -252,7 +276,11 @@ func (a *archive) fetch(pkg, arch string, patterns ...string) (string, error) {
 		return "", err
 	}
 	defer os.RemoveAll(folder)
-	if _, err := a.apt(folder, "apt-get", "download", "-q", pkg+":"+arch); err != nil {
+	err = retried("fetch "+pkg, func() error {
+		_, err := a.apt(folder, "apt-get", "download", "-q", pkg+":"+arch)
+		return err
+	})
+	if err != nil {
 		return "", err
 	}
 	debs, err := filepath.Glob(filepath.Join(folder, "*.deb"))

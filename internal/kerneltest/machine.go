@@ -14,16 +14,15 @@ import (
 
 // guest is a virtual machine to run.
 type guest struct {
-	kernel    kernel
-	build     build
-	off       bool // boot with Landlock switched off
-	initramfs initramfs
+	kernel        kernel
+	builds        []build
+	first, newest bool // of the kernels that have Landlock
+	off           bool // boot with Landlock switched off
+	batches       []batch
+	initramfs     string // the file
 }
 
-func (g guest) String() string { return g.name() + " " + g.build.String() }
-
-// name is what two guests share that differ in the binaries alone.
-func (g guest) name() string {
+func (g guest) String() string {
 	name := g.kernel.series
 	if g.kernel.arch != "amd64" {
 		name += " " + g.kernel.arch
@@ -50,59 +49,78 @@ var machines = map[string]struct {
 	},
 }
 
-// runTwice is run, and once more where the kernel itself died: on an emulated
-// processor one that patches its own code does so now and then. A kernel that
-// the tests bring down dies both times.
-func (g guest) runTwice(limit time.Duration, test2json string, verbose bool) result {
-	r := g.run(limit, test2json, verbose)
-	if !r.crashed {
+// runTwice is run, and once more where the machine died: on an emulated processor
+// one that patches its own code does so now and then, and an emulator may fail or
+// hang itself. A machine that the tests bring down dies both times.
+func (g guest) runTwice(silence time.Duration, test2json string, verbose bool) result {
+	r := g.run(silence, test2json, verbose)
+	if !r.died {
 		return r
 	}
 	r.printProblems()
-	fmt.Printf("%-20s its kernel died: once more\n", g)
-	r = g.run(limit, test2json, verbose)
+	fmt.Printf("%-10s its machine died: once more\n", g)
+	first := r
+	r = g.run(silence, test2json, verbose)
 	r.again = true
+	r.took += first.took
+	r.processor += first.processor
 	return r
 }
 
-// run boots the guest, and returns what it has said until it ended.
-func (g guest) run(limit time.Duration, test2json string, verbose bool) (r result) {
+// run boots the guest, and returns what it has said until it ended. A machine that
+// says nothing for as long as silence is at its end.
+func (g guest) run(silence time.Duration, test2json string, verbose bool) (r result) {
 	runtime.LockOSThread() // the machine ends with it, see command
 	defer runtime.UnlockOSThread()
 	r.guest = g
+	for _, b := range g.batches {
+		r.parts = append(r.parts, part{batch: b})
+	}
 	if g.kernel.err != nil {
 		return r
 	}
 	start := time.Now()
 	defer func() { r.took = time.Since(start) }()
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
-	defer cancel()
 	results, guestEnd, err := os.Pipe()
 	if err != nil {
 		r.problem("%v", err)
 		return r
 	}
 	defer results.Close()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
 	cmd := g.command(ctx)
 	cmd.ExtraFiles = []*os.File{guestEnd} // 3
 	var console bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &console, &console
-	if err := cmd.Start(); err != nil {
+	err = cmd.Start()
+	guestEnd.Close()
+	if err != nil {
 		r.problem("start the virtual machine: %v", err)
 		return r
 	}
-	guestEnd.Close()
+	patience := time.AfterFunc(silence, cancel)
 	c := collector{result: &r, test2json: test2json, verbose: verbose}
-	streamErr := readMessages(results, c.take)
-	if streamErr != nil && ctx.Err() == nil {
-		time.AfterFunc(10*time.Second, cancel) // it may be alive, with nothing more to say
+	streamErr := readMessages(results, func(m message) error {
+		patience.Reset(silence)
+		return c.take(m)
+	})
+	if streamErr != nil {
+		patience.Reset(min(silence, 10*time.Second)) // it may be alive, with nothing more to say
 	}
-	if err := cmd.Wait(); ctx.Err() == context.DeadlineExceeded {
-		r.problem("not done after %v%s; console:\n%s", limit, c.running(), tail(console.String()))
-	} else if streamErr != nil || err != nil {
+	err = cmd.Wait()
+	patience.Stop()
+	r.processor = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	switch r.died = true; {
+	case ctx.Err() != nil && streamErr == nil:
+		r.problem("not off %v after its last word; console:\n%s", silence, tail(console.String()))
+	case ctx.Err() != nil:
+		r.problem("%v: no word from it for %v%s; console:\n%s", streamErr, silence, c.running(), tail(console.String()))
+	case streamErr != nil || err != nil:
 		r.problem("%v; virtual machine: %v%s; console:\n%s", streamErr, err, c.running(), tail(console.String()))
+	default:
+		r.died = false
 	}
-	r.crashed = streamErr != nil && strings.Contains(console.String(), "Kernel panic")
 	c.finish()
 	return r
 }
@@ -119,7 +137,7 @@ func (g guest) command(ctx context.Context) *exec.Cmd {
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-accel", "tcg,thread=single,tb-size=512", "-smp", "2", "-m", "1G",
 		"-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
 		"-chardev", "file,id=results,path=/dev/fd/3",
-		"-kernel", g.kernel.image, "-initrd", g.initramfs.path, "-append", options,
+		"-kernel", g.kernel.image, "-initrd", g.initramfs, "-append", options,
 	}, m.qemu[1:]...)
 	cmd := exec.CommandContext(ctx, m.qemu[0], args...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -137,52 +155,59 @@ type collector struct {
 	*result
 	test2json string
 	verbose   bool
-	binary    string // the one that is running
+	build     string // of the binary that is running
+	binary    string
 	output    []byte
 	started   time.Time
 }
 
 // say prints how it goes.
 func (c *collector) say(format string, args ...any) {
-	fmt.Printf("%-20s %s\n", c.guest, fmt.Sprintf(format, args...))
+	fmt.Printf("%-10s %s\n", c.guest, fmt.Sprintf(format, args...))
 }
 
 func (c *collector) take(m message) error {
-	if m.Kernel != nil {
+	switch {
+	case m.Kernel != nil:
 		c.facts = *m.Kernel
 		c.say("%s has booted, ABI %s", c.facts.Release, c.facts.ABI)
 		c.started = time.Now()
-		return nil
-	}
-	c.binary = m.Binary
-	c.output = append(c.output, m.Output...)
-	if c.verbose {
-		os.Stdout.Write(bytes.ReplaceAll(m.Output, []byte{0x16}, nil)) // which marks lines for test2json
-	}
-	if m.Ended {
-		return c.end(m.Failure)
+	case m.Binary != "":
+		return c.print(m)
 	}
 	return nil
 }
 
-// end counts the tests of the binary that has ended.
-func (c *collector) end(failure string) error {
+// print takes what a binary has printed, and counts its tests where it has ended.
+func (c *collector) print(m message) error {
+	c.build, c.binary = m.Build, m.Binary
+	c.output = append(c.output, m.Output...)
+	if c.verbose {
+		os.Stdout.Write(bytes.ReplaceAll(m.Output, []byte{0x16}, nil)) // which marks lines for test2json
+	}
+	if !m.Ended {
+		return nil
+	}
 	outcomes, err := parseTests(c.test2json, c.output)
 	if err != nil {
 		return err
 	}
-	passed, failed, skipped := c.passed, c.failed, c.skipped()
-	c.add(c.binary, outcomes)
-	c.binaries++
-	failed = c.failed - failed
-	switch {
-	case failure != "" && (failed == 0 || failure != "exit status 1"): // which is that a test has failed
-		c.problem("%s: %s; it printed:\n%s", c.binary, failure, tail(string(c.output)))
-	case len(outcomes) == 0:
-		c.empty = append(c.empty, c.binary)
+	p := c.part(c.build)
+	if p == nil {
+		return fmt.Errorf("the guest ran %s, which is of no build that it has: %q", c.binary, c.build)
 	}
-	c.say("%s: %d passed, %d failed, %d skipped in %.1fs", c.binary,
-		c.passed-passed, failed, c.skipped()-skipped, time.Since(c.started).Seconds())
+	passed, failed, skipped := p.passed, p.failed, p.skipped()
+	c.add(p, c.binary, outcomes)
+	p.binaries++
+	failed = p.failed - failed
+	switch {
+	case m.Failure != "" && (failed == 0 || m.Failure != "exit status 1"): // which is that a test has failed
+		c.problem("%s, %s: %s; it printed:\n%s", c.binary, c.build, m.Failure, tail(string(c.output)))
+	case len(outcomes) == 0:
+		p.empty = append(p.empty, c.binary)
+	}
+	c.say("%s, %s: %d passed, %d failed, %d skipped in %.1fs", c.binary, c.build,
+		p.passed-passed, failed, p.skipped()-skipped, time.Since(c.started).Seconds())
 	c.binary, c.output, c.started = "", nil, time.Now()
 	return nil
 }
@@ -193,7 +218,7 @@ func (c *collector) running() string {
 		return ""
 	}
 	outcomes, _ := parseTests(c.test2json, c.output)
-	text := "; running " + c.binary
+	text := "; running " + c.binary + ", " + c.build + ":"
 	for _, o := range outcomes {
 		if o.action == "" {
 			text += " " + o.name
@@ -204,8 +229,8 @@ func (c *collector) running() string {
 
 // finish counts what a guest that died has left.
 func (c *collector) finish() {
-	if c.binary != "" {
+	if p := c.part(c.build); p != nil && c.binary != "" {
 		outcomes, _ := parseTests(c.test2json, c.output)
-		c.add(c.binary, outcomes)
+		c.add(p, c.binary, outcomes)
 	}
 }

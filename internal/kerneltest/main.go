@@ -1,7 +1,11 @@
-// Kerneltest runs all tests of the library on many kernels, each in a virtual
+// Kerneltest runs the tests of the library on many kernels, each in a virtual
 // machine, and prints a table of what came of it. It fails where anything does.
 //
-//	go run -C internal/kerneltest . [-only PATTERN] [-run PATTERN] [-kernel FILE] [-markdown FILE]
+//	go run -C internal/kerneltest . [-all] [-only PATTERN] [-run PATTERN] [-kernel FILE] [-markdown FILE]
+//
+// Each kernel is booted once, and runs the test binaries of each build, one after
+// the other: those that may go otherwise there than on another kernel, see
+// selection.go, or with -all every one, at full length.
 //
 // The kernels are Debian's, fetched with the machine's apt. The program is also
 // the first process in each machine, see guest.go.
@@ -14,6 +18,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"regexp"
 	"runtime"
@@ -24,17 +29,22 @@ import (
 )
 
 const (
-	nativeArch   = runtime.GOARCH
-	otherSeries  = "6.12"
-	fewestABIs   = 6
-	testLimit    = 12 * time.Minute // some four times what the slowest takes on two cores, with others beside it
-	machineLimit = 25 * time.Minute
+	nativeArch  = runtime.GOARCH
+	otherSeries = "6.12"
+	fewestABIs  = 6
+	// How long a machine may say nothing, though it is to say every few seconds that
+	// it is there, and for how long a test may print nothing, at full length too. The
+	// tests' own limits are some minutes. All are for what hangs: no emulator is so
+	// slow.
+	machineSilence  = 5 * time.Minute
+	testSilence     = 10 * time.Minute
+	longTestSilence = time.Hour
 )
 
 type options struct {
 	cache, kernel, only, run, markdown string
 	parallel                           int
-	short, verbose                     bool
+	all, fetch, verbose                bool
 }
 
 func main() {
@@ -43,13 +53,14 @@ func main() {
 		return
 	}
 	var o options
+	flag.BoolVar(&o.all, "all", false, "all packages in each build on each kernel, at full length")
 	flag.StringVar(&o.cache, "cache", "", "`folder` for kernels (default landlock-kerneltest in the user's cache folder)")
+	flag.BoolVar(&o.fetch, "fetch", false, "fetch what the guests need, and boot none")
 	flag.StringVar(&o.kernel, "kernel", "", "boot this `file` and no other kernel")
-	flag.StringVar(&o.only, "only", "", "only the guests whose name matches `pattern`, such as 7.3, arm64 or cgo")
+	flag.StringVar(&o.only, "only", "", "only the guests whose name matches `pattern`, such as 7.3 or arm64")
 	flag.StringVar(&o.run, "run", "", "only the tests that match `pattern`, as for go test")
 	flag.StringVar(&o.markdown, "markdown", "", "write the table to `file` too")
 	flag.IntVar(&o.parallel, "parallel", runtime.NumCPU()+1, "virtual machines at a time") // tests wait, too
-	flag.BoolVar(&o.short, "short", true, "run the tests with -short")
 	flag.BoolVar(&o.verbose, "v", false, "print what every test prints")
 	flag.Parse()
 	if err := run(o); err != nil {
@@ -80,6 +91,9 @@ func run(o options) error {
 		return fmt.Errorf("no guest matches %q", o.only)
 	}
 	fmt.Printf("%d guests to boot (%.0fs)\n", len(guests), time.Since(start).Seconds())
+	if o.fetch {
+		return fetched(guests)
+	}
 	if err := o.prepare(module, scratch, guests, tools); err != nil {
 		return err
 	}
@@ -89,6 +103,17 @@ func run(o options) error {
 		return err
 	}
 	return o.report(results, time.Since(start))
+}
+
+// fetched returns why kernels are not there that Debian has.
+func fetched(guests []guest) error {
+	var errs []error
+	for _, g := range guests {
+		if !errors.Is(g.kernel.err, errNoPackage) {
+			errs = append(errs, g.kernel.err)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // check fills in what was not given, and returns what is wrong with the rest.
@@ -140,7 +165,7 @@ func (o options) plan() ([]guest, map[string][]file, error) {
 	return guests, tools, nil
 }
 
-// givenKernel returns the guests of the kernel that was given by hand.
+// givenKernel returns the guest of the kernel that was given by hand.
 func (o options) givenKernel() ([]guest, error) {
 	image, err := os.ReadFile(o.kernel)
 	if err != nil {
@@ -150,11 +175,14 @@ func (o options) givenKernel() ([]guest, error) {
 	if arch == "" {
 		return nil, fmt.Errorf("%s: not a kernel for amd64 (bzImage) or arm64 (Image)", o.kernel)
 	}
-	return o.filter(bothBinaries(kernel{arch: arch, image: o.kernel})), nil
+	g := newGuest(kernel{arch: arch, image: o.kernel})
+	g.newest = true // for all that is known of it
+	return o.filter([]guest{g}), nil
 }
 
-func bothBinaries(k kernel) []guest {
-	return []guest{{kernel: k, build: build{arch: k.arch}}, {kernel: k, build: build{k.arch, true}}}
+// newGuest returns the guest of a kernel, with the builds that differ there.
+func newGuest(k kernel) guest {
+	return guest{kernel: k, builds: []build{{arch: k.arch}, {arch: k.arch, cgo: true}}}
 }
 
 // imageArch tells whose kernel an image is, by the magic numbers of the two
@@ -178,26 +206,7 @@ func (o options) allKernels(a *archive) ([]guest, error) {
 	if err != nil {
 		return nil, err
 	}
-	var guests []guest
-	kernels := selectKernels(found, "amd64")
-	for _, k := range kernels {
-		guests = append(guests, bothBinaries(k)...)
-		if k.series == otherSeries {
-			guests = append(guests, guest{kernel: k, build: build{arch: "386"}})
-		}
-	}
-	newest := kernels[0]
-	for _, k := range kernels {
-		if k.err == nil {
-			newest = k
-		}
-	}
-	guests = append(guests, guest{kernel: newest, build: build{arch: newest.arch}, off: true})
-	for _, k := range selectKernels(found, "arm64") {
-		if k.series == otherSeries {
-			guests = append(guests, bothBinaries(k)...)
-		}
-	}
+	guests := plannedGuests(found)
 	guests = o.filter(guests)
 	for i := range guests {
 		if k := &guests[i].kernel; k.err == nil {
@@ -205,6 +214,33 @@ func (o options) allKernels(a *archive) ([]guest, error) {
 		}
 	}
 	return guests, nil
+}
+
+// plannedGuests returns a guest for each series of kernels that were found, and
+// those of another architecture, of 32-bit binaries and without Landlock.
+func plannedGuests(found []kernel) (guests []guest) {
+	for _, k := range selectKernels(found, "amd64") {
+		g := newGuest(k)
+		if k.series == otherSeries {
+			g.builds = append(g.builds, build{arch: "386"})
+		}
+		guests = append(guests, g)
+	}
+	newest := 0
+	for i, g := range guests {
+		if g.kernel.err == nil && g.abi() > 0 {
+			guests[i].first = newest == 0
+			newest = i
+		}
+	}
+	guests[newest].newest = true
+	guests = append(guests, guest{kernel: guests[newest].kernel, builds: guests[newest].builds[:1], off: true})
+	for _, k := range selectKernels(found, "arm64") {
+		if k.series == otherSeries {
+			guests = append(guests, newGuest(k))
+		}
+	}
+	return guests
 }
 
 func (o options) filter(guests []guest) (kept []guest) {
@@ -219,27 +255,75 @@ func (o options) filter(guests []guest) (kept []guest) {
 
 // prepare builds and packs what the guests need.
 func (o options) prepare(module, scratch string, guests []guest, tools map[string][]file) error {
-	packed := map[build]initramfs{}
+	folder := func(b build) string { return filepath.Join(scratch, b.arch+" "+b.String()) }
+	name, err := o.compile(filepath.Join(module, "../.."), folder, guests)
+	if err != nil {
+		return err
+	}
 	for i := range guests {
-		b := guests[i].build
-		if _, ok := packed[b]; !ok {
-			folder := filepath.Join(scratch, fmt.Sprintf("%s-%v", b.arch, b.cgo))
-			if err := b.compile(module, folder); err != nil {
-				return err
-			}
-			args := []string{"-test.v=test2json", "-test.timeout=" + testLimit.String(), "-test.run=" + o.run}
-			if o.short {
-				args = append(args, "-test.short")
-			}
-			s := settings{Results: machines[b.machine()].results, Args: args, Limit: testLimit + 10*time.Second}
-			var err error
-			if packed[b], err = b.pack(folder, tools[b.machine()], s); err != nil {
-				return err
+		g := &guests[i]
+		arch := g.kernel.arch
+		init := filepath.Join(scratch, "init-"+arch)
+		if err := (build{arch: arch}).compileInit(module, init); err != nil { // the second time it is up to date
+			return err
+		}
+		s := o.settings(arch)
+		for _, b := range g.batches {
+			for _, pkg := range b.packages {
+				binary := path.Base(path.Join(name, pkg))
+				s.Tests = append(s.Tests, test{b.build.String(), binary, b.skip, filepath.Join(folder(b.build), binary+".test")})
 			}
 		}
-		guests[i].initramfs = packed[b]
+		g.initramfs = filepath.Join(scratch, "initramfs-"+strings.ReplaceAll(g.String(), " ", "-"))
+		if err := pack(g.initramfs, init, tools[arch], s); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// compile chooses what each guest runs, builds that into a folder for each build,
+// and returns the name of the library's module.
+func (o options) compile(library string, folder func(build) string, guests []guest) (module string, err error) {
+	known := map[build][]string{} // the packages with tests
+	wanted := map[build][]string{}
+	for i := range guests {
+		g := &guests[i]
+		for _, b := range g.builds {
+			if known[b] == nil {
+				if known[b], module, err = b.packagesWithTests(library); err != nil {
+					return "", err
+				}
+			}
+		}
+		g.batches = g.choose(known, o.all)
+		for i := range g.batches {
+			b := &g.batches[i]
+			if o.run != "" {
+				b.skip = "" // they are asked for
+			}
+			wanted[b.build] = append(wanted[b.build], b.packages...)
+		}
+	}
+	for b, packages := range wanted {
+		slices.Sort(packages)
+		if err := b.compile(library, folder(b), slices.Compact(packages)); err != nil {
+			return "", err
+		}
+	}
+	return module, nil
+}
+
+// settings are those of a guest, without its tests.
+func (o options) settings(arch string) settings {
+	s := settings{Results: machines[arch].results, Silence: testSilence}
+	s.Args = []string{"-test.v=test2json", "-test.timeout=6h", "-test.run=" + o.run}
+	if o.all {
+		s.Env, s.Silence = []string{"LANDLOCK_LONG_TESTS=1"}, longTestSilence
+	} else {
+		s.Args = append(s.Args, "-test.short")
+	}
+	return s
 }
 
 // boot runs the guests, some at a time, and prints how it goes.
@@ -255,9 +339,11 @@ func (o options) boot(guests []guest) ([]result, error) {
 		turn <- true
 		running.Go(func() {
 			defer func() { <-turn }()
-			results[i] = g.runTwice(machineLimit, strings.TrimSpace(string(tool)), o.verbose)
-			results[i].judge(o.run != "")
-			results[i].printProblems()
+			results[i] = g.runTwice(machineSilence, strings.TrimSpace(string(tool)), o.verbose)
+			r := &results[i]
+			r.judge(o.run != "")
+			r.printProblems()
+			fmt.Printf("%-10s done in %.0fs, %.0fs of processor time\n", g, r.took.Seconds(), r.processor.Seconds())
 		})
 	}
 	running.Wait()
@@ -266,13 +352,14 @@ func (o options) boot(guests []guest) ([]result, error) {
 
 // report prints the table, and returns an error where anything has failed.
 func (o options) report(results []result, took time.Duration) error {
-	failures, passed := 0, 0
+	failures, passed, processor := 0, 0, time.Duration(0)
 	for _, r := range results {
 		failures += len(r.problems)
-		passed += r.passed
+		passed += r.passed()
+		processor += r.processor
 	}
 	text := table(results)
-	fmt.Printf("\n%s\n%d guests in %.0fs\n", text, len(results), took.Seconds())
+	fmt.Printf("\n%s\nSkipped, and why:\n\n%s\n%d guests in %.0fs, %.0fs of processor time\n", text, skipList(results), len(results), took.Seconds(), processor.Seconds())
 	var errs []error
 	if o.markdown != "" {
 		errs = append(errs, os.WriteFile(o.markdown, []byte(text), 0o644))

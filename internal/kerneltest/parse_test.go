@@ -227,9 +227,10 @@ func TestCollect(t *testing.T) {
 		t.Fatal(err)
 	}
 	var r result
-	r.add("x", outcomes)
-	if r.passed != 1 || r.failed != 2 || r.skipped() != 1 || len(r.problems) != 2 || r.skips["needs a shell: it has none"] == nil {
-		t.Errorf("%+v", r)
+	var p part
+	r.add(&p, "x", outcomes)
+	if p.passed != 1 || p.failed != 2 || p.skipped() != 1 || len(r.problems) != 2 || p.skips["needs a shell: it has none"] == nil {
+		t.Errorf("%+v, %+v", r, p)
 	}
 	if got := (outcome{output: "--- SKIP\n"}).reason(); got != "no reason" {
 		t.Errorf("reason %q", got)
@@ -238,23 +239,34 @@ func TestCollect(t *testing.T) {
 
 // What a guest may not do, one at a time.
 func TestJudge(t *testing.T) {
+	pure, cgo := build{arch: "amd64"}, build{"amd64", true}
 	good := func() result {
 		return result{
-			guest: guest{kernel: kernel{series: "7.3"}, initramfs: initramfs{binaries: 2}}, facts: kernelFacts{Release: "7.3.4+deb13", ABI: "11"}, binaries: 2, passed: 5,
-			skips: map[string][]string{"needs a kernel below ABI 8, this one has 11": {"x TestOld"}},
+			guest: guest{kernel: kernel{series: "7.3"}}, facts: kernelFacts{Release: "7.3.4+deb13", ABI: "11"},
+			parts: []part{
+				{batch: batch{build: pure, packages: []string{"x", "y"}}, binaries: 2, passed: 5,
+					skips: map[string][]string{"needs a kernel below ABI 8, this one has 11": {"x TestOld"}, "needs cgo": {"x TestC"}}},
+				{batch: batch{build: cgo, packages: []string{"x"}}, binaries: 1, passed: 5,
+					skips: map[string][]string{"needs root, to install the filter": {"x TestFilter/an_ordinary_user"}}},
+			},
 		}
 	}
 	tests := map[string]struct {
 		change func(*result)
 		want   string
 	}{
-		"good":         {func(*result) {}, ""},
-		"other kernel": {func(r *result) { r.facts = kernelFacts{Release: "7.2.1", ABI: "10"} }, "booted Linux 7.2.1"},
-		"other ABI":    {func(r *result) { r.facts.ABI = "10" }, "has Landlock ABI 10, want 11"},
-		"on":           {func(r *result) { r.off = true }, "want off"},
-		"died":         {func(r *result) { r.binaries = 1 }, "1 of 2 test binaries"},
-		"no test":      {func(r *result) { r.empty = []string{"x"} }, "no test has run in x"},
-		"skips":        {func(r *result) { r.skips["needs ABI 11, this kernel has 10"] = []string{"x TestNew"} }, "x TestNew: needs ABI 11"},
+		"good":           {func(*result) {}, ""},
+		"other kernel":   {func(r *result) { r.facts = kernelFacts{Release: "7.2.1", ABI: "10"} }, "booted Linux 7.2.1"},
+		"other ABI":      {func(r *result) { r.facts.ABI = "10" }, "has Landlock ABI 10, want 11"},
+		"on":             {func(r *result) { r.off = true }, "want off"},
+		"died":           {func(r *result) { r.parts[0].binaries = 1 }, "1 of 2 test binaries came to an end, pure Go"},
+		"died in a part": {func(r *result) { r.parts[1].binaries = 0 }, "0 of 1 test binaries came to an end, cgo"},
+		"no test":        {func(r *result) { r.parts[0].empty = []string{"x"} }, "no test has run in x"},
+		"skips":          {func(r *result) { r.parts[0].skips["needs ABI 11, this kernel has 10"] = []string{"x TestNew"} }, "x TestNew: needs ABI 11"},
+		"skips cgo":      {func(r *result) { r.parts[1].skips["needs cgo"] = []string{"x TestC"} }, "skipped, cgo: x TestC: needs cgo"},
+		"skips as root": {func(r *result) {
+			r.parts[1].skips["needs root, to install the filter"] = []string{"x TestFilter/an_ordinary_user", "x TestFilter/this_user"}
+		}, "skipped, cgo: x TestFilter/this_user: needs root"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -269,14 +281,13 @@ func TestJudge(t *testing.T) {
 }
 
 func TestExcused(t *testing.T) {
-	pure, cgo := &result{}, &result{guest: guest{build: build{cgo: true}}}
-	if !pure.excused("needs cgo and gcc", 11) || cgo.excused("needs cgo and gcc", 11) {
+	pure, cgo := build{arch: "amd64"}, build{"amd64", true}
+	if !pure.excused("TestC", "needs cgo and gcc", 11) || cgo.excused("TestC", "needs cgo and gcc", 11) {
 		t.Error("cgo is for binaries with cgo to have")
 	}
-	small := &result{guest: guest{build: build{arch: "386"}}}
+	small := build{arch: "386"}
 	for _, reason := range []string{"needs a socket filter: none for 386", "needs an architecture that has a filter", "needs amd64"} {
-		amd64 := &result{guest: guest{build: build{arch: "amd64"}}}
-		if !small.excused(reason, 11) || amd64.excused(reason, 11) {
+		if !small.excused("TestX", reason, 11) || pure.excused("TestX", reason, 11) {
 			t.Errorf("%s: must be excused on 386 alone", reason)
 		}
 	}
@@ -304,25 +315,42 @@ func TestExcused(t *testing.T) {
 		{"needs Landlock: landlock_create_ruleset: function not implemented", 0, true},
 		{"needs Landlock: landlock_create_ruleset: function not implemented", 2, false},
 		{"needs the audit log to be on", 11, false},
+		{"needs root, to install the filter", 11, false},
+		{"needs amd64 or arm64", 11, false},
+		{"asks for each of four million thread ids, which takes long", 11, true},
+		{"builds binaries, which takes long", 11, true},
+		{"is started by TestRun", 11, true},
 		{"no reason", 11, false},
 	} {
-		if got := cgo.excused(test.reason, test.abi); got != test.want {
+		if got := cgo.excused("TestX", test.reason, test.abi); got != test.want {
 			t.Errorf("%q on ABI %d: %v, want %v", test.reason, test.abi, got, test.want)
 		}
 	}
 }
 
 func TestTable(t *testing.T) {
+	pure, cgo := build{arch: "amd64"}, build{"amd64", true}
 	results := []result{
-		{guest: guest{kernel: kernel{series: "7.3", arch: "amd64"}}, facts: kernelFacts{Release: "7.3.4+deb13-cloud-amd64", ABI: "11", Errata: 0b1011}, passed: 5, failed: 1,
-			problems: []string{"one", "two"}, skips: map[string][]string{"needs cgo": {"x TestC"}, "needs ABI 12, this kernel has 11": {"x TestD"}}},
-		{guest: guest{kernel: kernel{series: "7.0", arch: "amd64", err: errors.New("no package\nmore")}, build: build{cgo: true}}},
+		{guest: guest{kernel: kernel{series: "7.3", arch: "amd64"}}, facts: kernelFacts{Release: "7.3.4+deb13-cloud-amd64", ABI: "11", Errata: 0b1011},
+			parts: []part{
+				{batch: batch{build: pure}, passed: 5, failed: 1, skips: map[string][]string{"needs cgo": {"x TestC"}, "needs ABI 12, this kernel has 11": {"x TestD"}}},
+				{batch: batch{build: cgo}, passed: 6},
+			}, problems: []string{"one", "two"}},
+		{guest: guest{kernel: kernel{series: "7.3", arch: "amd64"}, off: true}, facts: kernelFacts{Release: "7.3.4+deb13-cloud-amd64", ABI: "off"},
+			parts: []part{{batch: batch{build: pure}, passed: 7}}},
+		{guest: guest{kernel: kernel{series: "7.0", arch: "amd64", err: errors.New("no package\nmore")}}, parts: []part{{batch: batch{build: cgo}}}},
 	}
-	text := table(results)
-	for _, want := range []string{"| 7.3.4+deb13 ", "| 11 ", "| 1 2 4 ", "| 1 and 1 problems ", "| 7.0: not had: no package ", "* needs cgo: x TestC (on 7.3)\n", "* needs ABI 12: x TestD (on 7.3)\n"} {
-		if !strings.Contains(text, want) {
-			t.Errorf("no %q in\n%s", want, text)
-		}
+	want := `| kernel                               | ABI | errata | pure Go             | cgo                 | failed           | seconds |
+|--------------------------------------|-----|--------|---------------------|---------------------|------------------|---------|
+| 7.3.4+deb13                          | 11  | 1 2 4  | 5 passed, 2 skipped | 6 passed, 0 skipped | 1 and 1 problems | 0       |
+| 7.3.4+deb13, ` + "`lsm=`" + ` without Landlock | off |        | 7 passed, 0 skipped |                     | 0                | 0       |
+| 7.0: not had: no package             |     |        |                     |                     |                  |         |
+`
+	if text := table(results); text != want {
+		t.Errorf("%s\nwant\n%s", text, want)
+	}
+	if text, want := skipList(results), "* needs ABI 12: x TestD (on 7.3)\n* needs cgo: x TestC (on 7.3)\n"; text != want {
+		t.Errorf("%s\nwant\n%s", text, want)
 	}
 	if n := differentABIs(results); n != 1 {
 		t.Errorf("%d ABIs, want 1", n)

@@ -16,42 +16,65 @@ import (
 // result is what came of a guest.
 type result struct {
 	guest
-	facts    kernelFacts
-	crashed  bool // the kernel did
-	again    bool // and this is the second run
+	facts     kernelFacts
+	died      bool // the machine did
+	again     bool // and this is the second run
+	parts     []part
+	problems  []string // each a failure, with all that is known about it
+	took      time.Duration
+	processor time.Duration // which others use too
+}
+
+// part is what came of the binaries of one build.
+type part struct {
+	batch
 	binaries int
 	passed   int
 	failed   int
 	skips    map[string][]string // tests by reason
 	empty    []string            // binaries that ran no test
-	problems []string            // each a failure, with all that is known about it
-	took     time.Duration
 }
 
 func (r *result) problem(format string, args ...any) {
 	r.problems = append(r.problems, fmt.Sprintf(format, args...))
 }
 
+func (r *result) part(build string) *part {
+	for i := range r.parts {
+		if r.parts[i].build.String() == build {
+			return &r.parts[i]
+		}
+	}
+	return nil
+}
+
 // add counts the tests of a binary.
-func (r *result) add(binary string, outcomes []outcome) {
+func (r *result) add(p *part, binary string, outcomes []outcome) {
 	for _, o := range outcomes {
 		switch o.action {
 		case "pass":
-			r.passed++
+			p.passed++
 		case "skip":
-			if r.skips == nil {
-				r.skips = map[string][]string{}
+			if p.skips == nil {
+				p.skips = map[string][]string{}
 			}
-			r.skips[o.reason()] = append(r.skips[o.reason()], binary+" "+o.name)
+			p.skips[o.reason()] = append(p.skips[o.reason()], binary+" "+o.name)
 		default:
-			r.failed++
-			r.problem("%s %s failed:\n%s", binary, o.name, o.output)
+			p.failed++
+			r.problem("%s, %v: %s failed:\n%s", binary, p.build, o.name, o.output)
 		}
 	}
 }
 
-func (r *result) skipped() (n int) {
-	for _, tests := range r.skips {
+func (r *result) passed() (n int) {
+	for _, p := range r.parts {
+		n += p.passed
+	}
+	return n
+}
+
+func (p *part) skipped() (n int) {
+	for _, tests := range p.skips {
 		n += len(tests)
 	}
 	return n
@@ -60,17 +83,21 @@ func (r *result) skipped() (n int) {
 // What a test may be skipped for on any kernel: it needs a compiler to build its
 // programs, or programs and sources that no guest has, the resolver of a C library
 // that is linked dynamically, or would take minutes on an emulated processor.
-var mayBeSkipped = regexp.MustCompile("^(needs the program (gcc|ldd|musl-gcc|git|perl|tar|gzip|/usr/bin/(git|perl|python3)):|" +
-	"needs the (C library's resolver|source of the package)|needs cgroups|builds binaries|takes half a minute|asks for each of four million thread ids)")
+var mayBeSkipped = regexp.MustCompile("^(needs the program (gcc|ldd|musl-gcc|git|perl|tar|gzip|curl|getent|ping|python3|/usr/bin/(git|perl|python3)):|" +
+	"needs the (C library's resolver|source of the package|go command)|needs cgroups|builds |takes half a minute|.*, which takes long|is started by TestRun$)")
 
 var (
 	neededABI = regexp.MustCompile(`^needs (?:Landlock )?ABI (\d+)`)
 	belowABI  = regexp.MustCompile(`^needs a kernel below ABI (\d+)`)
 )
 
-// excused reports whether a test may be skipped for a reason, in a guest whose
-// kernel has this ABI, or 0 without Landlock.
-func (r *result) excused(reason string, abi int) bool {
+// byAnOrdinaryUser is in the name of each test that runs as one: the guests' own
+// user is root.
+const byAnOrdinaryUser = "/an_ordinary_user"
+
+// excused reports whether a test of this build may be skipped for a reason, in a
+// guest whose kernel has this ABI, or 0 without Landlock.
+func (b build) excused(test, reason string, abi int) bool {
 	number := func(pattern *regexp.Regexp) (n int, ok bool) {
 		if m := pattern.FindStringSubmatch(reason); m != nil {
 			n, _ = strconv.Atoi(m[1])
@@ -88,12 +115,18 @@ func (r *result) excused(reason string, abi int) bool {
 		return abi > 0
 	case strings.HasPrefix(reason, "needs Landlock"):
 		return abi == 0
+	case strings.HasPrefix(reason, "has a ruleset, "): // for UDP, from its ABI on
+		return abi >= 10
+	case strings.HasPrefix(reason, "needs root, "):
+		return strings.Contains(test+"/", byAnOrdinaryUser+"/")
 	case strings.HasPrefix(reason, "needs cgo"):
-		return !r.build.cgo
+		return !b.cgo
 	case strings.HasPrefix(reason, "needs a socket filter"), strings.HasPrefix(reason, "needs an architecture that has a filter"):
-		return r.build.arch == "386" // which has none
+		return b.arch == "386" // which has none
+	case strings.HasPrefix(reason, "needs amd64 or arm64"):
+		return b.arch == "386"
 	case strings.HasPrefix(reason, "needs amd64"):
-		return r.build.arch != "amd64"
+		return b.arch != "amd64"
 	}
 	return mayBeSkipped.MatchString(reason)
 }
@@ -119,16 +152,23 @@ func (r *result) judge(filtered bool) {
 	if want := r.wantABI(); r.facts.ABI != want {
 		r.problem("Linux %s has Landlock ABI %s, want %s", r.facts.Release, r.facts.ABI, want)
 	}
-	if want := r.initramfs.binaries; r.binaries < want {
-		r.problem("%d of %d test binaries came to an end", r.binaries, want)
+	for i := range r.parts {
+		r.judgePart(&r.parts[i], filtered)
 	}
-	if len(r.empty) > 0 && (!filtered || r.passed == 0) { // with -run a binary may have no such test
-		r.problem("no test has run in %s", strings.Join(r.empty, ", "))
+}
+
+func (r *result) judgePart(p *part, filtered bool) {
+	if want := len(p.packages); p.binaries != want {
+		r.problem("%d of %d test binaries came to an end, %v", p.binaries, want, p.build)
+	}
+	if len(p.empty) > 0 && (!filtered || r.passed() == 0) { // with -run a binary may have no such test
+		r.problem("no test has run in %s, %v", strings.Join(p.empty, ", "), p.build)
 	}
 	abi, _ := strconv.Atoi(r.facts.ABI) // 0 without Landlock
-	for reason, tests := range r.skips {
-		if !r.excused(reason, abi) {
-			r.problem("skipped: %s: %s", strings.Join(tests, ", "), reason)
+	for reason, tests := range p.skips {
+		tests = slices.DeleteFunc(slices.Clone(tests), func(test string) bool { return p.build.excused(test, reason, abi) })
+		if len(tests) > 0 {
+			r.problem("skipped, %v: %s: %s", p.build, strings.Join(tests, ", "), reason)
 		}
 	}
 }
@@ -149,23 +189,31 @@ func (r *result) wantABI() string {
 func differentABIs(results []result) int {
 	abis := map[string]bool{}
 	for _, r := range results {
-		if r.facts.ABI != "" && r.facts.ABI != notBuilt && r.facts.ABI != switchedOff && r.passed > 0 {
+		if r.facts.ABI != "" && r.facts.ABI != notBuilt && r.facts.ABI != switchedOff && r.passed() > 0 {
 			abis[r.facts.ABI] = true
 		}
 	}
 	return len(abis)
 }
 
-// table returns a row a guest in Markdown, and then what was skipped and why.
+// table returns a row a guest in Markdown.
 func table(results []result) string {
-	rows := [][]string{{"kernel", "ABI", "errata", "binary", "passed", "failed", "skipped", "seconds"}}
+	var builds []string // a column for each
 	for _, r := range results {
-		rows = append(rows, r.row())
+		for _, p := range r.parts {
+			if b := p.build.String(); !slices.Contains(builds, b) {
+				builds = append(builds, b)
+			}
+		}
 	}
-	return markdown(rows) + "\nSkipped, and why:\n\n" + skipList(results)
+	rows := [][]string{slices.Concat([]string{"kernel", "ABI", "errata"}, builds, []string{"failed", "seconds"})}
+	for _, r := range results {
+		rows = append(rows, r.row(builds))
+	}
+	return markdown(rows)
 }
 
-func (r *result) row() []string {
+func (r *result) row(builds []string) []string {
 	name := strings.TrimSuffix(cmp.Or(r.facts.Release, r.kernel.series, filepath.Base(r.kernel.image)), "-cloud-"+r.kernel.arch)
 	if r.kernel.arch != "amd64" {
 		name += ", " + r.kernel.arch
@@ -178,14 +226,22 @@ func (r *result) row() []string {
 	}
 	if r.kernel.err != nil {
 		reason, _, _ := strings.Cut(r.kernel.err.Error(), "\n")
-		return []string{name + ": not had: " + reason, "", "", r.build.String(), "", "", "", ""}
+		return append([]string{name + ": not had: " + reason}, make([]string, len(builds)+4)...)
 	}
-	failed := fmt.Sprint(r.failed)
-	if more := len(r.problems) - r.failed; more > 0 {
+	row, failures := []string{name, r.facts.ABI, r.errata()}, 0
+	for _, b := range builds {
+		cell := ""
+		if p := r.part(b); p != nil {
+			cell = fmt.Sprintf("%d passed, %d skipped", p.passed, p.skipped())
+			failures += p.failed
+		}
+		row = append(row, cell)
+	}
+	failed := fmt.Sprint(failures)
+	if more := len(r.problems) - failures; more > 0 {
 		failed += fmt.Sprintf(" and %d problems", more)
 	}
-	return []string{name, r.facts.ABI, r.errata(), r.build.String(), fmt.Sprint(r.passed), failed,
-		fmt.Sprint(r.skipped()), fmt.Sprintf("%.0f", r.took.Seconds())}
+	return append(row, failed, fmt.Sprintf("%.0f", r.took.Seconds()))
 }
 
 // errata lists the numbers of the errata that the kernel has fixed.
@@ -206,16 +262,18 @@ var ofThisKernel = regexp.MustCompile(`, this (kernel|one) has .*|: (landlock: )
 func skipList(results []result) string {
 	guests, tests := map[string][]string{}, map[string]map[string]bool{}
 	for _, r := range results {
-		for reason, names := range r.skips {
-			reason = ofThisKernel.ReplaceAllString(reason, "")
-			if tests[reason] == nil {
-				tests[reason] = map[string]bool{}
-			}
-			if !slices.Contains(guests[reason], r.name()) {
-				guests[reason] = append(guests[reason], r.name())
-			}
-			for _, name := range names {
-				tests[reason][name] = true
+		for _, p := range r.parts {
+			for reason, names := range p.skips {
+				reason = ofThisKernel.ReplaceAllString(reason, "")
+				if tests[reason] == nil {
+					tests[reason] = map[string]bool{}
+				}
+				if !slices.Contains(guests[reason], r.String()) {
+					guests[reason] = append(guests[reason], r.String())
+				}
+				for _, name := range names {
+					tests[reason][name] = true
+				}
 			}
 		}
 	}

@@ -14,7 +14,9 @@ import (
 // port that nothing else writes to.
 type message struct {
 	Kernel  *kernelFacts `json:",omitempty"` // the first message
-	Binary  string       `json:",omitempty"` // the test binary that the rest is about
+	Alive   bool         `json:",omitempty"` // nothing else is new
+	Build   string       `json:",omitempty"` // the test binary that the rest is about
+	Binary  string       `json:",omitempty"`
 	Output  []byte       `json:",omitempty"`
 	Ended   bool         `json:",omitempty"`
 	Failure string       `json:",omitempty"` // how it ended, unless with status 0

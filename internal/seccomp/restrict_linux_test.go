@@ -52,7 +52,7 @@ func runScenario(t *testing.T, name string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute) // only a hang takes so long
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute) // only a hang takes so long
 	defer cancel()
 	cmd := exec.CommandContext(ctx, binary)
 	cmd.Env = append(os.Environ(), scenarioVariable+"="+name)
@@ -282,7 +282,7 @@ func TestFastOpen(t *testing.T) {
 			if off {
 				t.Skip("needs net.ipv4.tcp_fastopen to allow it to clients")
 			}
-			listener.(*net.TCPListener).SetDeadline(time.Now().Add(30 * time.Second))
+			listener.(*net.TCPListener).SetDeadline(time.Now().Add(5 * time.Minute))
 			if !refuse {
 				connection, err := listener.Accept()
 				if err != nil {

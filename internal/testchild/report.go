@@ -8,7 +8,6 @@ import (
 	"maps"
 	"os"
 	"regexp"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -26,6 +25,7 @@ type report struct {
 	started bool
 	before  bytes.Buffer // what came before the function was started
 	logging bool         // the last line was logged
+	further string       // a test further out than the one around the function, which has logged since
 	word    string       // how the function has ended
 }
 
@@ -132,10 +132,21 @@ func (r *report) print(line string) {
 	}
 	if logLine.MatchString(line) || r.logging && strings.HasPrefix(line, indent+indent) {
 		line, r.logging = strings.TrimPrefix(line, indent), true // Output puts it back
+		if r.furtherOut(r.current) {
+			r.further = r.current
+		}
 	} else {
 		r.logging = false
 	}
 	io.WriteString(r.nearest(r.current).t.Output(), line+"\n")
+}
+
+// furtherOut reports whether a test is around the one that the function is a
+// subtest of. The child cannot ask that one whether it has failed: it has only the
+// t that Run got.
+func (r *report) furtherOut(name string) bool {
+	around := r.test.name[:strings.LastIndexByte(r.test.name, '/')]
+	return name != around && beneath(around, name)
 }
 
 const indent = "    "
@@ -208,11 +219,11 @@ func (r *report) judge(state *os.ProcessState, err error) {
 	case r.word == parallel:
 		t.Error("the function calls Parallel of its own t: call it in the test around Run, before Run")
 	case r.word == above:
-		t.Errorf("a test around the function failed in its process. Before the function it printed:\n%s", r.before.Bytes())
-	case r.word == unknown:
-		t.Errorf("whether a test around the function failed cannot be told: package testing of %s has other fields than parent and failed", runtime.Version())
+		t.Errorf("the test around the function failed in its process. Before the function it printed:\n%s", r.before.Bytes())
 	case r.word == failed:
 		t.Fail()
+	case r.further != "":
+		t.Errorf("%s logged while the function ran in its process, and whether it failed cannot be told there: use the function's own t, or that of the test around Run", r.further)
 	case r.word != passed && r.word != skipped || state.ExitCode() != status:
 		t.Errorf("the process of the function said %q, and ended with %v", r.word, state)
 	}

@@ -17,7 +17,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"reflect"
 	"runtime"
 	"slices"
 	"strings"
@@ -44,9 +43,10 @@ var (
 var this child
 
 type child struct {
-	token   string // what the parent knows its word by
-	test    string // whose function to run
-	dir     string // see Run
+	token   string     // what the parent knows its word by
+	test    string     // whose function to run
+	dir     string     // see Run
+	around  *testing.T // whose subtest the function is
 	entered atomic.Bool
 }
 
@@ -67,8 +67,7 @@ const (
 	passed   = "passed"
 	failed   = "failed"
 	skipped  = "skipped"
-	above    = "above"    // a test around the function has failed
-	unknown  = "unknown"  // whether one has cannot be told
+	above    = "above"    // the test around the function has failed
 	parallel = "parallel" // the function has called Parallel, and would go on at another time
 )
 
@@ -109,19 +108,19 @@ func ownFolder(dir string) string { return filepath.Join(dir, "f") }
 
 // run is Run in the child. It does not return from the one call that the child is
 // for.
-func (c *child) run(t *testing.T, name string, f func(t *testing.T, own string)) bool {
-	t.Helper()
+func (c *child) run(around *testing.T, name string, f func(t *testing.T, own string)) bool {
+	around.Helper()
 	if c.entered.Load() {
-		t.Fatal("Run called inside the function of another Run: a process is sandboxed once: call it in the test around")
+		around.Fatal("Run called inside the function of another Run: a process is sandboxed once: call it in the test around")
 	}
 	var inner *testing.T
 	ended := false
-	t.Run(name, func(t *testing.T) {
+	around.Run(name, func(t *testing.T) {
 		t.Helper()
 		if t.Name() != c.test {
 			return
 		}
-		inner = t
+		inner, c.around = t, around
 		c.entered.Store(true)
 		defer func() { ended = true }()
 		own := ownFolder(c.dir)
@@ -144,35 +143,15 @@ func (c *child) run(t *testing.T, name string, f func(t *testing.T, own string))
 // from going on, or its Cleanups from working; parallel subtests of it would not
 // run.
 func End(t *testing.T) {
-	around, known := failedAbove(reflect.ValueOf(t))
 	switch {
 	case t.Failed():
 		this.end(failed)
-	case !known:
-		this.end(unknown)
-	case around:
+	case this.around.Failed(): // f may have called Error of that t, and nothing else than this would fail
 		this.end(above)
 	case t.Skipped():
 		this.end(skipped)
 	}
 	this.end(passed)
-}
-
-// failedAbove reports whether a test around t has failed, and whether it can tell:
-// f may have called Error of a t outside, or of an assertion library's value made
-// from one, and nothing else than this would fail. No method tells: that needs the
-// fields of package testing, and reflect panics where a release of Go has others.
-func failedAbove(t reflect.Value) (is, known bool) {
-	defer func() {
-		if recover() != nil {
-			is, known = false, false
-		}
-	}()
-	for parent := t.Elem().FieldByName("parent"); !parent.IsNil(); parent = parent.Elem().FieldByName("parent") {
-		is = parent.Elem().FieldByName("failed").Bool() || is
-		known = true // there is one around t at least
-	}
-	return is, known
 }
 
 // end says a word, and ends the process.
@@ -290,12 +269,18 @@ func childArguments(t *testing.T) []string {
 	}
 	flags = append(slices.Clone(flags),
 		"-test.run="+childPattern(t.Name(), value("test.run")),
-		"-test.v=test2json", "-test.shuffle=off", "-test.list=", "-test.bench=", "-test.fuzz=", "-test.fuzzworker=false",
+		"-test.v=test2json", "-test.shuffle=off", "-test.list=", "-test.bench=", "-test.fuzz=",
 		"-test.cpu="+strings.Repeat(fmt.Sprint(runtime.GOMAXPROCS(0), ","), 1+strings.Count(value("test.cpu"), ",")),
 		fmt.Sprint("-test.timeout=", timeLeft(t)))
-	// Files that are this process's own.
+	// Files that are this process's own. Go has some of these flags for itself, and
+	// may have others one day.
 	for _, name := range []string{"testlogfile", "coverprofile", "gocoverdir", "cpuprofile", "memprofile", "blockprofile", "mutexprofile", "trace"} {
-		flags = append(flags, "-test."+name+"=")
+		if flag.Lookup("test."+name) != nil {
+			flags = append(flags, "-test."+name+"=")
+		}
+	}
+	if flag.Lookup("test.fuzzworker") != nil {
+		flags = append(flags, "-test.fuzzworker=false")
 	}
 	if flag.NArg() > 0 {
 		flags = append(append(flags, "--"), flag.Args()...)
