@@ -1266,7 +1266,11 @@ func TestOtherReleasesOfExec(t *testing.T) {
 	if err != nil {
 		t.Skip("needs the go command")
 	}
-	source := filepath.Join(runtime.GOROOT(), "src/os/exec/exec.go")
+	root, err := exec.Command(goTool, "env", "GOROOT").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	source := filepath.Join(strings.TrimSpace(string(root)), "src/os/exec/exec.go")
 	text, err := os.ReadFile(source)
 	if err != nil {
 		t.Skip("needs the sources of Go: ", err)
