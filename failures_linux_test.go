@@ -139,7 +139,11 @@ func TestApplyWithoutAddressSpace(t *testing.T) {
 	}
 	inChild(t, nil, func(t *testing.T, dir string) {
 		file := write(t, filepath.Join(dir, "file"), "")
-		// Threads enough: one that is made meanwhile may not get its stack.
+		// The Go runtime ends a program that it has no memory for: it has some,
+		// and threads, before there is no more.
+		runtime.KeepAlive(make([]byte, 16<<20))
+		runtime.GC()
+		defer debug.SetGCPercent(debug.SetGCPercent(-1))
 		var spare sync.WaitGroup
 		spare.Add(10)
 		for range 10 {
@@ -150,23 +154,23 @@ func TestApplyWithoutAddressSpace(t *testing.T) {
 			})
 		}
 		spare.Wait()
-		var pages uint64
-		text, err := os.ReadFile("/proc/self/statm")
-		if err != nil {
-			t.Fatal(err)
-		}
-		fmt.Sscan(string(text), &pages)
 		var old unix.Rlimit
 		if err := unix.Getrlimit(unix.RLIMIT_AS, &old); err != nil {
 			t.Fatal(err)
 		}
 		before := openFiles()
 		for range 3 {
-			limit := unix.Rlimit{Cur: pages*uint64(os.Getpagesize()) + 12<<20, Max: old.Max}
+			var pages uint64
+			text, err := os.ReadFile("/proc/self/statm")
+			if err != nil {
+				t.Fatal(err)
+			}
+			fmt.Sscan(string(text), &pages)
+			limit := unix.Rlimit{Cur: pages*uint64(os.Getpagesize()) + 15<<20, Max: old.Max}
 			if err := unix.Setrlimit(unix.RLIMIT_AS, &limit); err != nil {
 				t.Fatal(err)
 			}
-			_, err := New(V1).Apply()
+			_, err = New(V1).Apply()
 			unix.Setrlimit(unix.RLIMIT_AS, &old)
 			if _, partial := errors.AsType[*PartialError](err); partial || !errors.Is(err, unix.ENOMEM) || !strings.Contains(err.Error(), "RLIMIT_AS") {
 				t.Errorf("Apply: %v, want ENOMEM", err)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"syscall"
@@ -106,15 +107,20 @@ func (c *child) mustFailHere(errno syscall.Errno) {
 
 func noAddressSpace(c *child) {
 	c.startSleepers()
+	// The Go runtime ends a program that it has no memory for: it has some, and
+	// threads, before there is no more.
 	spareThreads(10)
-	var pages uint64
-	text, _ := os.ReadFile("/proc/self/statm")
-	if _, err := fmt.Sscan(string(text), &pages); err != nil {
-		c.skip("needs /proc")
-	}
-	size := pages*uint64(os.Getpagesize()) + 12<<20 // and not the 16 MiB that it takes
+	runtime.KeepAlive(make([]byte, 16<<20))
+	runtime.GC()
+	debug.SetGCPercent(-1)
 	for range 3 {
 		c.failing("no address space", func() {
+			var pages uint64
+			text, _ := os.ReadFile("/proc/self/statm")
+			if _, err := fmt.Sscan(string(text), &pages); err != nil {
+				c.skip("needs /proc")
+			}
+			size := pages*uint64(os.Getpagesize()) + 15<<20 // and not the 16 MiB that it takes
 			c.limited(unix.RLIMIT_AS, size, func() { c.mustFailHere(unix.ENOMEM) })
 		})
 	}
