@@ -54,11 +54,12 @@ func (s *Sandbox) start(cmd *exec.Cmd) error {
 		return c.explainStart(err)
 	}
 	failure, failed, err := c.awaitProgram()
-	c.settle(!failed)
 	if !failed {
 		c.restoreInput()
+		c.settle(true)
 		return nil
 	}
+	c.settle(false)
 	c.bury()
 	if err != nil {
 		return fmt.Errorf("landlock: start: read what the child says: %w", err)
@@ -122,11 +123,13 @@ func (s *Sandbox) newChild(cmd *exec.Cmd) (c *child, err error) {
 	if err := c.handOver(); err != nil {
 		return c, err
 	}
-	c.takeOver()
-	c.taking = len(c.image.Calls())
+	if err := c.takeOver(); err != nil {
+		return c, err
+	}
 	c.changeRoot(root)
 	c.restrict(ruleset)
 	c.giveUp()
+	c.restoreLimit()
 	return c, c.makeFile()
 }
 
@@ -353,6 +356,11 @@ func (c *child) keepChroot() error {
 // becomesRoot reports whether the child is user 0 of its user namespace, so that
 // it has all capabilities of that when it is executed.
 func (c *child) becomesRoot() bool {
+	const noRoot = 1 // SECBIT_NOROOT
+	bits, err := unix.PrctlRetInt(unix.PR_GET_SECUREBITS, 0, 0, 0, 0)
+	if err != nil || bits&noRoot != 0 && c.namespaces()&unix.CLONE_NEWUSER == 0 {
+		return false
+	}
 	user := os.Geteuid()
 	switch {
 	case c.attr.Credential != nil:
@@ -624,6 +632,9 @@ func (c *child) failure(f stub.Failure) error {
 		case call.Number == unix.SYS_SECCOMP:
 			return filterError(os.NewSyscallError("seccomp", errno))
 		case f.Call < c.taking:
+			if errno == unix.EBADF { // of a number that it has not received
+				errno = unix.EMFILE
+			}
 			return fmt.Errorf("landlock: start: take over the child's descriptors: %w", errno)
 		}
 	}

@@ -52,6 +52,17 @@ func tryAll(args []string) {
 			err = unix.Kill(number, 0)
 		case "fd":
 			_, err = unix.FcntlInt(uintptr(number), unix.F_GETFD, 0)
+		case "limit": // of descriptors, for a program that does not raise it itself
+			sandbox, prepareErr := NewHandling(Rights{FS: FSMakeChar}).Prepare()
+			cmd := exec.Command("/bin/sh", "-c", "ulimit -Sn")
+			cmd.ExtraFiles = append(make([]*os.File, number), slices.Repeat([]*os.File{os.Stderr}, number)...) // from above it on
+			var out []byte
+			if err = prepareErr; err == nil {
+				out, err = sandbox.Output(cmd)
+			}
+			if err == nil && string(out) != object+"\n" {
+				err = fmt.Errorf("it is %s", out)
+			}
 		case "open": // whether it has a file open
 			err = hasOpen(object)
 		case "files": // all that it has open, up to a number

@@ -5,12 +5,10 @@ import (
 	"fmt"
 	"math"
 	"os"
-	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 
-	"example.com/landlock/internal/osthread"
 	"example.com/landlock/internal/stub"
 )
 
@@ -32,6 +30,7 @@ type handover struct {
 	owned    []int   // to close here
 	socket   uintptr // where the stub has the number of its end
 	received uintptr // and those of what was sent
+	limit    uintptr // and the child's RLIMIT_NOFILE
 }
 
 // right is a file that is sent, by its place among all.
@@ -113,42 +112,27 @@ func (c *child) controls(fd int) bool {
 func (c *child) handOver() error {
 	defer c.closeOwned()
 	if c.slot < 3+len(c.was.ExtraFiles) || !inherits(c.slot) {
-		return c.sendRights()
+		if len(c.rights) == 0 {
+			return nil
+		}
+		return sendError(os.NewSyscallError("sendmsg", unix.Sendmsg(int(c.here.Fd()), []byte{0}, unix.UnixRights(c.rights...), nil, unix.MSG_DONTWAIT)))
 	}
-	// What has the number now may have lost it when it is sent, to a file that is
-	// nobody else's business. Not so in a copy of the descriptors, which no other
-	// thread has. Its own end of all of them leaves the process its locks on files:
-	// those it would lose where it closed a descriptor.
-	_, err := osthread.Spend(func() error {
-		if err := copyDescriptors(); err != nil {
-			return err
-		}
-		if inherits(c.slot) {
-			c.took = c.send(c.slot)
-		}
-		return c.sendRights()
-	})
-	return err
+	sent, err := stub.SendInherited(int(c.here.Fd()), c.slot, c.rights)
+	if sent {
+		c.took = c.send(c.slot)
+	}
+	return sendError(err)
 }
 
-func (c *child) sendRights() error {
-	if len(c.rights) == 0 {
+func sendError(err error) error {
+	switch {
+	case err == nil:
 		return nil
+	case errors.Is(err, unix.ETOOMANYREFS):
+		return fmt.Errorf("landlock: start: hand descriptors over to the child: %w: "+
+			"processes of this user have more of them on the way to each other than RLIMIT_NOFILE", err)
 	}
-	conn, err := c.here.SyscallConn()
-	if err != nil {
-		return err
-	}
-	controlErr := conn.Control(func(fd uintptr) {
-		err = unix.Sendmsg(int(fd), []byte{0}, unix.UnixRights(c.rights...), nil, unix.MSG_DONTWAIT)
-	})
-	if controlErr != nil {
-		return controlErr
-	}
-	if err != nil {
-		return fmt.Errorf("landlock: start: hand descriptors over to the child: %w", os.NewSyscallError("sendmsg", err))
-	}
-	return nil
+	return fmt.Errorf("landlock: start: hand descriptors over to the child: %w", err)
 }
 
 // inherits reports whether a child would inherit a descriptor.
@@ -157,27 +141,18 @@ func inherits(fd int) bool {
 	return err == nil && flags&unix.FD_CLOEXEC == 0
 }
 
-// copyDescriptors gives this thread, which has to end, descriptors of its own: a
-// copy of the process's.
-func copyDescriptors() error {
-	// Whoever opens a file and then makes it close-on-exec holds this.
-	syscall.ForkLock.Lock()
-	defer syscall.ForkLock.Unlock()
-	// Containers that refuse unshare take this, which closes nothing here.
-	err := unix.CloseRange(math.MaxUint32, math.MaxUint32, unix.CLOSE_RANGE_UNSHARE)
-	if err == unix.ENOSYS { // before Linux 5.9
-		err = unix.Unshare(unix.CLONE_FILES)
-	}
-	if err != nil {
-		return fmt.Errorf("landlock: start: copy the descriptors that a child inherits: %w", os.NewSyscallError("close_range", err))
-	}
-	return nil
-}
-
 // takeOver has the stub receive what was sent, and put back what its socket took
-// the place of.
-func (c *child) takeOver() {
+// the place of. It may have more descriptors meanwhile than the program: os/exec
+// gives a child the soft limit that this process was started with.
+func (c *child) takeOver() error {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return fmt.Errorf("landlock: start: %w", os.NewSyscallError("getrlimit", err))
+	}
+	limit.Cur = limit.Max
 	slot := uintptr(c.slot)
+	c.limit = c.image.Writable(bytesOf(new(unix.Rlimit)))
+	c.image.Add(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, c.image.Data(bytesOf(&limit)), c.limit)
 	c.socket = c.image.Writable(bytesOf(new(int32(c.slot)))) // until it has another
 	c.image.Add(unix.SYS_FCNTL|stub.Store, slot, unix.F_DUPFD_CLOEXEC, 3, 0, c.socket)
 	if len(c.rights) > 0 {
@@ -188,7 +163,12 @@ func (c *child) takeOver() {
 	} else {
 		c.image.Add(unix.SYS_DUP3|stub.Indirect, c.number(c.took), slot)
 	}
+	c.taking = len(c.image.Calls())
+	return nil
 }
+
+// restoreLimit has the stub give the program the limit that the child had.
+func (c *child) restoreLimit() { c.image.Add(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, c.limit) }
 
 // number returns the address of the descriptor that a file has in the stub.
 func (h *handover) number(r right) uintptr { return h.received + 4*uintptr(r) }
@@ -215,6 +195,8 @@ func (c *child) receive() {
 	}
 	c.received = message.control + uintptr(unix.CmsgLen(0))
 	c.image.Add(unix.SYS_RECVMSG, uintptr(c.slot), c.image.Writable(bytesOf(&message)), unix.MSG_CMSG_CLOEXEC)
+	last := right(len(c.rights) - 1) // which is missing where there is no room for all
+	c.image.Add(unix.SYS_FCNTL|stub.Indirect, c.number(last), unix.F_GETFD)
 }
 
 // awaitProgram returns once the stub has become the program, or failed.
@@ -229,19 +211,22 @@ func (h *handover) awaitProgram() (failure stub.Failure, failed bool, err error)
 // keepClear gives the stub's end of the socket a number here that is above least.
 // os/exec first moves files that are in its way to numbers above the highest of
 // those that it passes, over whatever the child would inherit there. So it makes
-// sure that the highest is this one, and that nobody has those that follow.
+// sure, as far as there is room, that the highest is this one, and that nobody has
+// those that follow.
 func (c *child) keepClear(least int) error {
-	highest := least
-	for _, file := range append(c.files(), c.was.ExtraFiles...) {
+	highest, moved := least, 1 // the pipe of os/exec's own
+	for slot, file := range append(c.streams(), c.was.ExtraFiles...) {
 		if fd := file.Fd(); fd != ^uintptr(0) {
 			highest = max(highest, int(fd))
+			if int(fd) < slot {
+				moved++
+			}
 		}
 	}
 	const ofExec = 16 // descriptors that os/exec opens itself, for pipes and /dev/null: they take the lowest numbers
-	most := 5 + len(c.was.ExtraFiles)
-	numbers, err := reserve(c.there, highest+ofExec, most)
+	numbers, err := reserve(c.there, highest+ofExec, 1+moved)
 	if err != nil { // there are not so many
-		numbers, err = reserve(c.there, least+1, 1)
+		numbers, err = reserve(c.there, least+1, 1+moved)
 	}
 	if err != nil {
 		return fmt.Errorf("landlock: start: %w", os.NewSyscallError("fcntl", err))
@@ -252,27 +237,29 @@ func (c *child) keepClear(least int) error {
 	return nil
 }
 
-// files returns cmd's standard streams that are files.
-func (c *child) files() (files []*os.File) {
-	for _, stream := range []any{c.was.Stdin, c.was.Stdout, c.was.Stderr} {
-		if file, ok := stream.(*os.File); ok {
-			files = append(files, file)
-		}
+// streams returns cmd's standard streams, nil for those that are no files.
+func (c *child) streams() []*os.File {
+	files := make([]*os.File, 3)
+	for i, stream := range []any{c.was.Stdin, c.was.Stdout, c.was.Stderr} {
+		files[i], _ = stream.(*os.File)
 	}
 	return files
 }
 
-// reserve returns count numbers for a file that follow each other.
+// reserve returns count numbers for a file that follow each other, or, where those
+// that are free are scattered, that do not.
 func reserve(file *os.File, least, count int) ([]int, error) {
 	var numbers []int
-	for len(numbers) < count {
+	for gaps := 0; len(numbers) < count; {
 		fd, err := unix.FcntlInt(file.Fd(), unix.F_DUPFD_CLOEXEC, least)
-		if err != nil || fd != least {
-			closeAll(numbers)
-			numbers = nil
-		}
 		if err != nil {
+			closeAll(numbers)
 			return nil, err
+		}
+		if fd != least && gaps < 10 {
+			closeAll(numbers)
+			numbers = numbers[:0]
+			gaps++
 		}
 		numbers = append(numbers, fd)
 		least = fd + 1

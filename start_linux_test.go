@@ -867,6 +867,24 @@ func TestDescriptorsThatChange(t *testing.T) {
 	})
 }
 
+// A program has the limit of descriptors that this process was started with, and
+// the stub has more than that.
+func TestLimitOfDescriptors(t *testing.T) {
+	inBoth(t, func(t *testing.T, dir string) {
+		program, err := os.Open(self())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer program.Close()
+		cmd, out := try()
+		cmd.ExtraFiles = []*os.File{program}
+		cmd.Path, cmd.Args = "/bin/sh", []string{"sh", "-c", "ulimit -Sn 50; exec /proc/self/fd/3 limit=50"}
+		if err := cmd.Run(); err != nil || out.String() != lines("limit=50: ok") {
+			t.Errorf("%v: %s", err, out)
+		}
+	})
+}
+
 // Whatever the streams and files are, the program has what os/exec gives it, and
 // what it inherits: the stub's socket has been in one of those places.
 func TestEveryPlaceOfTheSocket(t *testing.T) {

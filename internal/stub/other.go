@@ -2,6 +2,8 @@
 
 package stub
 
+import "errors"
+
 // Supported reports whether this architecture has a stub.
 const Supported = false
 
@@ -13,3 +15,8 @@ const (
 func newHead(status, program, first uintptr) []byte { return nil }
 func code() []byte                                  { return nil }
 func elf(table, code []byte) []byte                 { return nil }
+
+// SendInherited returns an error that Is errors.ErrUnsupported.
+func SendInherited(socket, fd int, descriptors []int) (sent bool, err error) {
+	return false, errors.ErrUnsupported
+}
