@@ -38,27 +38,30 @@ import (
 //
 // The child inherits what cmd gives it and, as with os/exec, whatever else this
 // process has open without close-on-exec: what C code opens, or what this process
-// has inherited. That is decided at the moment of the fork. (Where Stdin, Stdout
-// and Stderr are all copied and there are no ExtraFiles, descriptor 3 is decided
-// shortly before.)
+// has inherited. That is decided at the moment of the fork. One number is decided
+// shortly before, that of the stub's socket: one of cmd's files, or, where all
+// streams are copied and there are no ExtraFiles, descriptor 3.
 //
 // What is started is a stub, which restricts itself and executes the program.
-// It is a memory file, executed by way of /proc. Start fails where that cannot
-// be: without /proc, where memory files must not be executed
-// (vm.memfd_noexec=2), with an RLIMIT_FSIZE below a few kilobytes, and on other
-// architectures than 386, amd64 and arm64. A Cloneflags that has more than
-// namespaces in it is a mistake, which Is [fs.ErrInvalid]: CLONE_FS, CLONE_FILES,
-// CLONE_VM and the like would have the child share with this process what the
-// sandbox is to keep from it. So are AmbientCaps of 64 and above, which os/exec
-// does not survive.
+// It is a memory file, executed by way of /proc, and gets what it needs by a socket.
+// Start fails where that cannot be: without /proc, where memory files must not be
+// executed (vm.memfd_noexec=2), with an RLIMIT_FSIZE below a few kilobytes, where
+// socketpair, sendmsg or recvmsg is refused, where processes of this user have sent
+// each other more descriptors than RLIMIT_NOFILE that are not received yet, with an
+// io_uring among cmd's files, and on other architectures than 386, amd64 and arm64.
+// A Cloneflags that has more than namespaces in it is a mistake, which Is
+// [fs.ErrInvalid]: CLONE_FS, CLONE_FILES, CLONE_VM and the like would have the child
+// share with this process what the sandbox is to keep from it. So are AmbientCaps of
+// 64 and above, which os/exec does not survive.
 //
 // With SysProcAttr.Chroot, Dir is looked up in the new root, and is "/" where it is
 // empty. os/exec looks a relative Dir up outside, and leaves the child outside
 // where there is none.
 //
 // Start changes fields of cmd while it runs, so nobody else may look at cmd
-// then. Afterwards they are as before, except that Cancel is wrapped. A program
-// that is killed before it runs has been started, as with os/exec.
+// then. Afterwards they are as before, except that Cancel is wrapped, and Stdin,
+// should os/exec take more than a second to read from it. A program that is killed
+// before it runs has been started, as with os/exec.
 func (s *Sandbox) Start(cmd *exec.Cmd) error {
 	if cmd == nil {
 		return errNoCommand
