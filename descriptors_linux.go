@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"sync/atomic"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 
+	"example.com/landlock/internal/osthread"
 	"example.com/landlock/internal/stub"
 )
 
@@ -55,8 +57,55 @@ func newHandover() (*handover, error) {
 	if err != nil {
 		return nil, fmt.Errorf("landlock: start: %w", os.NewSyscallError("socketpair", err))
 	}
-	return &handover{here: os.NewFile(uintptr(pair[0]), "landlock-here"), there: os.NewFile(uintptr(pair[1]), "landlock-there"), took: noRight}, nil
+	h := &handover{here: os.NewFile(uintptr(pair[0]), "landlock-here"), there: os.NewFile(uintptr(pair[1]), "landlock-there"), took: noRight}
+	if err := h.isOurs(); err != nil {
+		h.here.Close()
+		h.there.Close()
+		return nil, err
+	}
+	return h, nil
 }
+
+// isOurs returns an error where the calling thread has descriptors of its own: what
+// is the Sandbox's ruleset in those of the process may be another there. So the
+// socket that it has just made must be there for another thread, too.
+func (h *handover) isOurs() error {
+	fd := int(h.here.Fd())
+	var stat unix.Stat_t
+	if err := unix.Fstat(fd, &stat); err != nil {
+		return fmt.Errorf("landlock: start: %w", os.NewSyscallError("fstat", err))
+	}
+	found, err := otherThreadsFile(fd)
+	if err == nil && found == fmt.Sprintf("socket:[%d]", stat.Ino) {
+		return nil
+	}
+	if err != nil && !errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf("landlock: start: whether the calling thread has descriptors of its own cannot be told: %w", err)
+	}
+	return errors.New("landlock: start: the calling thread has descriptors of its own (unshare with CLONE_FILES), among which the Sandbox's may be another: " +
+		"start from a goroutine that is not locked to that thread")
+}
+
+// otherThreadsFile returns what another thread than the calling one has under a
+// number, by its name in /proc.
+func otherThreadsFile(fd int) (string, error) {
+	if !osthread.IsMain() {
+		return os.Readlink(fmt.Sprint("/proc/self/fd/", fd)) // of the main thread
+	}
+	link := func() (string, error) {
+		return os.Readlink(fmt.Sprintf("/proc/self/task/%d/fd/%d", someThread.Load(), fd))
+	}
+	if found, err := link(); err == nil {
+		return found, nil
+	}
+	other := make(chan int)
+	osthread.Take(func() (reusable bool) { other <- osthread.ID(); return true })
+	someThread.Store(int64(<-other))
+	return link()
+}
+
+// someThread is one that was not the main thread.
+var someThread atomic.Int64
 
 // chooseSlot chooses the number of the socket in the child: that of a stream for
 // which os/exec has no pipe to copy, or of one of the ExtraFiles, or the one

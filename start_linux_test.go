@@ -867,6 +867,32 @@ func TestDescriptorsThatChange(t *testing.T) {
 	})
 }
 
+// A thread with descriptors of its own may have another ruleset under the number
+// of the Sandbox's.
+func TestStartFromDescriptorsOfItsOwn(t *testing.T) {
+	inBoth(t, func(t *testing.T, dir string) {
+		other := mustPrepare(t, NewHandling(Rights{FS: FSMakeChar}))
+		cmd, out := try("read=" + filepath.Join(dir, "secret"))
+		runtime.LockOSThread() // for good
+		if err := unix.Unshare(unix.CLONE_FILES); err != nil {
+			t.Fatal(err)
+		}
+		prepared := make(chan *Sandbox)
+		go func() { // in those of the process, under the same number
+			number := int(other.Fd())
+			other.Close()
+			s, err := NewHandling(Rights{FS: FSReadFile}).Prepare()
+			if err == nil && int(s.Fd()) != number {
+				t.Errorf("the number is %d, want %d", s.Fd(), number)
+			}
+			prepared <- s
+		}()
+		if err := (<-prepared).Run(cmd); err == nil || !strings.Contains(err.Error(), "descriptors of its own") || cmd.Process != nil {
+			t.Errorf("%v: %s", err, out)
+		}
+	})
+}
+
 // A program has the limit of descriptors that this process was started with, and
 // the stub has more than that.
 func TestLimitOfDescriptors(t *testing.T) {
