@@ -41,6 +41,8 @@ var ofAnyABI = strings.Fields(`
 	TestPdeathsig
 	TestSocketFilterConcurrently
 	TestSocketFilterReachesAll
+	TestDescriptorsThatChange
+	TestEveryPlaceOfTheSocket
 	TestStartIsLikeExec
 	TestThreadsAreNotShared
 `)
