@@ -16,11 +16,11 @@ import (
 
 // threadParts is what one thread has and another may lack, as far as the kernel
 // tells either of them. It leaves out the thread's share of the machine (affinity,
-// scheduling, priorities, memory policy, cgroup) and what all threads have in
-// common (limits, dumpable).
+// scheduling, priorities, memory policy, cgroup), what all threads have in common
+// (limits, dumpable), and the session keyring: to ask for it gives it to a thread
+// that has none.
 var threadParts = []threadPart{
 	{"user or groups", threadUsers},
-	{"session keyring", threadKeyring},
 	{"capabilities", threadCapabilities},
 	{"namespaces", threadNamespaces},
 	{"seccomp filters", threadFilters},
@@ -177,24 +177,6 @@ func getres(number uintptr, ids *[3]uint32) error {
 
 // sixteenBitIDs: the calls of that name are of an age with 65536 users.
 const sixteenBitIDs = runtime.GOARCH == "386" || runtime.GOARCH == "arm"
-
-// threadKeyring returns the number of the session keyring. Where all calls that
-// use keyrings are refused, as they are in most containers, or not built in, there
-// is none to be used, by what is executed either.
-func threadKeyring() (string, error) {
-	keyring, err := unix.KeyctlGetKeyringID(unix.KEY_SPEC_SESSION_KEYRING, false)
-	switch err {
-	case nil, unix.ENOKEY, unix.EKEYREVOKED, unix.EKEYEXPIRED: // none, or one that opens nothing
-		return fmt.Sprint(keyring, err), nil
-	case unix.ENOSYS, unix.EPERM:
-		_, _, request := unix.RawSyscall6(unix.SYS_REQUEST_KEY, 0, 0, 0, 0, 0, 0)
-		_, _, add := unix.RawSyscall6(unix.SYS_ADD_KEY, 0, 0, 0, 0, 0, 0)
-		if request != unix.EFAULT && add != unix.EFAULT { // which the kernel would have answered
-			return "no calls for them", nil
-		}
-	}
-	return "", os.NewSyscallError("keyctl", err)
-}
 
 func threadCapabilities() (string, error) {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}

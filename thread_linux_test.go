@@ -112,12 +112,11 @@ func TestThreadsThatCannotBeCompared(t *testing.T) {
 		"prctl":      {refusing(unix.EINVAL, unix.SYS_PRCTL), unix.EINVAL},
 		"readlinkat": {refusing(unix.EACCES, unix.SYS_READLINKAT), unix.EACCES},
 		"statfs":     {refusing(unix.ENOSYS, unix.SYS_STATFS), unix.ENOSYS},
-		"keyctl":     {refusing(unix.EPERM, unix.SYS_KEYCTL), unix.EPERM},
-		"all calls for keyrings, as in a container": {refusing(unix.EPERM, unix.SYS_KEYCTL, unix.SYS_ADD_KEY, unix.SYS_REQUEST_KEY), nil},
-		"kcmp, as in a container":                   {refusing(unix.EPERM, unix.SYS_KCMP), nil},
-		"lsm_get_self_attr":                         {refusing(unix.EPERM, unix.SYS_LSM_GET_SELF_ATTR), nil},
-		"kcmp and statx":                            {refusing(unix.ENOSYS, unix.SYS_KCMP, unix.SYS_STATX), unix.ENOSYS},
-		"personality":                               {refusing(unix.EPERM, unix.SYS_PERSONALITY), unix.EPERM},
+		"keyctl, which makes a keyring where there is none": {refusing(unix.EPERM, unix.SYS_KEYCTL), nil},
+		"kcmp, as in a container":                           {refusing(unix.EPERM, unix.SYS_KCMP), nil},
+		"lsm_get_self_attr":                                 {refusing(unix.EPERM, unix.SYS_LSM_GET_SELF_ATTR), nil},
+		"kcmp and statx":                                    {refusing(unix.ENOSYS, unix.SYS_KCMP, unix.SYS_STATX), unix.ENOSYS},
+		"personality":                                       {refusing(unix.EPERM, unix.SYS_PERSONALITY), unix.EPERM},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -169,9 +168,6 @@ func TestThreadsThatDiffer(t *testing.T) {
 		"descriptors":       {unshared(unix.CLONE_FILES, nothing), partFiles},
 		"working directory": {unshared(unix.CLONE_FS, func(*testing.T) error { return unix.Chdir("/usr") }), partFiles},
 		"umask":             {unshared(unix.CLONE_FS, func(*testing.T) error { unix.Umask(0o757); return nil }), partFiles},
-		"session keyring": {func(t *testing.T) error {
-			return onThread(unix.SYS_KEYCTL, unix.KEYCTL_JOIN_SESSION_KEYRING, 0, 0) // a new one
-		}, "session keyring"},
 		"personality": {func(t *testing.T) error {
 			const noRandomAddresses = 0x40000
 			return onThread(unix.SYS_PERSONALITY, noRandomAddresses, 0, 0)
