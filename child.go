@@ -173,7 +173,8 @@ func (s *Sandbox) CombinedOutput(cmd *exec.Cmd) ([]byte, error) {
 // directory. It fails as well where one of these cannot be told, and says which and
 // why. For that it needs /proc, and a descriptor to read it with where there is a
 // seccomp filter, before Linux 6.8, and where kcmp is missing or refused, as in many
-// containers (then three). An earlier sandbox has to allow reading /proc there.
+// containers (then three). Where a filter refuses setfsuid, setfsgid or personality,
+// as systemd's do, /proc tells instead. An earlier sandbox has to allow reading /proc there.
 //
 // Three things no thread can tell of itself, and so Exec cannot see them: a Landlock
 // domain that only the calling thread has, which filters it has, where the other

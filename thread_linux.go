@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"runtime"
+	"strconv"
+	"strings"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -149,15 +151,33 @@ func threadUsers() (string, error) {
 	if err != nil {
 		return "", os.NewSyscallError("getgroups", err)
 	}
-	fsUser, err := unix.SetfsuidRetUid(-1) // which sets nothing
-	if err != nil {
-		return "", os.NewSyscallError("setfsuid", err)
+	files, err := threadFileUser()
+	return fmt.Sprint(users, groups, others, files), err
+}
+
+// threadFileUser returns the user and the group that files are opened as. The
+// calls that tell take -1, set nothing then, and never fail: where one is refused,
+// it is by a filter that looks at no argument, and /proc is read.
+func threadFileUser() ([2]int, error) {
+	user, err := unix.SetfsuidRetUid(-1)
+	call := os.NewSyscallError("setfsuid", err)
+	group, err := unix.SetfsgidRetGid(-1)
+	if call = cmp.Or(call, os.NewSyscallError("setfsgid", err)); call == nil {
+		return [2]int{user, group}, nil
 	}
-	fsGroup, err := unix.SetfsgidRetGid(-1)
+	status, err := osthread.ReadProc(ownProc + "status")
 	if err != nil {
-		return "", os.NewSyscallError("setfsgid", err)
+		return [2]int{}, fmt.Errorf("%w, and %w", call, err)
 	}
-	return fmt.Sprint(users, groups, others, fsUser, fsGroup), nil
+	var ids [2]int
+	for i, name := range []string{"Uid", "Gid"} {
+		field, _ := osthread.Field(status, name) // real, effective, saved, of files
+		var others [3]int
+		if _, err := fmt.Sscan(field, &others[0], &others[1], &others[2], &ids[i]); err != nil {
+			return [2]int{}, fmt.Errorf("%w, and %sstatus has no %s of files", call, ownProc, name)
+		}
+	}
+	return ids, nil
 }
 
 // getres calls getresuid or getresgid. Those of x/sys/unix answer an error with
@@ -300,14 +320,34 @@ func threadLabels() (string, error) {
 	return fmt.Sprintf("%q", all), nil
 }
 
+// threadPersonality asks the kernel, which never refuses to tell. Filters do that
+// keep a process from changing it (systemd's LockPersonality); then /proc is read.
+func threadPersonality() (int, error) {
+	const onlyTell = 0xffffffff
+	persona, _, errno := unix.RawSyscall(unix.SYS_PERSONALITY, onlyTell, 0, 0)
+	if errno == 0 {
+		return int(persona), nil
+	}
+	call := os.NewSyscallError("personality", errno)
+	text, err := osthread.ReadProc(ownProc + "personality")
+	if err != nil {
+		return 0, fmt.Errorf("%w, and %w", call, err)
+	}
+	value, err := strconv.ParseUint(strings.TrimSpace(string(text)), 16, 32)
+	if err != nil {
+		return 0, fmt.Errorf("%w, and %spersonality: %w", call, ownProc, err)
+	}
+	return int(value), nil
+}
+
 // threadSettings returns what a thread can turn off for safety's sake. What the
 // processor or the kernel does not have is none.
 func threadSettings() (string, error) {
-	persona, _, errno := unix.RawSyscall(unix.SYS_PERSONALITY, 0xffffffff, 0, 0) // which sets nothing
-	if errno != 0 {
-		return "", os.NewSyscallError("personality", errno)
+	persona, err := threadPersonality()
+	if err != nil {
+		return "", err
 	}
-	all := []int{int(persona)}
+	all := []int{persona}
 	for _, speculation := range []uintptr{unix.PR_SPEC_STORE_BYPASS, unix.PR_SPEC_INDIRECT_BRANCH, unix.PR_SPEC_L1D_FLUSH} {
 		setting, err := prctl(unix.PR_GET_SPECULATION_CTRL, speculation, 0)
 		if err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENODEV) {

@@ -56,15 +56,18 @@ func hideProc(t *testing.T) {
 	}
 }
 
+// syscallNumber is that of a system call for user ids, which has another where the
+// first of its name took 16 bits.
+func syscallNumber(here, of32Bits int) int {
+	if sixteenBitIDs {
+		return of32Bits
+	}
+	return here
+}
+
 // What cannot be compared is an error, and nothing runs.
 func TestThreadsThatCannotBeCompared(t *testing.T) {
 	const all = unix.SECCOMP_FILTER_FLAG_TSYNC
-	number := func(here, before32Bit int) int { // of a system call for user ids
-		if sixteenBitIDs {
-			return before32Bit
-		}
-		return here
-	}
 	// Before Linux 6.8 labels take /proc as well.
 	labels := func(errno syscall.Errno) error {
 		if _, _, answer := unix.Syscall6(unix.SYS_LSM_GET_SELF_ATTR, 0, 0, 0, 0, 0, 0); answer == unix.ENOSYS {
@@ -103,11 +106,9 @@ func TestThreadsThatCannotBeCompared(t *testing.T) {
 			allowAll(t, all)
 			allowAll(t, 0)
 		}, unix.EACCES},
-		"getresuid":  {refusing(unix.EPERM, number(unix.SYS_GETRESUID, 209)), unix.EPERM},
-		"getresgid":  {refusing(unix.ENOSYS, number(unix.SYS_GETRESGID, 211)), unix.ENOSYS},
-		"getgroups":  {refusing(unix.EPERM, number(unix.SYS_GETGROUPS, 205)), unix.EPERM},
-		"setfsuid":   {refusing(unix.EPERM, number(unix.SYS_SETFSUID, 215)), unix.EPERM},
-		"setfsgid":   {refusing(unix.EPERM, number(unix.SYS_SETFSGID, 216)), unix.EPERM},
+		"getresuid":  {refusing(unix.EPERM, syscallNumber(unix.SYS_GETRESUID, 209)), unix.EPERM},
+		"getresgid":  {refusing(unix.ENOSYS, syscallNumber(unix.SYS_GETRESGID, 211)), unix.ENOSYS},
+		"getgroups":  {refusing(unix.EPERM, syscallNumber(unix.SYS_GETGROUPS, 205)), unix.EPERM},
 		"capget":     {refusing(unix.EPERM, unix.SYS_CAPGET), unix.EPERM},
 		"prctl":      {refusing(unix.EINVAL, unix.SYS_PRCTL), unix.EINVAL},
 		"readlinkat": {refusing(unix.EACCES, unix.SYS_READLINKAT), unix.EACCES},
@@ -116,7 +117,13 @@ func TestThreadsThatCannotBeCompared(t *testing.T) {
 		"kcmp, as in a container":                           {refusing(unix.EPERM, unix.SYS_KCMP), nil},
 		"lsm_get_self_attr":                                 {refusing(unix.EPERM, unix.SYS_LSM_GET_SELF_ATTR), nil},
 		"kcmp and statx":                                    {refusing(unix.ENOSYS, unix.SYS_KCMP, unix.SYS_STATX), unix.ENOSYS},
-		"personality":                                       {refusing(unix.EPERM, unix.SYS_PERSONALITY), unix.EPERM},
+		"personality, as under LockPersonality":             {refusing(unix.EPERM, unix.SYS_PERSONALITY), nil},
+		"setfsuid":                                          {refusing(unix.EPERM, syscallNumber(unix.SYS_SETFSUID, 215)), nil},
+		"setfsgid":                                          {refusing(unix.ENOSYS, syscallNumber(unix.SYS_SETFSGID, 216)), nil},
+		"personality, /proc hidden": {func(t *testing.T) {
+			hideProc(t)
+			refuseAll(t, unix.EPERM, unix.SYS_PERSONALITY)
+		}, unix.EACCES},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -164,20 +171,24 @@ func TestThreadsThatDiffer(t *testing.T) {
 	tests := map[string]struct {
 		do   func(t *testing.T) error
 		part string
+		root bool // as another user there is nothing to see
 	}{
-		"descriptors":       {unshared(unix.CLONE_FILES, nothing), partFiles},
-		"working directory": {unshared(unix.CLONE_FS, func(*testing.T) error { return unix.Chdir("/usr") }), partFiles},
-		"umask":             {unshared(unix.CLONE_FS, func(*testing.T) error { unix.Umask(0o757); return nil }), partFiles},
+		"descriptors":       {unshared(unix.CLONE_FILES, nothing), partFiles, false},
+		"working directory": {unshared(unix.CLONE_FS, func(*testing.T) error { return unix.Chdir("/usr") }), partFiles, false},
+		"umask":             {unshared(unix.CLONE_FS, func(*testing.T) error { unix.Umask(0o757); return nil }), partFiles, false},
 		"personality": {func(t *testing.T) error {
 			const noRandomAddresses = 0x40000
 			return onThread(unix.SYS_PERSONALITY, noRandomAddresses, 0, 0)
-		}, "personality"},
-		"a filter more": {func(t *testing.T) error { allowAll(t, 0); return nil }, "seccomp filters"},
+		}, "personality", false},
+		"a filter more": {func(t *testing.T) error { allowAll(t, 0); return nil }, "seccomp filters", false},
 	}
 	for name, test := range tests {
 		for _, container := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, in a container %v", name, container), func(t *testing.T) {
 				inBoth(t, func(t *testing.T, dir string) {
+					if test.root && os.Geteuid() != 0 {
+						return
+					}
 					if container {
 						refuseAll(t, unix.EPERM, unix.SYS_KCMP)
 					}
