@@ -272,18 +272,32 @@ func threadNamespaces() (string, error) {
 }
 
 // threadFilters returns the seccomp mode, and where there are filters how many.
-// The kernel does not tell which.
+// The kernel does not tell which. A filter can answer prctl, and something can be
+// mounted on /proc: where both can be asked, they have to agree.
 func threadFilters() (string, error) {
-	if mode, err := prctl(unix.PR_GET_SECCOMP, 0, 0); err == nil && mode == 0 {
-		return "0 0", nil
+	asked, err := prctl(unix.PR_GET_SECCOMP, 0, 0)
+	switch {
+	case errors.Is(err, unix.EINVAL):
+		asked = unix.SECCOMP_MODE_DISABLED // not built in
+	case err != nil:
+		asked = unix.SECCOMP_MODE_FILTER // the kernel does not refuse
 	}
 	status, err := osthread.ReadProc(ownProc + "status")
+	if err != nil && asked == unix.SECCOMP_MODE_DISABLED {
+		return "0 0", nil
+	}
 	if err != nil {
 		return "", err
 	}
 	mode, ok := osthread.Field(status, "Seccomp")
-	if !ok || mode == "0" {
-		return "0 0", nil // not built in
+	if !ok {
+		mode = "0" // not built in
+	}
+	if mode != strconv.Itoa(asked) {
+		return "", fmt.Errorf("the seccomp mode is %d by prctl and %s by %sstatus, and one of them is not the kernel's answer", asked, mode, ownProc)
+	}
+	if asked == unix.SECCOMP_MODE_DISABLED {
+		return "0 0", nil
 	}
 	filters, ok := osthread.Field(status, "Seccomp_filters")
 	if !ok {
@@ -412,8 +426,13 @@ func (f *threadFiles) areOurs() (bool, error) {
 	return id == f.id && paths == f.paths, os.NewSyscallError("statx", err)
 }
 
-// shared asks the kernel.
+// shared asks the kernel, and makes sure that it is the kernel which answers: it
+// refuses a type that there is none of with EINVAL, and a filter does not.
 func (f *threadFiles) shared() (bool, error) {
+	const noType = 99
+	if _, _, errno := unix.Syscall6(unix.SYS_KCMP, uintptr(unix.Gettid()), uintptr(f.thread), noType, 0, 0, 0); errno != unix.EINVAL {
+		return false, os.NewSyscallError("kcmp", cmp.Or(errno, unix.ENOSYS))
+	}
 	for _, kind := range []uintptr{2, 3} { // KCMP_FILES, KCMP_FS
 		order, _, errno := unix.Syscall6(unix.SYS_KCMP, uintptr(unix.Gettid()), uintptr(f.thread), kind, 0, 0, 0)
 		if errno != 0 {

@@ -180,6 +180,10 @@ func TestThreadsThatDiffer(t *testing.T) {
 			const noRandomAddresses = 0x40000
 			return onThread(unix.SYS_PERSONALITY, noRandomAddresses, 0, 0)
 		}, "personality", false},
+		"descriptors, kcmp answered by a filter": {func(t *testing.T) error {
+			refuseAll(t, 0, unix.SYS_KCMP)
+			return unix.Unshare(unix.CLONE_FILES)
+		}, partFiles, false},
 		"a filter more": {func(t *testing.T) error { allowAll(t, 0); return nil }, "seccomp filters", false},
 	}
 	for name, test := range tests {
@@ -217,4 +221,76 @@ func TestThreadsThatDiffer(t *testing.T) {
 			})
 		}
 	}
+}
+
+// answerPrctl has a filter answer one option of prctl with an errno, 0 for success,
+// on the calling thread.
+func answerPrctl(t *testing.T, option uint32, errno syscall.Errno) {
+	t.Helper()
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	const args = 16 // in seccomp_data; the option's lower half, on little-endian machines
+	failed := installFilter([]unix.SockFilter{
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.SYS_PRCTL, Jf: 3},
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: args},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: option, Jf: 1},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(errno)},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
+	}, 0)
+	if failed != 0 {
+		t.Fatalf("seccomp: %v", failed)
+	}
+}
+
+// A filter of the calling thread alone is seen, whatever it has prctl say of it.
+func TestFilterThatHidesItself(t *testing.T) {
+	lies := map[string]struct {
+		tell func(t *testing.T)
+		want string
+	}{
+		"no filters":   {func(t *testing.T) { answerPrctl(t, unix.PR_GET_SECCOMP, 0) }, "the seccomp mode is 0 by prctl and 2 by "},
+		"not built in": {func(t *testing.T) { answerPrctl(t, unix.PR_GET_SECCOMP, unix.EINVAL) }, "the seccomp mode is 0 by prctl and 2 by "},
+		"refused":      {func(t *testing.T) { answerPrctl(t, unix.PR_GET_SECCOMP, unix.EPERM) }, "the calling thread has other seccomp filters "},
+	}
+	for name, lie := range lies {
+		t.Run(name, func(t *testing.T) {
+			inBoth(t, func(t *testing.T, dir string) {
+				s := mustPrepare(t, NewHandling(Rights{FS: FSMakeChar}))
+				onLockedThread(func() {
+					lie.tell(t)
+					for call, err := range map[string]error{
+						"Do":   s.Do(func() error { t.Error("f runs"); return nil }),
+						"Exec": s.Exec(filepath.Join(dir, "nothing"), []string{"x"}, nil),
+					} {
+						if err == nil || !strings.Contains(err.Error(), lie.want) {
+							t.Errorf("%s: %v, want %q", call, err, lie.want)
+						}
+					}
+				})
+			})
+		})
+	}
+}
+
+// And so it is where the status of another thread is mounted on its own.
+func TestFilterThatProcHides(t *testing.T) {
+	needRoot(t, "to mount on /proc")
+	if filters, err := threadFilters(); err != nil || filters != "0 0" {
+		t.Skipf("needs a process without seccomp filters: %q, %v", filters, err)
+	}
+	onLockedThread(func() {
+		other := fmt.Sprintf("/proc/self/task/%d/status", os.Getpid())
+		allowAll(t, 0)
+		if err := errors.Join(unix.Unshare(unix.CLONE_NEWNS),
+			unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""),
+			unix.Mount(other, ownProc+"status", "", unix.MS_BIND, "")); err != nil {
+			t.Error(err)
+			return
+		}
+		if got, err := threadFilters(); err == nil || !strings.Contains(err.Error(), "the seccomp mode is 2 by prctl and 0 by ") {
+			t.Errorf("filters: %q, %v", got, err)
+		}
+	})
 }
