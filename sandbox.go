@@ -117,7 +117,8 @@ func (s *Sandbox) Close() error {
 // can be, that is found out before anything is restricted, by /proc and on a thread
 // that ends; the ruleset comes next, and the filter last, for all threads at once.
 // A /proc that is hidden or missing is passed over. One that cannot be read for want
-// of descriptors is an error.
+// of descriptors is an error. Afterwards Exec and Do have to read /proc/thread-self:
+// allow reading /proc.
 //
 // It sets no_new_privs first, unless AllowNewPrivs was called. Where an error
 // comes after that, no_new_privs may stay set below ABI 8 on other architectures
