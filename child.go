@@ -167,17 +167,20 @@ func (s *Sandbox) CombinedOutput(cmd *exec.Cmd) ([]byte, error) {
 //
 // It restricts a thread of its own: what the calling one, if it is locked, has
 // given up the program must not get back. So Exec fails where the two differ in
-// users, groups, session keyring, capabilities, securebits, no_new_privs,
+// users, groups, capabilities, securebits, no_new_privs,
 // namespaces, number of seccomp filters, label of a security module, personality,
 // speculation or time stamp settings, descriptors, umask, root or working
 // directory. It fails as well where one of these cannot be told, and says which and
 // why. For that it needs /proc, and a descriptor to read it with where there is a
 // seccomp filter, before Linux 6.8, and where kcmp is missing or refused, as in many
-// containers (then three). An earlier sandbox has to allow reading /proc there.
+// containers (then three). Where a filter refuses setfsuid, setfsgid or personality,
+// as systemd's do, /proc tells instead. An earlier sandbox has to allow reading /proc there.
 //
-// Two things no thread can tell of itself, and so Exec cannot see them: a Landlock
-// domain that only the calling thread has, and which filters it has, where the
-// other has as many. It does not look at the thread's share of the machine
+// Three things no thread can tell of itself, and so Exec cannot see them: a Landlock
+// domain that only the calling thread has, which filters it has, where the other
+// has as many, and its session keyring, since to ask for one is to get one. The
+// program has the keyring of the other thread, which is that of the process unless
+// a thread joined one. It does not look at the thread's share of the machine
 // (affinity, scheduling, priority, cgroup). Start inherits everything.
 func (s *Sandbox) Exec(argv0 string, argv, envv []string) error {
 	if s == nil {

@@ -159,7 +159,9 @@ func (e *RuleError) Unwrap() error { return e.Err }
 //
 // It takes a kernel below ABI 8 (Linux 7.0), which restricts threads one by
 // one, and one that runs out of memory meanwhile, or a thread that has stacked
-// more layers than the others by its own system calls. On other architectures
+// more layers than the others by its own system calls, that has no CAP_SYS_ADMIN
+// with AllowNewPrivs, or that has a seccomp filter of its own which refuses
+// landlock_restrict_self. On other architectures
 // than amd64 and arm64 the Go runtime ends the process then.
 //
 // With FilterSockets there is one more way, on any kernel: all that could be

@@ -294,7 +294,8 @@ func (r *Ruleset) AllowNewPrivs() *Ruleset {
 // stands in for all rights that are handled. A TCP socket that was never
 // bound can still listen: the kernel picks its port, whatever NetBindTCP says. A
 // filter takes some memory and never goes: [Ruleset.Apply] stacks another each
-// time. A ruleset that handles no network right governs no socket, and calling
+// time, and then [Sandbox.Exec] and [Sandbox.Do] have to read /proc/thread-self.
+// A ruleset that handles no network right governs no socket, and calling
 // it there is a mistake.
 func (r *Ruleset) FilterSockets() *Ruleset {
 	if r == nil {

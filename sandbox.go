@@ -117,7 +117,8 @@ func (s *Sandbox) Close() error {
 // can be, that is found out before anything is restricted, by /proc and on a thread
 // that ends; the ruleset comes next, and the filter last, for all threads at once.
 // A /proc that is hidden or missing is passed over. One that cannot be read for want
-// of descriptors is an error.
+// of descriptors is an error. Afterwards Exec and Do have to read /proc/thread-self:
+// allow reading /proc.
 //
 // It sets no_new_privs first, unless AllowNewPrivs was called. Where an error
 // comes after that, no_new_privs may stay set below ABI 8 on other architectures
@@ -130,10 +131,13 @@ func (s *Sandbox) Close() error {
 // each the domain of this call, also a thread that the program restricted by
 // other means. Below, this package holds all threads, those of C code too, and
 // reaches each in turn. It fails where one does not answer for 10 seconds, where
+// one has descriptors of its own (unshare with CLONE_FILES), where
 // an io_uring has a thread of its own, and where it cannot have three descriptors
 // and 16 MiB of addresses (RLIMIT_NOFILE, RLIMIT_AS). It can be called again. (On other architectures than amd64
-// and arm64 the Go runtime does it: not in a binary with cgo, and such a ring
-// goes unnoticed.) Below ABI 8 the scopes count as missing: threads would have
+// and arm64 the Go runtime does it: not in a binary with cgo, and such threads
+// and rings go unnoticed.) Where kcmp is missing or refused, as in many containers,
+// a thread with descriptors of its own is not seen: it enforces whatever ruleset it
+// has under the same number, or it is a [PartialError]. Below ABI 8 the scopes count as missing: threads would have
 // domains of their own.
 func (r *Ruleset) Apply() (Report, error) {
 	ruleset, p, err := r.load(wholeProcess, nil)

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"runtime"
+	"strconv"
+	"strings"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -16,11 +18,11 @@ import (
 
 // threadParts is what one thread has and another may lack, as far as the kernel
 // tells either of them. It leaves out the thread's share of the machine (affinity,
-// scheduling, priorities, memory policy, cgroup) and what all threads have in
-// common (limits, dumpable).
+// scheduling, priorities, memory policy, cgroup), what all threads have in common
+// (limits, dumpable), and the session keyring: to ask for it gives it to a thread
+// that has none.
 var threadParts = []threadPart{
 	{"user or groups", threadUsers},
-	{"session keyring", threadKeyring},
 	{"capabilities", threadCapabilities},
 	{"namespaces", threadNamespaces},
 	{"seccomp filters", threadFilters},
@@ -149,15 +151,33 @@ func threadUsers() (string, error) {
 	if err != nil {
 		return "", os.NewSyscallError("getgroups", err)
 	}
-	fsUser, err := unix.SetfsuidRetUid(-1) // which sets nothing
-	if err != nil {
-		return "", os.NewSyscallError("setfsuid", err)
+	files, err := threadFileUser()
+	return fmt.Sprint(users, groups, others, files), err
+}
+
+// threadFileUser returns the user and the group that files are opened as. The
+// calls that tell take -1, set nothing then, and never fail: where one is refused,
+// it is by a filter that looks at no argument, and /proc is read.
+func threadFileUser() ([2]int, error) {
+	user, err := unix.SetfsuidRetUid(-1)
+	call := os.NewSyscallError("setfsuid", err)
+	group, err := unix.SetfsgidRetGid(-1)
+	if call = cmp.Or(call, os.NewSyscallError("setfsgid", err)); call == nil {
+		return [2]int{user, group}, nil
 	}
-	fsGroup, err := unix.SetfsgidRetGid(-1)
+	status, err := osthread.ReadProc(ownProc + "status")
 	if err != nil {
-		return "", os.NewSyscallError("setfsgid", err)
+		return [2]int{}, fmt.Errorf("%w, and %w", call, err)
 	}
-	return fmt.Sprint(users, groups, others, fsUser, fsGroup), nil
+	var ids [2]int
+	for i, name := range []string{"Uid", "Gid"} {
+		field, _ := osthread.Field(status, name) // real, effective, saved, of files
+		var others [3]int
+		if _, err := fmt.Sscan(field, &others[0], &others[1], &others[2], &ids[i]); err != nil {
+			return [2]int{}, fmt.Errorf("%w, and %sstatus has no %s of files", call, ownProc, name)
+		}
+	}
+	return ids, nil
 }
 
 // getres calls getresuid or getresgid. Those of x/sys/unix answer an error with
@@ -177,24 +197,6 @@ func getres(number uintptr, ids *[3]uint32) error {
 
 // sixteenBitIDs: the calls of that name are of an age with 65536 users.
 const sixteenBitIDs = runtime.GOARCH == "386" || runtime.GOARCH == "arm"
-
-// threadKeyring returns the number of the session keyring. Where all calls that
-// use keyrings are refused, as they are in most containers, or not built in, there
-// is none to be used, by what is executed either.
-func threadKeyring() (string, error) {
-	keyring, err := unix.KeyctlGetKeyringID(unix.KEY_SPEC_SESSION_KEYRING, false)
-	switch err {
-	case nil, unix.ENOKEY, unix.EKEYREVOKED, unix.EKEYEXPIRED: // none, or one that opens nothing
-		return fmt.Sprint(keyring, err), nil
-	case unix.ENOSYS, unix.EPERM:
-		_, _, request := unix.RawSyscall6(unix.SYS_REQUEST_KEY, 0, 0, 0, 0, 0, 0)
-		_, _, add := unix.RawSyscall6(unix.SYS_ADD_KEY, 0, 0, 0, 0, 0, 0)
-		if request != unix.EFAULT && add != unix.EFAULT { // which the kernel would have answered
-			return "no calls for them", nil
-		}
-	}
-	return "", os.NewSyscallError("keyctl", err)
-}
 
 func threadCapabilities() (string, error) {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
@@ -270,18 +272,32 @@ func threadNamespaces() (string, error) {
 }
 
 // threadFilters returns the seccomp mode, and where there are filters how many.
-// The kernel does not tell which.
+// The kernel does not tell which. A filter can answer prctl, and something can be
+// mounted on /proc: where both can be asked, they have to agree.
 func threadFilters() (string, error) {
-	if mode, err := prctl(unix.PR_GET_SECCOMP, 0, 0); err == nil && mode == 0 {
-		return "0 0", nil
+	asked, err := prctl(unix.PR_GET_SECCOMP, 0, 0)
+	switch {
+	case errors.Is(err, unix.EINVAL):
+		asked = unix.SECCOMP_MODE_DISABLED // not built in
+	case err != nil:
+		asked = unix.SECCOMP_MODE_FILTER // the kernel does not refuse
 	}
 	status, err := osthread.ReadProc(ownProc + "status")
+	if err != nil && asked == unix.SECCOMP_MODE_DISABLED {
+		return "0 0", nil
+	}
 	if err != nil {
 		return "", err
 	}
 	mode, ok := osthread.Field(status, "Seccomp")
-	if !ok || mode == "0" {
-		return "0 0", nil // not built in
+	if !ok {
+		mode = "0" // not built in
+	}
+	if mode != strconv.Itoa(asked) {
+		return "", fmt.Errorf("the seccomp mode is %d by prctl and %s by %sstatus, and one of them is not the kernel's answer", asked, mode, ownProc)
+	}
+	if asked == unix.SECCOMP_MODE_DISABLED {
+		return "0 0", nil
 	}
 	filters, ok := osthread.Field(status, "Seccomp_filters")
 	if !ok {
@@ -318,14 +334,34 @@ func threadLabels() (string, error) {
 	return fmt.Sprintf("%q", all), nil
 }
 
+// threadPersonality asks the kernel, which never refuses to tell. Filters do that
+// keep a process from changing it (systemd's LockPersonality); then /proc is read.
+func threadPersonality() (int, error) {
+	const onlyTell = 0xffffffff
+	persona, _, errno := unix.RawSyscall(unix.SYS_PERSONALITY, onlyTell, 0, 0)
+	if errno == 0 {
+		return int(persona), nil
+	}
+	call := os.NewSyscallError("personality", errno)
+	text, err := osthread.ReadProc(ownProc + "personality")
+	if err != nil {
+		return 0, fmt.Errorf("%w, and %w", call, err)
+	}
+	value, err := strconv.ParseUint(strings.TrimSpace(string(text)), 16, 32)
+	if err != nil {
+		return 0, fmt.Errorf("%w, and %spersonality: %w", call, ownProc, err)
+	}
+	return int(value), nil
+}
+
 // threadSettings returns what a thread can turn off for safety's sake. What the
 // processor or the kernel does not have is none.
 func threadSettings() (string, error) {
-	persona, _, errno := unix.RawSyscall(unix.SYS_PERSONALITY, 0xffffffff, 0, 0) // which sets nothing
-	if errno != 0 {
-		return "", os.NewSyscallError("personality", errno)
+	persona, err := threadPersonality()
+	if err != nil {
+		return "", err
 	}
-	all := []int{int(persona)}
+	all := []int{persona}
 	for _, speculation := range []uintptr{unix.PR_SPEC_STORE_BYPASS, unix.PR_SPEC_INDIRECT_BRANCH, unix.PR_SPEC_L1D_FLUSH} {
 		setting, err := prctl(unix.PR_GET_SPECULATION_CTRL, speculation, 0)
 		if err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENODEV) {
@@ -390,8 +426,13 @@ func (f *threadFiles) areOurs() (bool, error) {
 	return id == f.id && paths == f.paths, os.NewSyscallError("statx", err)
 }
 
-// shared asks the kernel.
+// shared asks the kernel, and makes sure that it is the kernel which answers: it
+// refuses a type that there is none of with EINVAL, and a filter does not.
 func (f *threadFiles) shared() (bool, error) {
+	const noType = 99
+	if _, _, errno := unix.Syscall6(unix.SYS_KCMP, uintptr(unix.Gettid()), uintptr(f.thread), noType, 0, 0, 0); errno != unix.EINVAL {
+		return false, os.NewSyscallError("kcmp", cmp.Or(errno, unix.ENOSYS))
+	}
 	for _, kind := range []uintptr{2, 3} { // KCMP_FILES, KCMP_FS
 		order, _, errno := unix.Syscall6(unix.SYS_KCMP, uintptr(unix.Gettid()), uintptr(f.thread), kind, 0, 0, 0)
 		if errno != 0 {

@@ -56,15 +56,18 @@ func hideProc(t *testing.T) {
 	}
 }
 
+// syscallNumber is that of a system call for user ids, which has another where the
+// first of its name took 16 bits.
+func syscallNumber(here, of32Bits int) int {
+	if sixteenBitIDs {
+		return of32Bits
+	}
+	return here
+}
+
 // What cannot be compared is an error, and nothing runs.
 func TestThreadsThatCannotBeCompared(t *testing.T) {
 	const all = unix.SECCOMP_FILTER_FLAG_TSYNC
-	number := func(here, before32Bit int) int { // of a system call for user ids
-		if sixteenBitIDs {
-			return before32Bit
-		}
-		return here
-	}
 	// Before Linux 6.8 labels take /proc as well.
 	labels := func(errno syscall.Errno) error {
 		if _, _, answer := unix.Syscall6(unix.SYS_LSM_GET_SELF_ATTR, 0, 0, 0, 0, 0, 0); answer == unix.ENOSYS {
@@ -103,21 +106,24 @@ func TestThreadsThatCannotBeCompared(t *testing.T) {
 			allowAll(t, all)
 			allowAll(t, 0)
 		}, unix.EACCES},
-		"getresuid":  {refusing(unix.EPERM, number(unix.SYS_GETRESUID, 209)), unix.EPERM},
-		"getresgid":  {refusing(unix.ENOSYS, number(unix.SYS_GETRESGID, 211)), unix.ENOSYS},
-		"getgroups":  {refusing(unix.EPERM, number(unix.SYS_GETGROUPS, 205)), unix.EPERM},
-		"setfsuid":   {refusing(unix.EPERM, number(unix.SYS_SETFSUID, 215)), unix.EPERM},
-		"setfsgid":   {refusing(unix.EPERM, number(unix.SYS_SETFSGID, 216)), unix.EPERM},
+		"getresuid":  {refusing(unix.EPERM, syscallNumber(unix.SYS_GETRESUID, 209)), unix.EPERM},
+		"getresgid":  {refusing(unix.ENOSYS, syscallNumber(unix.SYS_GETRESGID, 211)), unix.ENOSYS},
+		"getgroups":  {refusing(unix.EPERM, syscallNumber(unix.SYS_GETGROUPS, 205)), unix.EPERM},
 		"capget":     {refusing(unix.EPERM, unix.SYS_CAPGET), unix.EPERM},
 		"prctl":      {refusing(unix.EINVAL, unix.SYS_PRCTL), unix.EINVAL},
 		"readlinkat": {refusing(unix.EACCES, unix.SYS_READLINKAT), unix.EACCES},
 		"statfs":     {refusing(unix.ENOSYS, unix.SYS_STATFS), unix.ENOSYS},
-		"keyctl":     {refusing(unix.EPERM, unix.SYS_KEYCTL), unix.EPERM},
-		"all calls for keyrings, as in a container": {refusing(unix.EPERM, unix.SYS_KEYCTL, unix.SYS_ADD_KEY, unix.SYS_REQUEST_KEY), nil},
-		"kcmp, as in a container":                   {refusing(unix.EPERM, unix.SYS_KCMP), nil},
-		"lsm_get_self_attr":                         {refusing(unix.EPERM, unix.SYS_LSM_GET_SELF_ATTR), nil},
-		"kcmp and statx":                            {refusing(unix.ENOSYS, unix.SYS_KCMP, unix.SYS_STATX), unix.ENOSYS},
-		"personality":                               {refusing(unix.EPERM, unix.SYS_PERSONALITY), unix.EPERM},
+		"keyctl, which makes a keyring where there is none": {refusing(unix.EPERM, unix.SYS_KEYCTL), nil},
+		"kcmp, as in a container":                           {refusing(unix.EPERM, unix.SYS_KCMP), nil},
+		"lsm_get_self_attr":                                 {refusing(unix.EPERM, unix.SYS_LSM_GET_SELF_ATTR), nil},
+		"kcmp and statx":                                    {refusing(unix.ENOSYS, unix.SYS_KCMP, unix.SYS_STATX), unix.ENOSYS},
+		"personality, as under LockPersonality":             {refusing(unix.EPERM, unix.SYS_PERSONALITY), nil},
+		"setfsuid":                                          {refusing(unix.EPERM, syscallNumber(unix.SYS_SETFSUID, 215)), nil},
+		"setfsgid":                                          {refusing(unix.ENOSYS, syscallNumber(unix.SYS_SETFSGID, 216)), nil},
+		"personality, /proc hidden": {func(t *testing.T) {
+			hideProc(t)
+			refuseAll(t, unix.EPERM, unix.SYS_PERSONALITY)
+		}, unix.EACCES},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -165,23 +171,28 @@ func TestThreadsThatDiffer(t *testing.T) {
 	tests := map[string]struct {
 		do   func(t *testing.T) error
 		part string
+		root bool // as another user there is nothing to see
 	}{
-		"descriptors":       {unshared(unix.CLONE_FILES, nothing), partFiles},
-		"working directory": {unshared(unix.CLONE_FS, func(*testing.T) error { return unix.Chdir("/usr") }), partFiles},
-		"umask":             {unshared(unix.CLONE_FS, func(*testing.T) error { unix.Umask(0o757); return nil }), partFiles},
-		"session keyring": {func(t *testing.T) error {
-			return onThread(unix.SYS_KEYCTL, unix.KEYCTL_JOIN_SESSION_KEYRING, 0, 0) // a new one
-		}, "session keyring"},
+		"descriptors":       {unshared(unix.CLONE_FILES, nothing), partFiles, false},
+		"working directory": {unshared(unix.CLONE_FS, func(*testing.T) error { return unix.Chdir("/usr") }), partFiles, false},
+		"umask":             {unshared(unix.CLONE_FS, func(*testing.T) error { unix.Umask(0o757); return nil }), partFiles, false},
 		"personality": {func(t *testing.T) error {
 			const noRandomAddresses = 0x40000
 			return onThread(unix.SYS_PERSONALITY, noRandomAddresses, 0, 0)
-		}, "personality"},
-		"a filter more": {func(t *testing.T) error { allowAll(t, 0); return nil }, "seccomp filters"},
+		}, "personality", false},
+		"descriptors, kcmp answered by a filter": {func(t *testing.T) error {
+			refuseAll(t, 0, unix.SYS_KCMP)
+			return unix.Unshare(unix.CLONE_FILES)
+		}, partFiles, false},
+		"a filter more": {func(t *testing.T) error { allowAll(t, 0); return nil }, "seccomp filters", false},
 	}
 	for name, test := range tests {
 		for _, container := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, in a container %v", name, container), func(t *testing.T) {
 				inBoth(t, func(t *testing.T, dir string) {
+					if test.root && os.Geteuid() != 0 {
+						return
+					}
 					if container {
 						refuseAll(t, unix.EPERM, unix.SYS_KCMP)
 					}
@@ -210,4 +221,76 @@ func TestThreadsThatDiffer(t *testing.T) {
 			})
 		}
 	}
+}
+
+// answerPrctl has a filter answer one option of prctl with an errno, 0 for success,
+// on the calling thread.
+func answerPrctl(t *testing.T, option uint32, errno syscall.Errno) {
+	t.Helper()
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	const args = 16 // in seccomp_data; the option's lower half, on little-endian machines
+	failed := installFilter([]unix.SockFilter{
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.SYS_PRCTL, Jf: 3},
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: args},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: option, Jf: 1},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(errno)},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
+	}, 0)
+	if failed != 0 {
+		t.Fatalf("seccomp: %v", failed)
+	}
+}
+
+// A filter of the calling thread alone is seen, whatever it has prctl say of it.
+func TestFilterThatHidesItself(t *testing.T) {
+	lies := map[string]struct {
+		tell func(t *testing.T)
+		want string
+	}{
+		"no filters":   {func(t *testing.T) { answerPrctl(t, unix.PR_GET_SECCOMP, 0) }, "the seccomp mode is 0 by prctl and 2 by "},
+		"not built in": {func(t *testing.T) { answerPrctl(t, unix.PR_GET_SECCOMP, unix.EINVAL) }, "the seccomp mode is 0 by prctl and 2 by "},
+		"refused":      {func(t *testing.T) { answerPrctl(t, unix.PR_GET_SECCOMP, unix.EPERM) }, "the calling thread has other seccomp filters "},
+	}
+	for name, lie := range lies {
+		t.Run(name, func(t *testing.T) {
+			inBoth(t, func(t *testing.T, dir string) {
+				s := mustPrepare(t, NewHandling(Rights{FS: FSMakeChar}))
+				onLockedThread(func() {
+					lie.tell(t)
+					for call, err := range map[string]error{
+						"Do":   s.Do(func() error { t.Error("f runs"); return nil }),
+						"Exec": s.Exec(filepath.Join(dir, "nothing"), []string{"x"}, nil),
+					} {
+						if err == nil || !strings.Contains(err.Error(), lie.want) {
+							t.Errorf("%s: %v, want %q", call, err, lie.want)
+						}
+					}
+				})
+			})
+		})
+	}
+}
+
+// And so it is where the status of another thread is mounted on its own.
+func TestFilterThatProcHides(t *testing.T) {
+	needRoot(t, "to mount on /proc")
+	if filters, err := threadFilters(); err != nil || filters != "0 0" {
+		t.Skipf("needs a process without seccomp filters: %q, %v", filters, err)
+	}
+	onLockedThread(func() {
+		other := fmt.Sprintf("/proc/self/task/%d/status", os.Getpid())
+		allowAll(t, 0)
+		if err := errors.Join(unix.Unshare(unix.CLONE_NEWNS),
+			unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""),
+			unix.Mount(other, ownProc+"status", "", unix.MS_BIND, "")); err != nil {
+			t.Error(err)
+			return
+		}
+		if got, err := threadFilters(); err == nil || !strings.Contains(err.Error(), "the seccomp mode is 2 by prctl and 0 by ") {
+			t.Errorf("filters: %q, %v", got, err)
+		}
+	})
 }

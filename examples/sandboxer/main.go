@@ -75,7 +75,8 @@ func (o *options) runSandboxed() error {
 	defer sandbox.Close()
 	report := sandbox.Report()
 	if o.dryRun {
-		return errors.Join(o.print(os.Stdout, program, report.String()), o.refusal(program))
+		refused, unknown := o.refusal(program)
+		return errors.Join(o.print(os.Stdout, program, report.String()), refused, unknown)
 	}
 	o.logReport(report)
 	if err := o.protectTerminal(); err != nil {
@@ -83,7 +84,8 @@ func (o *options) runSandboxed() error {
 	}
 	err = sandbox.Exec(program, o.command, o.environ())
 	if denied, ok := errors.AsType[*fs.PathError](err); ok && denied.Op == "exec" && errors.Is(denied, fs.ErrPermission) {
-		return cmp.Or(o.refusal(program), error(denied))
+		refused, _ := o.refusal(program)
+		return cmp.Or(refused, error(denied))
 	}
 	return err
 }

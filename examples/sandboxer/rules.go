@@ -150,14 +150,17 @@ func (o *options) addFiles(option string, access landlock.AccessFS, files ...*os
 
 // refusal returns why the program cannot be run, where that is for want of a
 // rule. It finds rules as the kernel does: by what is above a file, whatever
-// the names are.
-func (o *options) refusal(path string) error {
+// the names are. Where it finds none to be wanting, unknown is why there may be one.
+func (o *options) refusal(path string) (refused, unknown error) {
 	if o.unrestrictedFilesystem {
-		return nil
+		return nil, nil
 	}
 	rules := o.ruleset()
-	chain, _ := program.Chain(path)
+	chain, unknown := program.Chain(path)
 	var files []string
+	if len(chain) == 0 {
+		files = append(files, path) // who may run it need not be able to read it
+	}
 	for i, file := range chain {
 		files = append(files, file.Name())
 		if i == len(chain)-1 && file.Interpreter != "" {
@@ -170,13 +173,13 @@ func (o *options) refusal(path string) error {
 		if _, refused := errors.AsType[*landlock.DeniedError](err); refused {
 			denied = append(denied, file)
 		} else if err != nil {
-			return err // whether it is refused cannot be told
+			return nil, err // whether it is refused cannot be told
 		}
 	}
 	if denied == nil {
-		return nil
+		return nil, unknown
 	}
-	return fmt.Errorf("exec %s: %w: no option allows to run %q (see --add-exec, --ldd and --rox)", path, fs.ErrPermission, denied)
+	return fmt.Errorf("exec %s: %w: no option allows to run %q (see --add-exec, --ldd and --rox)", path, fs.ErrPermission, denied), nil
 }
 
 // print writes what --dry-run prints.

@@ -636,6 +636,25 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+// A program that its user may run and not read is refused by --dry-run too.
+func TestRefusedUnreadable(t *testing.T) {
+	landlocktest.NeedABI(t, landlock.V1)
+	if os.Geteuid() == 0 {
+		t.Skip("needs an ordinary user: root reads every file")
+	}
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "program"), "#!/bin/sh\n")
+	if err := os.Chmod(filepath.Join(dir, "program"), 0o111); err != nil {
+		t.Fatal(err)
+	}
+	for _, option := range []string{"--best-effort", "--dry-run"} {
+		r := sandboxer(t, dir, "--best-effort", option, "./program")
+		if r.state.ExitCode() != 1 || !strings.Contains(r.stderr, "permission denied: no option allows to run") {
+			t.Errorf("%s: %v", option, r)
+		}
+	}
+}
+
 // Where something else refuses to run a program, no option is recommended.
 func TestRefusedOtherwise(t *testing.T) {
 	landlocktest.NeedABI(t, landlock.V1)

@@ -55,6 +55,7 @@ func init() { // not in the declaration, since scenarios start themselves
 		"main thread ended":              mainThreadEnded,
 		"io_uring's workers":             uringWorkers,
 		"io_uring's poller":              uringPoller,
+		"descriptors of its own":         ownDescriptors,
 		"wait that another thread ends":  waitForAnother,
 		"few pending signals":            fewPendingSignals,
 		"signal blocked":                 signalBlocked,
@@ -362,6 +363,42 @@ func uringPoller(c *child) {
 	}
 	c.mustRestrict(c.ruleset)
 	c.wantDenied()
+}
+
+// ownDescriptors has a thread that has another ruleset under each number which the
+// ruleset may get.
+func ownDescriptors(c *child) {
+	c.startSleepers()
+	if _, _, errno := unix.RawSyscall6(unix.SYS_KCMP, uintptr(os.Getpid()), uintptr(os.Getpid()), 2, 0, 0, 0); errno != 0 {
+		c.skip("needs kcmp: " + errno.Error())
+	}
+	other := c.newRuleset(unix.LANDLOCK_ACCESS_FS_MAKE_CHAR)
+	thread, end := make(chan int), make(chan bool)
+	go onOwnThread(func() {
+		c.must("unshare", unix.Unshare(unix.CLONE_FILES))
+		for range 100 {
+			_, err := unix.FcntlInt(uintptr(other), unix.F_DUPFD_CLOEXEC, 0)
+			c.must("fcntl", err)
+		}
+		thread <- unix.Gettid()
+		<-end
+	})
+	id := <-thread
+	for range 2 {
+		c.failing("descriptors of its own", func() {
+			err := restrict(c.ruleset)
+			failure, ok := errors.AsType[*allthreads.Error](err)
+			if !ok || failure.Restricted != 0 || failure.Thread != id || !errors.Is(err, unix.EBADF) {
+				c.fatalf("Restrict: %#v, want EBADF for thread %d and no thread restricted", err, id)
+			}
+			fmt.Println(err)
+		})
+	}
+	end <- true
+	for unix.Tgkill(unix.Getpid(), id, 0) != unix.ESRCH {
+		runtime.Gosched()
+	}
+	c.succeeding()
 }
 
 // waitForAnother has a thread wait, and answer no signal, until another has

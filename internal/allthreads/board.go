@@ -47,7 +47,8 @@ const (
 const (
 	unseen     = 0
 	signalled  = 1
-	firstSweep = 2
+	compared   = 2 // parked, and shares its descriptors with the caller
+	firstSweep = 3
 )
 
 // handlerPC returns the address of the signal handler.

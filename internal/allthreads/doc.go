@@ -35,6 +35,9 @@
 //     the thread is there, and waits on a futex. Sweep over the threads until
 //     every one that is found was held before the sweep began, and the
 //     directory's link count says that there are no more.
+//     Each held thread is asked for once whether it shares the caller's
+//     descriptors (kcmp): one that does not may have another ruleset under that
+//     number, and nobody is restricted then.
 //  4. Set no_new_privs and restrict the caller itself. If the kernel
 //     refuses, tell the held threads to go on as they were: nothing has happened.
 //  5. Otherwise tell them to do the same and go on.
@@ -123,8 +126,14 @@
 //     restricted, and nothing is left behind.
 //   - A held thread does not go on, since a debugger has stopped it meanwhile. Every
 //     later call returns EDEADLK until it does.
-//   - A later thread is refused by the kernel: it is out of memory, or that
-//     thread has stacked 16 layers of its own. Error.Restricted is not 0 then,
+//   - A thread has descriptors of its own (CLONE_FILES). Restrict returns EBADF, names
+//     the thread, and nothing is restricted. Where kcmp is not built in or refused,
+//     as in many containers, it goes unnoticed: the thread enforces what it has
+//     under the ruleset's number, or refuses as a later thread does.
+//   - A later thread is refused: the kernel is out of memory, or that thread has
+//     stacked 16 layers of its own, has no CAP_SYS_ADMIN where no_new_privs is not to
+//     be set, or has a seccomp filter of its own that refuses the calls.
+//     Error.Restricted is not 0 then,
 //     and the process should exit.
 //   - There is no /proc, not even one to count the threads by. Once all that are
 //     known are held, two sweeps have to find nobody new under any thread id up to

@@ -14,10 +14,14 @@ type Error struct {
 	Errno      syscall.Errno // ETIMEDOUT: threads did not answer
 	Restricted int           // threads that are restricted
 	Failed     int           // threads that failed, or did not answer
+	Thread     int           // the thread that Op is about, where it is one
 }
 
 func (e *Error) Error() string {
 	text := fmt.Sprintf("%s: %v", e.Op, e.Errno)
+	if e.Thread > 0 {
+		text = fmt.Sprintf("thread %d: %s", e.Thread, text)
+	}
 	if e.Failed > 0 {
 		text += fmt.Sprintf(" (%d threads)", e.Failed)
 	}

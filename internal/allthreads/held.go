@@ -30,7 +30,7 @@ func (c *call) attempt(bound int64) {
 	if deadline := c.now() + bound; c.errno == 0 {
 		c.hold(deadline)
 	}
-	if c.held && c.restrictSelf() {
+	if c.held && c.shareFiles() && c.restrictSelf() {
 		order = orderRestrict
 	}
 	store(&shared.generation, 0)
@@ -306,11 +306,41 @@ func (c *call) visit(thread int, number uint32) {
 		} else {
 			c.seen.pending++
 		}
+	case entry == compared:
+		c.seen.parked++
 	case entry < number:
 		c.seen.parked++
+		c.compareFiles(thread)
 	default:
 		c.seen.late++
 	}
+}
+
+// compareFiles notes a held thread that has descriptors of its own: the ruleset's
+// number may be another ruleset there. Where kcmp is not built in, or a filter
+// refuses it, the thread is taken for one like the others.
+//
+//go:nosplit
+//go:norace
+//go:noinline
+func (c *call) compareFiles(thread int) {
+	store(&c.entries[thread&idMask], compared)
+	const files = 2 // KCMP_FILES
+	if c.asksFiles && system(unix.SYS_KCMP, uintptr(c.thread), uintptr(thread), files, 0, 0, 0) > 0 {
+		c.apart = thread
+	}
+}
+
+// shareFiles fails where a held thread has descriptors of its own.
+//
+//go:nosplit
+//go:norace
+//go:noinline
+func (c *call) shareFiles() bool {
+	if c.apart != 0 {
+		c.fail(stepFiles, unix.EBADF)
+	}
+	return c.apart == 0
 }
 
 // signal sends our signal to one thread. rt_tgsigqueueinfo and not tgkill: the

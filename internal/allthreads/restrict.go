@@ -61,10 +61,14 @@ func Restrict(ruleset int, flags uint32, noNewPrivs bool) error {
 	if c.restrict(flags, noNewPrivs); stuck == nil {
 		c.release()
 	}
-	if c.errno != 0 {
-		return &Error{Op: steps[c.step], Errno: c.errno, Restricted: int(c.restricted), Failed: int(c.failed)}
+	if c.errno == 0 {
+		return nil
 	}
-	return nil
+	failure := &Error{Op: steps[c.step], Errno: c.errno, Restricted: int(c.restricted), Failed: int(c.failed)}
+	if c.step == stepFiles {
+		failure.Thread = c.apart
+	}
+	return failure
 }
 
 // restrict is Restrict. What failed is kept in c.
@@ -74,6 +78,7 @@ func (c *call) restrict(flags uint32, noNewPrivs bool) {
 		return
 	}
 	c.tasks, c.listed, c.own = tasks.fd, tasks.listed, tasks.own
+	c.asksFiles = kcmpWorks()
 	if errno := installHandler(); errno != 0 {
 		c.fail(stepHandler, errno)
 		return
@@ -104,6 +109,15 @@ func (c *call) restrict(flags uint32, noNewPrivs bool) {
 	}
 }
 
+// kcmpWorks reports whether the kernel answers kcmp, and not a filter: to a type
+// that there is none of, with an error that others have no reason for.
+func kcmpWorks() bool {
+	const none = 99
+	thread := uintptr(unix.Gettid())
+	_, _, errno := unix.RawSyscall6(unix.SYS_KCMP, thread, thread, none, 0, 0, 0)
+	return errno == unix.EINVAL
+}
+
 // call is one call of Restrict. All that it needs while the threads are held is
 // allocated before.
 type call struct {
@@ -113,6 +127,7 @@ type call struct {
 
 	tasks       int  // the task directory, or -1
 	own, listed bool // as in taskList
+	asksFiles   bool // the kernel tells which threads share their descriptors
 
 	memory []byte // of entries
 	// entries has the entry of each thread id.
@@ -129,6 +144,7 @@ type call struct {
 	queued  bool // as many are under way as this user may have, or were
 	stalled bool // after the last sweep nobody parked for a while
 	held    bool // every other thread was parked
+	apart   int  // a parked thread that has descriptors of its own, or 0
 	empty   bool // no thread is in the handler any more
 
 	// Without a list, where threads are looked for.
@@ -167,12 +183,14 @@ const (
 	stepClock
 	stepCount
 	stepPoller
+	stepFiles
 )
 
 var steps = [...]string{"hold all threads", "prctl", "landlock_restrict_self", "list /proc/self/task", "tgkill", "rt_tgsigqueueinfo",
 	"rt_tgsigqueueinfo, within RLIMIT_SIGPENDING", "open /proc/self/task", "rt_sigaction", "mmap of 16 MiB, within RLIMIT_AS",
 	"rt_sigprocmask", "clock_gettime", "fstat",
-	"an io_uring with IORING_SETUP_SQPOLL has a thread that no restriction reaches: make such a ring afterwards, or without that flag"}
+	"an io_uring with IORING_SETUP_SQPOLL has a thread that no restriction reaches: make such a ring afterwards, or without that flag",
+	"it has descriptors of its own (CLONE_FILES), and the ruleset's is not among them: start it afterwards, or have it share them"}
 
 // sweep counts what one pass over all threads found.
 type sweep struct {
@@ -204,7 +222,7 @@ func (c *call) prepare(flags uint32, noNewPrivs bool) error {
 	c.thread = unix.Gettid()
 	c.errno, c.failed, c.sent, c.queued, c.stalled, c.held, c.empty = 0, 0, false, false, false, false, false
 	c.lowest, c.highest = max(min(c.process, c.thread)-nearby, 1), max(c.process, c.thread)+nearby
-	c.everywhere, c.clean = false, 0
+	c.everywhere, c.clean, c.apart = false, 0, 0
 	copy(c.path[len(c.path)-len(statFile):], statFile)
 	if generation++; generation == 0 {
 		generation = 1
