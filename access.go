@@ -35,7 +35,14 @@ const (
 	FSWriteFile
 	// FSReadFile (file) allows opening a file for reading. ABI 1.
 	FSReadFile
-	// FSReadDir allows opening a directory to list it. ABI 1.
+	// FSReadDir allows opening a directory to list it. On Btrfs, what is
+	// open so can be used to make subvolumes there, which takes no
+	// FSMakeDir, and as root to remove them. The root of a subvolume can be
+	// snapshot into any directory that can be listed, and where that one
+	// allows FSReadFile, every file of the subvolume that the user may read
+	// is read in the snapshot, whatever no rule allows: give no FSReadDir on
+	// the root of a subvolume (inode 256; its mount point often is one), nor
+	// above it. ABI 1.
 	FSReadDir
 	// FSRemoveDir allows removing an empty directory, renaming a directory,
 	// and replacing an empty one by a rename. ABI 1.
@@ -45,7 +52,8 @@ const (
 	FSRemoveFile
 	// FSMakeChar allows making, renaming or linking a character device. ABI 1.
 	FSMakeChar
-	// FSMakeDir allows making or renaming a directory. ABI 1.
+	// FSMakeDir allows making or renaming a directory. A subvolume of Btrfs
+	// is made without it, see FSReadDir. ABI 1.
 	FSMakeDir
 	// FSMakeReg allows making, renaming or linking a regular file, or a
 	// whiteout of overlayfs (see [ErratumWhiteouts]). ABI 1.

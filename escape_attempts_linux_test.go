@@ -22,8 +22,9 @@ import (
 
 // What an attacker tries, in README's words.
 const (
-	rowOpen       = "open what no rule allows, by any call and any way there but the next"
+	rowOpen       = "open what no rule allows, by any call and any way there but the next two"
 	rowHandle     = "as root: open any file by its handle (`open_by_handle_at`), on a mount whose root has a rule"
+	rowBtrfs      = "on Btrfs: make and remove subvolumes, and snapshot one whose root it may list into where it may read, which gives all its files to read"
 	rowExecute    = "run a program that no rule allows"
 	rowChange     = "make, remove, link or move what no rule allows"
 	rowNameless   = "make a file without a name (`O_TMPFILE`) where it may write files"
@@ -108,6 +109,7 @@ var escapes = slices.Concat(
 		{name: "remove a queue", needs: "POSIX queues", try: func(w *world) error { return removeQueue(w.Queue + "-other") }},
 	}),
 	rows(rowHandle, 0, nil, handleAttempts),
+	rows(rowBtrfs, 0, nil, btrfsAttempts),
 	rows(rowIoctl, V5, denied, []attempt{
 		// With neither read nor write access a file can be opened.
 		{name: "ioctl of a device that is open for nothing else", try: func(w *world) error {
@@ -459,6 +461,7 @@ var openAttempts = []attempt{
 	{name: "open to read", try: func(w *world) error { return openAt(unix.AT_FDCWD, w.at("secret/file"), unix.O_RDONLY) }},
 	{name: "open to write", try: func(w *world) error { return openAt(unix.AT_FDCWD, w.at("secret/file"), unix.O_WRONLY) }},
 	{name: "open to write what is readable", try: func(w *world) error { return openAt(unix.AT_FDCWD, w.at("allowed/file"), unix.O_RDWR) }},
+	{name: "open beneath what it can list", try: func(w *world) error { return openAt(unix.AT_FDCWD, w.at("volume/file"), unix.O_RDONLY) }},
 	{name: "open to append", try: func(w *world) error {
 		return openAt(unix.AT_FDCWD, w.at("secret/file"), unix.O_WRONLY|unix.O_APPEND)
 	}},
@@ -610,6 +613,39 @@ func openHandle(path string, mount, flags int) error {
 	}
 	defer unix.Close(fd)
 	return readSecret(fd)
+}
+
+// For the kernel these are ioctl calls on a directory that is open, and no making
+// of directories.
+var btrfsAttempts = []attempt{
+	{name: "make a subvolume where it can read", needs: "Btrfs", try: func(w *world) error {
+		return w.subvolume(btrfsCreate, "allowed", "subvolume", -1)
+	}},
+	{name: "remove a subvolume where it can read", by: byRoot, needs: "Btrfs", try: func(w *world) error {
+		return w.subvolume(btrfsDestroy, "allowed", "subvolume", -1)
+	}},
+	{name: "read in a snapshot of what it can list", needs: "Btrfs", try: func(w *world) error {
+		return withFile(w.at("volume"), unix.O_RDONLY, func(volume int) error {
+			return inTurn(w.subvolume(btrfsSnapshot, "volume/readable", "snapshot", volume),
+				func() error { return openAt(unix.AT_FDCWD, w.at("volume/readable/snapshot/file"), unix.O_RDONLY) })
+		})
+	}},
+}
+
+const (
+	btrfsSnapshot = 0x50009401 // BTRFS_IOC_SNAP_CREATE
+	btrfsCreate   = 0x5000940e // BTRFS_IOC_SUBVOL_CREATE
+	btrfsDestroy  = 0x5000940f // BTRFS_IOC_SNAP_DESTROY
+)
+
+// subvolume makes or removes a subvolume, or makes a snapshot of another one.
+func (w *world) subvolume(request uintptr, dir, name string, of int) error {
+	arguments := struct { // struct btrfs_ioctl_vol_args
+		of   int64
+		name [4088]byte
+	}{of: int64(of)}
+	copy(arguments.name[:], name)
+	return withFile(w.at(dir), unix.O_RDONLY, func(fd int) error { return ioctl(fd, request, unsafe.Pointer(&arguments)) })
 }
 
 // commonAttempts are the ioctl calls that Landlock leaves alone: on a device that

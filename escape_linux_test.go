@@ -320,7 +320,7 @@ func attack(t *testing.T, dir, in string) map[string]attemptOutcome {
 	s.makeShared()
 	files := s.makeDescriptors()
 
-	r := withLibraries(bestForChildren()).AllowRead(s.at("allowed"))
+	r := withLibraries(bestForChildren()).AllowRead(s.at("allowed"), s.at("volume/readable")).Allow(FSReadDir, s.at("volume"))
 	switch in {
 	case inProc:
 		r.AllowRead("/proc")
@@ -424,6 +424,11 @@ func (s *scene) makeFiles() {
 		must(s.t, os.Mkdir(s.at(name), 0o777))
 	}
 	must(s.t, errors.Join(os.Symlink("file", s.at("secret/link")), unix.Mkfifo(s.at("own/fifo"), 0o600)))
+	if s.subvolume(btrfsCreate, ".", "volume", -1) != nil {
+		must(s.t, os.Mkdir(s.at("volume"), 0o777)) // there is no Btrfs
+	}
+	write(s.t, s.at("volume/file"), "volume/file")
+	must(s.t, os.Mkdir(s.at("volume/readable"), 0o777))
 	write(s.t, s.at("own/long"), strings.Repeat("long", 64<<10))
 	if os.Getuid() == 0 {
 		must(s.t, unix.Mount("tmpfs", s.at("allowed/mount"), "tmpfs", 0, ""))
