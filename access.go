@@ -24,7 +24,10 @@ const (
 	// FSExecute (file) allows running a file. The kernel also asks for
 	// FSReadFile, and for both on the loader of a dynamically linked
 	// program and the interpreter of a script. Libraries are mapped, for
-	// which FSReadFile is enough. ABI 1.
+	// which FSReadFile is enough. An interpreter that the administrator
+	// registered with binfmt_misc's flag F, as qemu-user-static is, the
+	// kernel has open already: it runs without a rule, in the sandbox.
+	// ABI 1.
 	FSExecute AccessFS = 1 << iota
 	// FSWriteFile (file) allows opening a file for writing. O_TRUNC needs
 	// FSTruncate as well, where the file is a regular one, and O_CREAT

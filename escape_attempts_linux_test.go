@@ -25,7 +25,7 @@ const (
 	rowOpen       = "open what no rule allows, by any call and any way there but the next two"
 	rowHandle     = "as root: open any file by its handle (`open_by_handle_at`), on a mount whose root has a rule"
 	rowBtrfs      = "on Btrfs: make and remove subvolumes, and snapshot one whose root it may list into where it may read, which gives all its files to read"
-	rowExecute    = "run a program that no rule allows"
+	rowExecute    = "run a program that no rule allows, but for interpreters that the administrator registered with binfmt_misc's flag `F` (qemu-user-static is)"
 	rowChange     = "make, remove, link or move what no rule allows"
 	rowNameless   = "make a file without a name (`O_TMPFILE`) where it may write files"
 	rowIoctl      = "control a device (`ioctl`)"
