@@ -44,6 +44,7 @@ const (
 	rowNamespaces = "as root: enter its namespaces by `NS_MNT_GET_NEXT` (Linux 6.12) or a file handle (6.18)"
 	rowRootReach  = "as root: read `/proc/PID/environ` and `maps` of others, where `/proc` is readable"
 	rowOwn        = "reach itself, its own threads and children"
+	rowAdopted    = "make a process that is a child of its parent (`CLONE_PARENT`), which a `wait` for any child then returns"
 	rowSignal     = "signal them, by any call"
 	rowLimits     = "set their limits (`RLIMIT_CPU` kills), priorities and processors"
 	rowSeen       = "see that they are there"
@@ -255,6 +256,16 @@ var escapes = slices.Concat(
 	rows(rowNamespaces, 0, nil, namespaceAttempts),
 	rows(rowRootReach, 0, traced, rootReachAttempts), // refused before Linux gave this to CAP_PERFMON
 	rows(rowOwn, 0, nil, []attempt{{name: "signal, trace and read itself and its child", try: reachOwn}}),
+	rows(rowAdopted, 0, nil, []attempt{
+		{name: "CLONE_PARENT", seen: adopted, try: func(w *world) error {
+			cmd := exec.Command(self(), "wait")
+			cmd.Env = append(os.Environ(), childTry+"=1")
+			cmd.Stdout, cmd.Stderr = io.Discard, os.Stderr
+			cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_PARENT, Setpgid: true, Pgid: w.Prey[preyJoined]}
+			stdin, err := cmd.StdinPipe()
+			return inTurn(err, cmd.Start, stdin.Close)
+		}},
+	}),
 	rows(rowSignal, V6, scoped, signalAttempts),
 	rows(rowLimits, 0, nil, []attempt{
 		// One second of RLIMIT_CPU would kill whoever uses that much.
@@ -1100,7 +1111,21 @@ const (
 	preyOwned       = "F_SETOWN"
 	preyInterrupted = "SIGINT"
 	preyStopped     = "SIGTTIN"
+	preyJoined      = "CLONE_PARENT"
 )
+
+// adopted reports whether this process has a child that another one has made, in
+// the group of a prey.
+func adopted(s *scene) error {
+	hunted := s.hunted[preyJoined]
+	hunted.stdin.Close() // so that it ends: the group has a child to wait for
+	for {
+		process, err := unix.Wait4(-hunted.cmd.Process.Pid, nil, 0, nil)
+		if err != unix.EINTR && process != hunted.cmd.Process.Pid {
+			return err // ECHILD, where there was the prey alone
+		}
+	}
+}
 
 // killed reports whether a prey of the scene has been killed.
 func killed(prey string) func(s *scene) error {

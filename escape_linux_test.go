@@ -483,7 +483,7 @@ func (s *scene) makeShared() {
 		s.later(func() { unix.KeyctlInt(unix.KEYCTL_UNLINK, key, unix.KEY_SPEC_USER_KEYRING, 0, 0) })
 	}
 	s.hunted, s.Prey = map[string]waiter{}, map[string]int{}
-	for _, what := range []string{preyOwned, preyInterrupted, preyStopped} {
+	for _, what := range []string{preyOwned, preyInterrupted, preyStopped, preyJoined} {
 		s.hunted[what] = s.waiting(func(cmd *exec.Cmd) error {
 			cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a group to signal
 			return cmd.Start()
