@@ -53,13 +53,18 @@ const (
 	// FSRemoveFile allows unlinking or renaming a file, and replacing one by
 	// a rename. ABI 1.
 	FSRemoveFile
-	// FSMakeChar allows making, renaming or linking a character device. ABI 1.
+	// FSMakeChar allows making, renaming or linking a character device.
+	// Whiteouts of overlayfs, which are such devices, are FSMakeReg's where
+	// [ErratumWhiteouts] is fixed. ABI 1.
 	FSMakeChar
 	// FSMakeDir allows making or renaming a directory. A subvolume of Btrfs
 	// is made without it, see FSReadDir. ABI 1.
 	FSMakeDir
 	// FSMakeReg allows making, renaming or linking a regular file, or a
-	// whiteout of overlayfs (see [ErratumWhiteouts]). ABI 1.
+	// whiteout of overlayfs (see [ErratumWhiteouts]). Where that is not
+	// fixed, the whiteout that a move by RENAME_WHITEOUT leaves behind, a
+	// character device 0:0, takes neither this right nor FSMakeChar, but
+	// FSRemoveFile and FSRefer alone, which the move takes. ABI 1.
 	FSMakeReg
 	// FSMakeSock allows making, renaming or linking a Unix domain socket. ABI 1.
 	FSMakeSock

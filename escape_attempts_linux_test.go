@@ -26,7 +26,8 @@ const (
 	rowHandle     = "as root: open any file by its handle (`open_by_handle_at`), on a mount whose root has a rule"
 	rowBtrfs      = "on Btrfs: make and remove subvolumes, and snapshot one whose root it may list into where it may read, which gives all its files to read"
 	rowExecute    = "run a program that no rule allows, but for interpreters that the administrator registered with binfmt_misc's flag `F` (qemu-user-static is)"
-	rowChange     = "make, remove, link or move what no rule allows"
+	rowChange     = "make, remove, link or move what no rule allows, but for subvolumes and the next two"
+	rowWhiteout   = "leave a whiteout (a character device 0:0) where it may move files from (`RENAME_WHITEOUT`)"
 	rowNameless   = "make a file without a name (`O_TMPFILE`) where it may write files"
 	rowIoctl      = "control a device (`ioctl`)"
 	rowCommon     = "make `ioctl` calls on what is no device, and on devices those that are for all files: `FIOCLEX`, `FIONBIO`, `FIOASYNC`, `FIOQSIZE`, `FIGETBSZ`, `FS_IOC_FIEMAP`, `FICLONE` and more"
@@ -146,6 +147,11 @@ var escapes = slices.Concat(
 		}},
 	}),
 	rows(rowChange, V1, moves, changeAttempts),
+	rows(rowWhiteout, 0, moves, []attempt{ // refused where erratum 4 is mended, and by ABI 1
+		{name: "RENAME_WHITEOUT", needs: "whiteouts on this file system", try: func(w *world) error {
+			return unix.Renameat2(unix.AT_FDCWD, w.at("from/file"), unix.AT_FDCWD, w.at("to/file"), unix.RENAME_WHITEOUT)
+		}},
+	}),
 	rows(rowNameless, 0, nil, []attempt{
 		{name: "O_TMPFILE where it may write", in: inWrite, needs: "files without names on this file system", try: func(w *world) error {
 			return openAt(unix.AT_FDCWD, w.at("own"), unix.O_TMPFILE|unix.O_WRONLY)
@@ -718,6 +724,9 @@ var changeAttempts = []attempt{
 	}},
 	{name: "mknod of a device", by: byRoot, try: func(w *world) error {
 		return unix.Mknod(w.at("secret/null"), unix.S_IFCHR|0o666, int(unix.Mkdev(1, 3)))
+	}},
+	{name: "mknod of a whiteout where it may move files from", try: func(w *world) error {
+		return unix.Mknod(w.at("from/whiteout"), unix.S_IFCHR, 0)
 	}},
 	{name: "symlink", try: func(w *world) error { return unix.Symlink("file", w.at("secret/new link")) }},
 	{name: "link to where it can read", try: func(w *world) error { return unix.Link(w.at("secret/file"), w.at("allowed/link")) }},

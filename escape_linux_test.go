@@ -320,7 +320,8 @@ func attack(t *testing.T, dir, in string) map[string]attemptOutcome {
 	s.makeShared()
 	files := s.makeDescriptors()
 
-	r := withLibraries(bestForChildren()).AllowRead(s.at("allowed"), s.at("volume/readable")).Allow(FSReadDir, s.at("volume"))
+	r := withLibraries(bestForChildren()).AllowRead(s.at("allowed"), s.at("volume/readable")).Allow(FSReadDir, s.at("volume")).
+		Allow(FSRemoveFile|FSRefer, s.at("from")).Allow(FSMakeReg|FSRefer, s.at("to"))
 	switch in {
 	case inProc:
 		r.AllowRead("/proc")
@@ -417,10 +418,10 @@ func (s *scene) later(undo func()) { s.undo = append(s.undo, undo) }
 
 // makeFiles makes files that belong to the user whom the attempts are made as.
 func (s *scene) makeFiles() {
-	for _, name := range []string{"secret/file", "secret/old", "secret/removed", "secret/long", "allowed/file", "own/file", "own/short"} {
+	for _, name := range []string{"secret/file", "secret/old", "secret/removed", "secret/long", "allowed/file", "own/file", "own/short", "from/file"} {
 		write(s.t, s.at(name), name)
 	}
-	for _, name := range []string{"secret/dir", "secret/empty", "allowed/mount", "view"} {
+	for _, name := range []string{"secret/dir", "secret/empty", "allowed/mount", "view", "to"} {
 		must(s.t, os.Mkdir(s.at(name), 0o777))
 	}
 	must(s.t, errors.Join(os.Symlink("file", s.at("secret/link")), unix.Mkfifo(s.at("own/fifo"), 0o600)))
