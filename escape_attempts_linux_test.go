@@ -43,8 +43,10 @@ const (
 	rowOpenNow    = "use what is open already: a descriptor, one that others send, an io_uring made before"
 	rowReach      = "trace the parent or a sibling, or take its memory and descriptors, or by `/proc` or a pidfd its files and namespaces"
 	rowNamespaces = "as root: enter its namespaces by `NS_MNT_GET_NEXT` (Linux 6.12) or a file handle (6.18)"
-	rowRootReach  = "as root: read `/proc/PID/environ` and `maps` of others, where `/proc` is readable"
+	rowRootReach  = "as root: read `environ` and `auxv` of others, `maps`, `smaps`, `smaps_rollup`, `numa_maps` and `pagemap`, and list their `map_files`, where `/proc` is readable"
 	rowOwn        = "reach itself, its own threads and children"
+	rowProcRead   = "read what `/proc` tells everybody of them, where it is readable: `cmdline`, `mountinfo`, `net/tcp` and more, and the numbers of their descriptors"
+	rowProcWrite  = "set their `oom_score_adj`, `coredump_filter`, `autogroup`, `clear_refs` and `sched`, where `/proc` is writable"
 	rowAdopted    = "make a process that is a child of its parent (`CLONE_PARENT`), which a `wait` for any child then returns"
 	rowSignal     = "signal them, by any call"
 	rowLimits     = "set their limits (`RLIMIT_CPU` kills), priorities and processors"
@@ -262,6 +264,8 @@ var escapes = slices.Concat(
 	rows(rowNamespaces, 0, nil, namespaceAttempts),
 	rows(rowRootReach, 0, traced, rootReachAttempts), // refused before Linux gave this to CAP_PERFMON
 	rows(rowOwn, 0, nil, []attempt{{name: "signal, trace and read itself and its child", try: reachOwn}}),
+	rows(rowProcRead, 0, nil, procReadAttempts()),
+	rows(rowProcWrite, 0, nil, procWriteAttempts()),
 	rows(rowAdopted, 0, nil, []attempt{
 		{name: "CLONE_PARENT", seen: adopted, try: func(w *world) error {
 			cmd := exec.Command(self(), "wait")
@@ -904,17 +908,27 @@ func namespaceID(fd int) (id uint64, err error) {
 	return id, err
 }
 
-var rootReachAttempts = []attempt{
-	procAttempt(inProc, byRoot, "environ"),
-	procAttempt(inProc, byRoot, "maps"),
-	{name: "process_madvise", by: byRoot, needs: "process_madvise", try: func(w *world) error {
+var rootReachAttempts = append(memoryAttempts(inProc, byRoot), attempt{
+	name: "process_madvise", by: byRoot, needs: "process_madvise", try: func(w *world) error {
 		const cold = 20
 		page := unix.RemoteIovec{Base: w.Memory &^ uintptr(os.Getpagesize()-1), Len: os.Getpagesize()}
 		return w.eachDescriptor(func(pidfd int) error {
 			_, err := number(unix.Syscall6(unix.SYS_PROCESS_MADVISE, uintptr(pidfd), uintptr(unsafe.Pointer(&page)), 1, cold, 0, 0))
 			return granted(err)
 		})
-	}},
+	},
+})
+
+// memoryAttempts are those on files of processes that tell of their memory.
+func memoryAttempts(in, by string) (attempts []attempt) {
+	for _, name := range []string{"environ", "auxv", "maps", "smaps", "smaps_rollup", "numa_maps", "pagemap"} {
+		a := procAttempt(in, by, name)
+		a.needs = "a kernel with this file"
+		attempts = append(attempts, a)
+	}
+	a := procListAttempt(in, by, "map_files")
+	a.needs = "a kernel with this directory"
+	return append(attempts, a)
 }
 
 // procAttempts are those on files of processes that only who may trace them
@@ -923,9 +937,7 @@ func procAttempts() (attempts []attempt) {
 	for _, name := range []string{"mem", "root", "cwd", "exe", "fd/0", "ns/uts"} {
 		attempts = append(attempts, procAttempt(inStrict, "", name), procAttempt(inProc, "", name))
 	}
-	for _, name := range []string{"environ", "maps"} {
-		attempts = append(attempts, procAttempt(inStrict, "", name), procAttempt(inProc, byOthers, name))
-	}
+	attempts = slices.Concat(attempts, memoryAttempts(inStrict, ""), memoryAttempts(inProc, byOthers))
 	return append(attempts, attempt{name: "readlink of /proc/PID/exe", try: func(w *world) error {
 		return w.each(func(k task) error {
 			_, err := unix.Readlink(k.proc("exe"), make([]byte, 10))
@@ -938,6 +950,59 @@ func procAttempt(in, by, name string) attempt {
 	return attempt{name: "open /proc/PID/" + name + ", " + in, in: in, by: by, try: func(w *world) error {
 		return w.each(func(k task) error { return gone(openAt(unix.AT_FDCWD, k.proc(name), unix.O_RDONLY|unix.O_NONBLOCK)) })
 	}}
+}
+
+// procListAttempt is for a directory that processes have, and threads not.
+func procListAttempt(in, by, name string) attempt {
+	return attempt{name: "list /proc/PID/" + name + ", " + in, in: in, by: by, try: func(w *world) error {
+		return w.eachProcess(func(k task) error {
+			dir, err := os.Open(fmt.Sprintf("/proc/%d/%s", k.Process, name))
+			if err == nil {
+				defer dir.Close()
+				_, err = dir.Readdirnames(0)
+			}
+			return bare(err)
+		})
+	}}
+}
+
+// bare returns the error number that package os has wrapped.
+func bare(err error) error {
+	if errno, ok := errors.AsType[unix.Errno](err); ok {
+		return gone(errno)
+	}
+	return err
+}
+
+func procReadAttempts() []attempt {
+	attempts := []attempt{procListAttempt(inProc, "", "fd")}
+	for _, name := range []string{"cmdline", "mountinfo", "net/tcp"} {
+		attempts = append(attempts, procAttempt(inProc, "", name))
+	}
+	return attempts
+}
+
+// procWriteAttempts set what is set already, the marks of pages and the counts of
+// the scheduler apart.
+func procWriteAttempts() (attempts []attempt) {
+	for _, file := range [][2]string{{"oom_score_adj", ""}, {"coredump_filter", "0x33"}, {"autogroup", "0"}, {"clear_refs", "1"}, {"sched", "0"}} {
+		name, text := file[0], []byte(file[1])
+		attempts = append(attempts, attempt{name: "write /proc/PID/" + name, in: inProcWrite, needs: "a kernel with this file", try: func(w *world) error {
+			return w.eachProcess(func(k task) error {
+				path, value := fmt.Sprintf("/proc/%d/%s", k.Process, name), text
+				var err error
+				if len(text) == 0 {
+					value, err = os.ReadFile(path) // what is there already
+				}
+				err = inTurn(err, func() error { return os.WriteFile(path, value, 0) })
+				if errors.Is(err, unix.EAGAIN) { // it is not set so often
+					return nil
+				}
+				return bare(err)
+			})
+		}})
+	}
+	return attempts
 }
 
 func (k task) proc(name string) string {

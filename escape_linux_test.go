@@ -43,10 +43,11 @@ type attempt struct {
 
 // The sandboxes. Each denies all that the kernel can deny to a child.
 const (
-	inStrict = "one readable directory"
-	inProc   = "/proc readable as well"
-	inOwn    = "a directory of its own as well"
-	inWrite  = "a directory as well where it may write what is there"
+	inStrict    = "one readable directory"
+	inProc      = "/proc readable as well"
+	inProcWrite = "/proc writable as well"
+	inOwn       = "a directory of its own as well"
+	inWrite     = "a directory as well where it may write what is there"
 
 	inFiltered = "sockets filtered" // for the rows in filteredRows
 
@@ -228,7 +229,7 @@ func TestEscape(t *testing.T) {
 		ownSession(t)
 		free := attack(t, dir, "")
 		tried, refused, lacking := 0, 0, map[string]bool{}
-		sandboxes := []string{inStrict, inProc, inOwn, inWrite}
+		sandboxes := []string{inStrict, inProc, inProcWrite, inOwn, inWrite}
 		if socketFilters() == nil {
 			sandboxes = append(sandboxes, inFiltered)
 		}
@@ -325,6 +326,8 @@ func attack(t *testing.T, dir, in string) map[string]attemptOutcome {
 	switch in {
 	case inProc:
 		r.AllowRead("/proc")
+	case inProcWrite:
+		r.Allow(FSRead|FSWriteFile|FSTruncate, "/proc")
 	case inOwn:
 		r.AllowReadWrite(s.at("own"))
 	case inWrite:
