@@ -40,10 +40,9 @@ const (
 	FSReadFile
 	// FSReadDir allows opening a directory to list it. On Btrfs, what is
 	// open so can be used to make subvolumes there, which takes no
-	// FSMakeDir, and as root to remove them. Of a subvolume
-	// whose root can be listed, the user's own, a snapshot can be made in any
-	// directory that can be listed. Where that one
-	// allows FSReadFile, the snapshot gives every file of the subvolume to
+	// FSMakeDir, and as root to remove them. Of a subvolume of the user's own
+	// whose root can be listed, a snapshot can be made in any directory that
+	// can be listed. Where that one allows FSReadFile, the snapshot gives every file of the subvolume to
 	// read, with a rule or without: give no FSReadDir on the root of a
 	// subvolume (inode 256; its mount point often is one), nor above it.
 	// ABI 1.
