@@ -24,7 +24,10 @@ const (
 	// FSExecute (file) allows running a file. The kernel also asks for
 	// FSReadFile, and for both on the loader of a dynamically linked
 	// program and the interpreter of a script. Libraries are mapped, for
-	// which FSReadFile is enough. ABI 1.
+	// which FSReadFile is enough. An interpreter that the administrator
+	// registered with binfmt_misc's flag F, as qemu-user-static is, the
+	// kernel has open already: it runs without a rule, in the sandbox.
+	// ABI 1.
 	FSExecute AccessFS = 1 << iota
 	// FSWriteFile (file) allows opening a file for writing. O_TRUNC needs
 	// FSTruncate as well, where the file is a regular one, and O_CREAT
@@ -35,7 +38,14 @@ const (
 	FSWriteFile
 	// FSReadFile (file) allows opening a file for reading. ABI 1.
 	FSReadFile
-	// FSReadDir allows opening a directory to list it. ABI 1.
+	// FSReadDir allows opening a directory to list it. On Btrfs, what is
+	// open so can be used to make subvolumes there, which takes no
+	// FSMakeDir, and as root to remove them. Of a subvolume of the user's own
+	// whose root can be listed, a snapshot can be made in any directory that
+	// can be listed. Where that one allows FSReadFile, the snapshot gives every file of the subvolume to
+	// read, with a rule or without: give no FSReadDir on the root of a
+	// subvolume (inode 256; its mount point often is one), nor above it.
+	// ABI 1.
 	FSReadDir
 	// FSRemoveDir allows removing an empty directory, renaming a directory,
 	// and replacing an empty one by a rename. ABI 1.
@@ -43,12 +53,18 @@ const (
 	// FSRemoveFile allows unlinking or renaming a file, and replacing one by
 	// a rename. ABI 1.
 	FSRemoveFile
-	// FSMakeChar allows making, renaming or linking a character device. ABI 1.
+	// FSMakeChar allows making, renaming or linking a character device.
+	// Whiteouts of overlayfs, which are such devices, are FSMakeReg's where
+	// [ErratumWhiteouts] is fixed. ABI 1.
 	FSMakeChar
-	// FSMakeDir allows making or renaming a directory. ABI 1.
+	// FSMakeDir allows making or renaming a directory. A subvolume of Btrfs
+	// is made without it, see FSReadDir. ABI 1.
 	FSMakeDir
 	// FSMakeReg allows making, renaming or linking a regular file, or a
-	// whiteout of overlayfs (see [ErratumWhiteouts]). ABI 1.
+	// whiteout of overlayfs (see [ErratumWhiteouts]). Where that is not
+	// fixed, the whiteout that a move by RENAME_WHITEOUT leaves behind, a
+	// character device 0:0, takes neither this right nor FSMakeChar, but
+	// FSRemoveFile and FSRefer alone, which the move takes. ABI 1.
 	FSMakeReg
 	// FSMakeSock allows making, renaming or linking a Unix domain socket. ABI 1.
 	FSMakeSock

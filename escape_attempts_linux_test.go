@@ -22,10 +22,12 @@ import (
 
 // What an attacker tries, in README's words.
 const (
-	rowOpen       = "open what no rule allows, by any call and any way there but the next"
+	rowOpen       = "open what no rule allows, by any call and any way there but the next two"
 	rowHandle     = "as root: open any file by its handle (`open_by_handle_at`), on a mount whose root has a rule"
-	rowExecute    = "run a program that no rule allows"
-	rowChange     = "make, remove, link or move what no rule allows"
+	rowBtrfs      = "on Btrfs: make and remove subvolumes, and snapshot one whose root it may list into where it may read, which gives all its files to read"
+	rowExecute    = "run a program that no rule allows, but for interpreters that the administrator registered with binfmt_misc's flag `F` (qemu-user-static is)"
+	rowChange     = "make, remove, link or move what no rule allows, but for subvolumes and the next two"
+	rowWhiteout   = "leave a whiteout (a character device 0:0) where it may move files from (`RENAME_WHITEOUT`)"
 	rowNameless   = "make a file without a name (`O_TMPFILE`) where it may write files"
 	rowIoctl      = "control a device (`ioctl`)"
 	rowCommon     = "make `ioctl` calls on what is no device, and on devices those that are for all files: `FIOCLEX`, `FIONBIO`, `FIOASYNC`, `FIOQSIZE`, `FIGETBSZ`, `FS_IOC_FIEMAP`, `FICLONE` and more"
@@ -41,8 +43,11 @@ const (
 	rowOpenNow    = "use what is open already: a descriptor, one that others send, an io_uring made before"
 	rowReach      = "trace the parent or a sibling, or take its memory and descriptors, or by `/proc` or a pidfd its files and namespaces"
 	rowNamespaces = "as root: enter its namespaces by `NS_MNT_GET_NEXT` (Linux 6.12) or a file handle (6.18)"
-	rowRootReach  = "as root: read `/proc/PID/environ` and `maps` of others, where `/proc` is readable"
+	rowRootReach  = "as root: read `environ` and `auxv` of others, `maps`, `smaps`, `smaps_rollup`, `numa_maps` and `pagemap`, and list their `map_files`, where `/proc` is readable"
 	rowOwn        = "reach itself, its own threads and children"
+	rowProcRead   = "read what `/proc` tells everybody of them, where it is readable: `cmdline`, `mountinfo`, `net/tcp` and more, and the numbers of their descriptors"
+	rowProcWrite  = "set their `oom_score_adj`, `coredump_filter`, `autogroup`, `clear_refs` and `sched`, where `/proc` is writable"
+	rowAdopted    = "make a process that is a child of its parent (`CLONE_PARENT`), which a `wait` for any child then returns"
 	rowSignal     = "signal them, by any call"
 	rowLimits     = "set their limits (`RLIMIT_CPU` kills), priorities and processors"
 	rowSeen       = "see that they are there"
@@ -108,6 +113,7 @@ var escapes = slices.Concat(
 		{name: "remove a queue", needs: "POSIX queues", try: func(w *world) error { return removeQueue(w.Queue + "-other") }},
 	}),
 	rows(rowHandle, 0, nil, handleAttempts),
+	rows(rowBtrfs, 0, nil, btrfsAttempts),
 	rows(rowIoctl, V5, denied, []attempt{
 		// With neither read nor write access a file can be opened.
 		{name: "ioctl of a device that is open for nothing else", try: func(w *world) error {
@@ -143,6 +149,11 @@ var escapes = slices.Concat(
 		}},
 	}),
 	rows(rowChange, V1, moves, changeAttempts),
+	rows(rowWhiteout, 0, moves, []attempt{ // refused where erratum 4 is mended, and by ABI 1
+		{name: "RENAME_WHITEOUT", needs: "whiteouts on this file system", try: func(w *world) error {
+			return unix.Renameat2(unix.AT_FDCWD, w.at("from/file"), unix.AT_FDCWD, w.at("to/file"), unix.RENAME_WHITEOUT)
+		}},
+	}),
 	rows(rowNameless, 0, nil, []attempt{
 		{name: "O_TMPFILE where it may write", in: inWrite, needs: "files without names on this file system", try: func(w *world) error {
 			return openAt(unix.AT_FDCWD, w.at("own"), unix.O_TMPFILE|unix.O_WRONLY)
@@ -253,6 +264,18 @@ var escapes = slices.Concat(
 	rows(rowNamespaces, 0, nil, namespaceAttempts),
 	rows(rowRootReach, 0, traced, rootReachAttempts), // refused before Linux gave this to CAP_PERFMON
 	rows(rowOwn, 0, nil, []attempt{{name: "signal, trace and read itself and its child", try: reachOwn}}),
+	rows(rowProcRead, 0, nil, procReadAttempts()),
+	rows(rowProcWrite, 0, nil, procWriteAttempts()),
+	rows(rowAdopted, 0, nil, []attempt{
+		{name: "CLONE_PARENT", seen: adopted, try: func(w *world) error {
+			cmd := exec.Command(self(), "wait")
+			cmd.Env = append(os.Environ(), childTry+"=1")
+			cmd.Stdout, cmd.Stderr = io.Discard, os.Stderr
+			cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_PARENT, Setpgid: true, Pgid: w.Prey[preyJoined]}
+			stdin, err := cmd.StdinPipe()
+			return inTurn(err, cmd.Start, stdin.Close)
+		}},
+	}),
 	rows(rowSignal, V6, scoped, signalAttempts),
 	rows(rowLimits, 0, nil, []attempt{
 		// One second of RLIMIT_CPU would kill whoever uses that much.
@@ -459,6 +482,7 @@ var openAttempts = []attempt{
 	{name: "open to read", try: func(w *world) error { return openAt(unix.AT_FDCWD, w.at("secret/file"), unix.O_RDONLY) }},
 	{name: "open to write", try: func(w *world) error { return openAt(unix.AT_FDCWD, w.at("secret/file"), unix.O_WRONLY) }},
 	{name: "open to write what is readable", try: func(w *world) error { return openAt(unix.AT_FDCWD, w.at("allowed/file"), unix.O_RDWR) }},
+	{name: "open beneath what it can list", try: func(w *world) error { return openAt(unix.AT_FDCWD, w.at("volume/file"), unix.O_RDONLY) }},
 	{name: "open to append", try: func(w *world) error {
 		return openAt(unix.AT_FDCWD, w.at("secret/file"), unix.O_WRONLY|unix.O_APPEND)
 	}},
@@ -612,6 +636,39 @@ func openHandle(path string, mount, flags int) error {
 	return readSecret(fd)
 }
 
+// For the kernel these are ioctl calls on a directory that is open, and no making
+// of directories.
+var btrfsAttempts = []attempt{
+	{name: "make a subvolume where it can read", needs: "Btrfs", try: func(w *world) error {
+		return w.subvolume(btrfsCreate, "allowed", "subvolume", -1)
+	}},
+	{name: "remove a subvolume where it can read", by: byRoot, needs: "Btrfs", try: func(w *world) error {
+		return w.subvolume(btrfsDestroy, "allowed", "subvolume", -1)
+	}},
+	{name: "read in a snapshot of what it can list", needs: "Btrfs", try: func(w *world) error {
+		return withFile(w.at("volume"), unix.O_RDONLY, func(volume int) error {
+			return inTurn(w.subvolume(btrfsSnapshot, "volume/readable", "snapshot", volume),
+				func() error { return openAt(unix.AT_FDCWD, w.at("volume/readable/snapshot/file"), unix.O_RDONLY) })
+		})
+	}},
+}
+
+const (
+	btrfsSnapshot = 0x50009401 // BTRFS_IOC_SNAP_CREATE
+	btrfsCreate   = 0x5000940e // BTRFS_IOC_SUBVOL_CREATE
+	btrfsDestroy  = 0x5000940f // BTRFS_IOC_SNAP_DESTROY
+)
+
+// subvolume makes or removes a subvolume, or makes a snapshot of another one.
+func (w *world) subvolume(request uintptr, dir, name string, of int) error {
+	arguments := struct { // struct btrfs_ioctl_vol_args
+		of   int64
+		name [4088]byte
+	}{of: int64(of)}
+	copy(arguments.name[:], name)
+	return withFile(w.at(dir), unix.O_RDONLY, func(fd int) error { return ioctl(fd, request, unsafe.Pointer(&arguments)) })
+}
+
 // commonAttempts are the ioctl calls that Landlock leaves alone: on a device that
 // is open for nothing they get the kernel's common answer.
 func commonAttempts() (attempts []attempt) {
@@ -671,6 +728,9 @@ var changeAttempts = []attempt{
 	}},
 	{name: "mknod of a device", by: byRoot, try: func(w *world) error {
 		return unix.Mknod(w.at("secret/null"), unix.S_IFCHR|0o666, int(unix.Mkdev(1, 3)))
+	}},
+	{name: "mknod of a whiteout where it may move files from", try: func(w *world) error {
+		return unix.Mknod(w.at("from/whiteout"), unix.S_IFCHR, 0)
 	}},
 	{name: "symlink", try: func(w *world) error { return unix.Symlink("file", w.at("secret/new link")) }},
 	{name: "link to where it can read", try: func(w *world) error { return unix.Link(w.at("secret/file"), w.at("allowed/link")) }},
@@ -848,17 +908,27 @@ func namespaceID(fd int) (id uint64, err error) {
 	return id, err
 }
 
-var rootReachAttempts = []attempt{
-	procAttempt(inProc, byRoot, "environ"),
-	procAttempt(inProc, byRoot, "maps"),
-	{name: "process_madvise", by: byRoot, needs: "process_madvise", try: func(w *world) error {
+var rootReachAttempts = append(memoryAttempts(inProc, byRoot), attempt{
+	name: "process_madvise", by: byRoot, needs: "process_madvise", try: func(w *world) error {
 		const cold = 20
 		page := unix.RemoteIovec{Base: w.Memory &^ uintptr(os.Getpagesize()-1), Len: os.Getpagesize()}
 		return w.eachDescriptor(func(pidfd int) error {
 			_, err := number(unix.Syscall6(unix.SYS_PROCESS_MADVISE, uintptr(pidfd), uintptr(unsafe.Pointer(&page)), 1, cold, 0, 0))
 			return granted(err)
 		})
-	}},
+	},
+})
+
+// memoryAttempts are those on files of processes that tell of their memory.
+func memoryAttempts(in, by string) (attempts []attempt) {
+	for _, name := range []string{"environ", "auxv", "maps", "smaps", "smaps_rollup", "numa_maps", "pagemap"} {
+		a := procAttempt(in, by, name)
+		a.needs = "a kernel with this file"
+		attempts = append(attempts, a)
+	}
+	a := procListAttempt(in, by, "map_files")
+	a.needs = "a kernel with this directory"
+	return append(attempts, a)
 }
 
 // procAttempts are those on files of processes that only who may trace them
@@ -867,9 +937,7 @@ func procAttempts() (attempts []attempt) {
 	for _, name := range []string{"mem", "root", "cwd", "exe", "fd/0", "ns/uts"} {
 		attempts = append(attempts, procAttempt(inStrict, "", name), procAttempt(inProc, "", name))
 	}
-	for _, name := range []string{"environ", "maps"} {
-		attempts = append(attempts, procAttempt(inStrict, "", name), procAttempt(inProc, byOthers, name))
-	}
+	attempts = slices.Concat(attempts, memoryAttempts(inStrict, ""), memoryAttempts(inProc, byOthers))
 	return append(attempts, attempt{name: "readlink of /proc/PID/exe", try: func(w *world) error {
 		return w.each(func(k task) error {
 			_, err := unix.Readlink(k.proc("exe"), make([]byte, 10))
@@ -882,6 +950,59 @@ func procAttempt(in, by, name string) attempt {
 	return attempt{name: "open /proc/PID/" + name + ", " + in, in: in, by: by, try: func(w *world) error {
 		return w.each(func(k task) error { return gone(openAt(unix.AT_FDCWD, k.proc(name), unix.O_RDONLY|unix.O_NONBLOCK)) })
 	}}
+}
+
+// procListAttempt is for a directory that processes have, and threads not.
+func procListAttempt(in, by, name string) attempt {
+	return attempt{name: "list /proc/PID/" + name + ", " + in, in: in, by: by, try: func(w *world) error {
+		return w.eachProcess(func(k task) error {
+			dir, err := os.Open(fmt.Sprintf("/proc/%d/%s", k.Process, name))
+			if err == nil {
+				defer dir.Close()
+				_, err = dir.Readdirnames(0)
+			}
+			return bare(err)
+		})
+	}}
+}
+
+// bare returns the error number that package os has wrapped.
+func bare(err error) error {
+	if errno, ok := errors.AsType[unix.Errno](err); ok {
+		return gone(errno)
+	}
+	return err
+}
+
+func procReadAttempts() []attempt {
+	attempts := []attempt{procListAttempt(inProc, "", "fd")}
+	for _, name := range []string{"cmdline", "mountinfo", "net/tcp"} {
+		attempts = append(attempts, procAttempt(inProc, "", name))
+	}
+	return attempts
+}
+
+// procWriteAttempts set what is set already, the marks of pages and the counts of
+// the scheduler apart.
+func procWriteAttempts() (attempts []attempt) {
+	for _, file := range [][2]string{{"oom_score_adj", ""}, {"coredump_filter", "0x33"}, {"autogroup", "0"}, {"clear_refs", "1"}, {"sched", "0"}} {
+		name, text := file[0], []byte(file[1])
+		attempts = append(attempts, attempt{name: "write /proc/PID/" + name, in: inProcWrite, needs: "a kernel with this file", try: func(w *world) error {
+			return w.eachProcess(func(k task) error {
+				path, value := fmt.Sprintf("/proc/%d/%s", k.Process, name), text
+				var err error
+				if len(text) == 0 {
+					value, err = os.ReadFile(path) // what is there already
+				}
+				err = inTurn(err, func() error { return os.WriteFile(path, value, 0) })
+				if errors.Is(err, unix.EAGAIN) { // it is not set so often
+					return nil
+				}
+				return bare(err)
+			})
+		}})
+	}
+	return attempts
 }
 
 func (k task) proc(name string) string {
@@ -1064,7 +1185,21 @@ const (
 	preyOwned       = "F_SETOWN"
 	preyInterrupted = "SIGINT"
 	preyStopped     = "SIGTTIN"
+	preyJoined      = "CLONE_PARENT"
 )
+
+// adopted reports whether this process has a child that another one has made, in
+// the group of a prey.
+func adopted(s *scene) error {
+	hunted := s.hunted[preyJoined]
+	hunted.stdin.Close() // so that it ends: the group has a child to wait for
+	for {
+		process, err := unix.Wait4(-hunted.cmd.Process.Pid, nil, 0, nil)
+		if err != unix.EINTR && process != hunted.cmd.Process.Pid {
+			return err // ECHILD, where there was the prey alone
+		}
+	}
+}
 
 // killed reports whether a prey of the scene has been killed.
 func killed(prey string) func(s *scene) error {

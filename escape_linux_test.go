@@ -43,10 +43,11 @@ type attempt struct {
 
 // The sandboxes. Each denies all that the kernel can deny to a child.
 const (
-	inStrict = "one readable directory"
-	inProc   = "/proc readable as well"
-	inOwn    = "a directory of its own as well"
-	inWrite  = "a directory as well where it may write what is there"
+	inStrict    = "one readable directory"
+	inProc      = "/proc readable as well"
+	inProcWrite = "/proc writable as well"
+	inOwn       = "a directory of its own as well"
+	inWrite     = "a directory as well where it may write what is there"
 
 	inFiltered = "sockets filtered" // for the rows in filteredRows
 
@@ -228,7 +229,7 @@ func TestEscape(t *testing.T) {
 		ownSession(t)
 		free := attack(t, dir, "")
 		tried, refused, lacking := 0, 0, map[string]bool{}
-		sandboxes := []string{inStrict, inProc, inOwn, inWrite}
+		sandboxes := []string{inStrict, inProc, inProcWrite, inOwn, inWrite}
 		if socketFilters() == nil {
 			sandboxes = append(sandboxes, inFiltered)
 		}
@@ -320,10 +321,13 @@ func attack(t *testing.T, dir, in string) map[string]attemptOutcome {
 	s.makeShared()
 	files := s.makeDescriptors()
 
-	r := withLibraries(bestForChildren()).AllowRead(s.at("allowed"))
+	r := withLibraries(bestForChildren()).AllowRead(s.at("allowed"), s.at("volume/readable")).Allow(FSReadDir, s.at("volume")).
+		Allow(FSRemoveFile|FSRefer, s.at("from")).Allow(FSMakeReg|FSRefer, s.at("to"))
 	switch in {
 	case inProc:
 		r.AllowRead("/proc")
+	case inProcWrite:
+		r.Allow(FSRead|FSWriteFile|FSTruncate, "/proc")
 	case inOwn:
 		r.AllowReadWrite(s.at("own"))
 	case inWrite:
@@ -417,13 +421,18 @@ func (s *scene) later(undo func()) { s.undo = append(s.undo, undo) }
 
 // makeFiles makes files that belong to the user whom the attempts are made as.
 func (s *scene) makeFiles() {
-	for _, name := range []string{"secret/file", "secret/old", "secret/removed", "secret/long", "allowed/file", "own/file", "own/short"} {
+	for _, name := range []string{"secret/file", "secret/old", "secret/removed", "secret/long", "allowed/file", "own/file", "own/short", "from/file"} {
 		write(s.t, s.at(name), name)
 	}
-	for _, name := range []string{"secret/dir", "secret/empty", "allowed/mount", "view"} {
+	for _, name := range []string{"secret/dir", "secret/empty", "allowed/mount", "view", "to"} {
 		must(s.t, os.Mkdir(s.at(name), 0o777))
 	}
 	must(s.t, errors.Join(os.Symlink("file", s.at("secret/link")), unix.Mkfifo(s.at("own/fifo"), 0o600)))
+	if s.subvolume(btrfsCreate, ".", "volume", -1) != nil {
+		must(s.t, os.Mkdir(s.at("volume"), 0o777)) // there is no Btrfs
+	}
+	write(s.t, s.at("volume/file"), "volume/file")
+	must(s.t, os.Mkdir(s.at("volume/readable"), 0o777))
 	write(s.t, s.at("own/long"), strings.Repeat("long", 64<<10))
 	if os.Getuid() == 0 {
 		must(s.t, unix.Mount("tmpfs", s.at("allowed/mount"), "tmpfs", 0, ""))
@@ -478,7 +487,7 @@ func (s *scene) makeShared() {
 		s.later(func() { unix.KeyctlInt(unix.KEYCTL_UNLINK, key, unix.KEY_SPEC_USER_KEYRING, 0, 0) })
 	}
 	s.hunted, s.Prey = map[string]waiter{}, map[string]int{}
-	for _, what := range []string{preyOwned, preyInterrupted, preyStopped} {
+	for _, what := range []string{preyOwned, preyInterrupted, preyStopped, preyJoined} {
 		s.hunted[what] = s.waiting(func(cmd *exec.Cmd) error {
 			cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a group to signal
 			return cmd.Start()

@@ -24,7 +24,8 @@ const (
 	// FSRefer. Concerns all ABIs.
 	ErratumDisconnectedDirs
 	// ErratumWhiteouts: overlayfs whiteouts are made, renamed and linked with
-	// FSMakeReg, not with FSMakeChar. Concerns all ABIs.
+	// FSMakeReg, not with FSMakeChar. Without the fix, what a move by
+	// RENAME_WHITEOUT leaves behind takes neither. Concerns all ABIs.
 	ErratumWhiteouts
 )
 

@@ -140,9 +140,13 @@ func (r *Ruleset) BestEffort(floor ABI) *Ruleset {
 //
 // "/proc/self" is followed like any link, and is the directory of the process
 // that loads the ruleset: a child would be given its parent's and not its own.
-// Give a child "/proc": the kernel keeps the memory and the descriptors of
-// processes outside its domain from it all the same, and their environment
-// unless it has CAP_PERFMON or CAP_SYS_ADMIN, as root has.
+// Give a child "/proc", for reading and not for writing. Of processes outside its
+// domain the kernel keeps from it all the same the memory and what the descriptors
+// lead to; the environment and the map of the memory unless it has CAP_PERFMON or
+// CAP_SYS_ADMIN, as root has. It does read their command lines, mounts and sockets
+// (net/tcp), and the numbers of the descriptors of its user's. By writing it sets
+// their oom_score_adj, which has the kernel kill them first, coredump_filter,
+// autogroup, clear_refs and sched.
 func (r *Ruleset) Allow(access AccessFS, paths ...string) *Ruleset {
 	return r.addPaths(pathRule{access: access}, paths)
 }
