@@ -71,13 +71,19 @@ func allow(r *landlock.Ruleset, lines ...line) {
 }
 
 // judge has a rule skipped where something else is found than what belongs there: a
-// directory in place of a file would allow all beneath.
+// directory in place of a file would allow all beneath, and a link of somebody else's
+// on the way any file.
 func (l line) judge(found *os.File) error {
 	info, err := found.Stat()
-	if err == nil && info.Mode().Type() != l.is {
-		err = fs.ErrNotExist
+	if err != nil {
+		return err
 	}
-	return err
+	w, err := follow(l.path, false)
+	defer w.close(nil)
+	if err != nil || info.Mode().Type() != l.is || !w.endsAt(info) {
+		return fs.ErrNotExist
+	}
+	return nil
 }
 
 // handled returns the filesystem rights that are denied unless a rule allows them.
@@ -146,29 +152,26 @@ func DNS(r *landlock.Ruleset) error {
 }
 
 // resolverDirectory returns the directory to which /etc/resolv.conf is a link, if
-// it is one for that purpose. The file itself may be missing for now.
+// it is one for that purpose. The file itself may be missing for now. A link of
+// somebody else's in that directory leads nowhere.
 func resolverDirectory() string {
 	const path = "/etc/resolv.conf"
-	target, err := os.Readlink(path)
-	if err != nil {
+	w, err := follow(path, true)
+	defer w.close(nil)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errUnsafe) || len(w.rest) > 1 {
 		return ""
 	}
-	if !filepath.IsAbs(target) {
-		target = filepath.Join(filepath.Dir(path), target)
-	}
-	if real, err := filepath.EvalSymlinks(target); err == nil {
-		target = real
-	}
-	dir, err := filepath.EvalSymlinks(filepath.Dir(target))
-	if err != nil || !strings.HasPrefix(dir, "/run/") {
+	dir := filepath.Dir(w.place())
+	if !strings.HasPrefix(dir, "/run/") {
 		return ""
 	}
-	for _, other := range []string{"/run/user/", "/run/host/"} { // a user's files, and in a container the host's
+	// Files of users and services, and in a container of the host.
+	for _, other := range []string{"/run/user/", "/run/host/", "/run/secrets/", "/run/credentials/"} {
 		if strings.HasPrefix(dir+"/", other) {
 			return ""
 		}
 	}
-	if info, err := os.Stat(dir); err != nil || everybodys(info) {
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() || everybodys(info) {
 		return ""
 	}
 	return dir
@@ -180,10 +183,15 @@ func everybodys(info os.FileInfo) bool { return info.Mode().Perm()&0o002 != 0 }
 // resolverDirectory has returned.
 func judgeResolver(found *os.File, dir string) error {
 	info, err := found.Stat()
-	if err == nil && (!info.IsDir() || everybodys(info) || !isAt(info, dir)) {
-		err = fs.ErrNotExist
+	if err != nil {
+		return err
 	}
-	return err
+	w, err := follow(dir, true)
+	defer w.close(nil)
+	if err != nil || !info.IsDir() || everybodys(info) || w.place() != dir || !w.endsAt(info) {
+		return fs.ErrNotExist
+	}
+	return nil
 }
 
 // Certificates allows what it takes to verify the certificates of servers: the
