@@ -26,7 +26,7 @@ func noVariables(t *testing.T) {
 	}
 }
 
-const certificate = "-----BEGIN CERTIFICATE-----\n"
+const certificate = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n"
 
 // What the environment names is allowed if it is what the variable is for, and not
 // all there is.

@@ -18,14 +18,22 @@
 //
 // A path that an environment variable names is read when the preset is used: a
 // relative one is that of the working directory of that moment. It is judged when the
-// ruleset is loaded, by what is there then, and whoever can write on the way to it gets
-// nothing by a link. A directory has to be where the path led to when the preset was
-// used; links that were there then may be among it, new ones not. It must be neither a
-// directory of the system's nor above one, however it is reached or mounted: /, /bin,
-// /boot, /dev, /etc, /home, /lib, /lib32, /lib64, /libx32, /opt, /proc, /root, /run,
-// /sbin, /srv, /sys, /usr, /var. A file has to be what the variable is for by how it
-// begins, whichever links lead to it. All else is an error of loading the ruleset, a
-// [landlock.RuleError] that names the variable. What does not exist then is skipped.
+// ruleset is loaded, by what is there then. A directory has to be the one that was there
+// when the preset was used, and stays open for as long as the ruleset is used; one that
+// did not exist may be made later. Nobody but root and this user may be able to lead the
+// way to it elsewhere: a directory on it that somebody else owns is an error, and so is
+// one that others may write, unless it is sticky, as /tmp is, and what is next on the
+// way belongs to root or this user. Links are held to the same. (A group counts as
+// others, but for root's and one that has the number of this user.) The directory must be
+// neither a directory of the system's nor above one: /, /bin, /boot, /dev, /etc, /home,
+// /lib, /lib32, /lib64, /libx32, /opt, /proc, /root, /run, /sbin, /srv, /sys, /usr, /var.
+// What root has mounted beneath it is part of it. A file has to be what the variable is
+// for by its content, whichever links lead to it. All else is an error of loading the
+// ruleset, a [landlock.RuleError] that names the variable. What does not exist then is
+// skipped, and so is /dev/null where the rule is to read.
+//
+// Files of the system's are not looked for by links of other users, nor by links in
+// directories that others may write: those are skipped.
 package preset
 
 import (
@@ -71,13 +79,19 @@ func allow(r *landlock.Ruleset, lines ...line) {
 }
 
 // judge has a rule skipped where something else is found than what belongs there: a
-// directory in place of a file would allow all beneath.
+// directory in place of a file would allow all beneath, and a link of somebody else's
+// on the way any file.
 func (l line) judge(found *os.File) error {
 	info, err := found.Stat()
-	if err == nil && info.Mode().Type() != l.is {
-		err = fs.ErrNotExist
+	if err != nil {
+		return err
 	}
-	return err
+	w, err := follow(l.path, false)
+	defer w.close(nil)
+	if err != nil || info.Mode().Type() != l.is || !w.endsAt(info) {
+		return fs.ErrNotExist
+	}
+	return nil
 }
 
 // handled returns the filesystem rights that are denied unless a rule allows them.
@@ -97,8 +111,9 @@ func handled(r *landlock.Ruleset) landlock.AccessFS {
 //   - /etc/resolv.conf: the servers. Where it is a link into a directory beneath
 //     /run, all files in there too: systemd-resolved, NetworkManager and resolvconf
 //     keep it there, and replace it whenever the network changes. Not allowed are
-//     /run itself, what is beneath /run/user and /run/host, and a directory that
-//     everybody may write; then it is the file alone. (NetworkManager's has
+//     /run itself, what is beneath /run/user, /run/host, /run/secrets and
+//     /run/credentials, and a directory that everybody may write; then it is the file
+//     alone. A link there that the service itself has made is not followed. (NetworkManager's has
 //     connections with their secrets beneath, which root alone may read.)
 //   - /etc/host.conf: whether a name in hosts may have several addresses ("multi
 //     on"), for the C library.
@@ -146,29 +161,26 @@ func DNS(r *landlock.Ruleset) error {
 }
 
 // resolverDirectory returns the directory to which /etc/resolv.conf is a link, if
-// it is one for that purpose. The file itself may be missing for now.
+// it is one for that purpose. The file itself may be missing for now. A link of
+// somebody else's in that directory leads nowhere.
 func resolverDirectory() string {
 	const path = "/etc/resolv.conf"
-	target, err := os.Readlink(path)
-	if err != nil {
+	w, err := follow(path, true)
+	defer w.close(nil)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errUnsafe) || len(w.rest) > 1 {
 		return ""
 	}
-	if !filepath.IsAbs(target) {
-		target = filepath.Join(filepath.Dir(path), target)
-	}
-	if real, err := filepath.EvalSymlinks(target); err == nil {
-		target = real
-	}
-	dir, err := filepath.EvalSymlinks(filepath.Dir(target))
-	if err != nil || !strings.HasPrefix(dir, "/run/") {
+	dir := filepath.Dir(w.place())
+	if !strings.HasPrefix(dir, "/run/") {
 		return ""
 	}
-	for _, other := range []string{"/run/user/", "/run/host/"} { // a user's files, and in a container the host's
+	// Files of users and services, and in a container of the host.
+	for _, other := range []string{"/run/user/", "/run/host/", "/run/secrets/", "/run/credentials/"} {
 		if strings.HasPrefix(dir+"/", other) {
 			return ""
 		}
 	}
-	if info, err := os.Stat(dir); err != nil || everybodys(info) {
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() || everybodys(info) {
 		return ""
 	}
 	return dir
@@ -180,10 +192,15 @@ func everybodys(info os.FileInfo) bool { return info.Mode().Perm()&0o002 != 0 }
 // resolverDirectory has returned.
 func judgeResolver(found *os.File, dir string) error {
 	info, err := found.Stat()
-	if err == nil && (!info.IsDir() || everybodys(info) || !isAt(info, dir)) {
-		err = fs.ErrNotExist
+	if err != nil {
+		return err
 	}
-	return err
+	w, err := follow(dir, true)
+	defer w.close(nil)
+	if err != nil || !info.IsDir() || everybodys(info) || w.place() != dir || !w.endsAt(info) {
+		return fs.ErrNotExist
+	}
+	return nil
 }
 
 // Certificates allows what it takes to verify the certificates of servers: the
@@ -200,7 +217,9 @@ func judgeResolver(found *os.File, dir string) error {
 //   - /usr/share/ca-certificates, /usr/local/share/ca-certificates: where the links
 //     in /etc/ssl/certs lead on Debian.
 //   - the file in SSL_CERT_FILE, the directories in SSL_CERT_DIR. The file must have
-//     a certificate (in PEM) in its first 64 KiB, and no private key.
+//     at most 8 MiB, a certificate in PEM, nothing else in PEM but revocations, and no
+//     private key of SSH2 or PuTTY. The text around is not looked at: a log passes into
+//     which somebody has written a certificate.
 //
 // Without, every connection by TLS fails: "certificate signed by unknown authority",
 // or "permission denied" where Go finds no authority at all. It reads them once, at
@@ -348,7 +367,8 @@ func Terminal(r *landlock.Ruleset) error {
 }
 
 // Temp allows to read and write the directory of temporary files and all beneath,
-// which is [os.TempDir]: that in TMPDIR, or /tmp. Uploads that exceed the memory
+// which is [os.TempDir]: that in TMPDIR, or /tmp. One beneath /boot, /dev (but for
+// /dev/shm), /etc, /proc or /sys is an error. Uploads that exceed the memory
 // meant for them go there (mime/multipart). So do SQLite's temporary files once data
 // grows, but only where TMPDIR is set: else it takes /var/tmp, and fails.
 //
