@@ -51,9 +51,9 @@ import (
 //
 // A program that is not found is a mistake that names it. So are one that cannot be
 // read, one that is neither ELF nor a script, a library that is missing, since it
-// would not start, and one that asks for more than any real program: 2000 files, 100
+// would not start, and one that asks for more than any real program: 500 files, 100
 // that are missing, 10 scripts that have env start another, 64 KiB of names and search
-// paths in one file, 16 MiB of paths to look at in all. Elsewhere than on Linux it is
+// paths in one file, 8 MiB of paths and reads to find them all. Elsewhere than on Linux it is
 // the program's file alone.
 func Programs(names ...string) func(*landlock.Ruleset) error {
 	return func(r *landlock.Ruleset) error {

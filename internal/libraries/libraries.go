@@ -40,16 +40,36 @@ type Needs struct {
 // What a program can ask for is far above what any real one does: those have some
 // hundred files, and look for each in a few directories.
 const (
-	maxFiles   = 2000
-	maxNamed   = 10       // programs that env starts
-	maxMissing = 100      // libraries
-	maxWork    = 16 << 20 // bytes of names and paths
-	perPath    = 128      // which each path counts besides its length
-	perName    = 32       // the same, of a name
-	maxPath    = 4096     // what the kernel takes
+	maxFiles   = 500
+	maxNamed   = 10      // programs that env starts
+	maxMissing = 100     // libraries
+	maxWork    = 8 << 20 // bytes of names, paths and what is read: about 0.1 s
+	perName    = 64      // which a name or directory counts besides its length
+	perPath    = 512     // the same, of a path that is looked up
+	perOpen    = 4096    // the same, of one that is there
+	perRead    = 1024    // the same, of a read
+	maxPath    = 4096    // what the kernel takes
 )
 
 var errTooMuch = errors.New("it needs more than any real program")
+
+// metered is a file of which every read is paid for. It keeps the error of one that
+// failed: that says nothing of what the file is.
+type metered struct {
+	*os.File
+	n   *Needs
+	err error
+}
+
+func (m *metered) ReadAt(p []byte, at int64) (got int, err error) {
+	if err = m.n.spend(perRead + len(p)); err == nil {
+		got, err = m.File.ReadAt(p, at)
+	}
+	if err != nil && err != io.EOF {
+		m.err = err
+	}
+	return got, err
+}
 
 // Of finds what a program needs. libraryPath is the LD_LIBRARY_PATH that it will
 // have.
@@ -133,7 +153,7 @@ func (n *Needs) miss(err error) error {
 // spend takes from what is left to be done.
 func (n *Needs) spend(work int) error {
 	if n.work -= work; n.work < 0 {
-		return fmt.Errorf("%w: names and search paths for libraries of more than %d MiB", errTooMuch, maxWork>>20)
+		return fmt.Errorf("%w: libraries that take more than %d MiB of paths and reads to find", errTooMuch, maxWork>>20)
 	}
 	return nil
 }
@@ -168,11 +188,11 @@ func (n *Needs) addLibraries(file program.File, libraryPath string) error {
 	if err != nil {
 		return err
 	}
-	main, err := readObject(file.File, path)
+	main, err := n.readObject(file.File, path)
 	if err != nil {
 		return fmt.Errorf("%q: %w", path, err)
 	}
-	itself, err := openLoader(main)
+	itself, err := n.openLoader(main)
 	if err != nil {
 		return n.miss(fmt.Errorf("loader %q of %q: %w", main.Interpreter, path, err))
 	}
@@ -202,32 +222,22 @@ type object struct {
 	file   *os.File
 	path   string
 	parent *object
-	search []string // the directories in which its libraries are looked for before those of the system
 }
 
-// size is what it took to read an object.
-func (o *object) size() int {
-	size := len(o.Soname) + len(o.Rpath) + len(o.Runpath)
-	for _, name := range o.Needed {
-		size += perName + len(name)
-	}
-	return size
-}
-
-func readObject(file *os.File, path string) (*object, error) {
-	read, err := program.ReadObject(file)
+func (n *Needs) readObject(file *os.File, path string) (*object, error) {
+	read, err := program.ReadObject(&metered{File: file, n: n})
 	return &object{Object: read, file: file, path: path}, err
 }
 
 // openLoader opens the loader of a program. It is a program, for the same machine,
 // that needs no loader itself: another one the kernel starts all the same, but to run
 // it nobody has allowed.
-func openLoader(main *object) (*object, error) {
+func (n *Needs) openLoader(main *object) (*object, error) {
 	file, err := program.Executable(main.Interpreter)
 	if err != nil {
 		return nil, err
 	}
-	loader, err := readObject(file.File, file.Name())
+	loader, err := n.readObject(file.File, file.Name())
 	switch {
 	case err != nil:
 	case loader.Machine != main.Machine:
@@ -243,7 +253,7 @@ func openLoader(main *object) (*object, error) {
 
 // openLibrary opens a library that a program may load, or returns nil where there is
 // none.
-func openLibrary(path string, machine program.Machine) (*object, error) {
+func (n *Needs) openLibrary(path string, machine program.Machine) (*object, error) {
 	path, err := program.Absolute(path)
 	if err != nil {
 		return nil, err
@@ -255,12 +265,15 @@ func openLibrary(path string, machine program.Machine) (*object, error) {
 	if err != nil {
 		return nil, nil
 	}
-	library, err := readObject(file, path)
-	if err != nil || library.Type != program.Shared || !library.Dynamic || library.Machine != machine {
-		file.Close()
-		return nil, nil
+	read := &metered{File: file, n: n, err: n.spend(perOpen)}
+	if read.err == nil {
+		var library *program.Object
+		if library, err = program.ReadLibrary(read, machine); err == nil {
+			return &object{Object: library, file: file, path: path}, nil
+		}
 	}
-	return library, nil
+	file.Close()
+	return nil, read.err
 }
 
 // loader finds libraries by the rules of glibc or musl.
@@ -369,22 +382,27 @@ func (l *loader) load() error {
 
 // loadFor adds the libraries that from needs, and returns them.
 func (l *loader) loadFor(from *object) (added []*object, err error) {
-	if from.search, err = l.searchFor(from); err != nil {
+	if len(from.Needed) == 0 {
+		return nil, nil
+	}
+	search, err := l.searchFor(from)
+	if err != nil {
 		return nil, err
 	}
 	for _, name := range from.Needed {
 		key := name
-		if paths := l.expand(name, from); len(paths) > 0 {
-			key = paths[0] // $ORIGIN/name is another file elsewhere
-		}
-		if err := l.spend(perName + len(key)); err != nil {
+		paths, err := l.expand(name, from)
+		if err != nil {
 			return nil, err
+		}
+		if len(paths) > 0 {
+			key = paths[0] // $ORIGIN/name is another file elsewhere
 		}
 		if l.known[key] || l.builtIn(key) {
 			continue
 		}
 		l.known[key] = true
-		found, err := l.find(name, from)
+		found, err := l.find(l.candidates(name, paths, search))
 		if err == nil && len(found) == 0 {
 			err = l.miss(fmt.Errorf("library %q of %q not found", name, from.path))
 		}
@@ -395,6 +413,7 @@ func (l *loader) loadFor(from *object) (added []*object, err error) {
 			if library.file, err = l.keep(library.file); err != nil {
 				return nil, err
 			}
+			library.parent = from
 			l.known[library.Soname] = true
 			l.Libraries = append(l.Libraries, library.file)
 		}
@@ -403,28 +422,24 @@ func (l *loader) loadFor(from *object) (added []*object, err error) {
 	return added, nil
 }
 
-// find returns the library of that name which is loaded for from. It is more
-// than one where the processor decides: then each that may be taken.
-func (l *loader) find(name string, from *object) ([]*object, error) {
+// find returns the first candidate that is a library. It is more than one where the
+// processor decides: then each that may be taken.
+func (l *loader) find(candidates iter.Seq[candidate]) ([]*object, error) {
 	var found []*object
-	for c := range l.candidates(name, from) {
+	for c := range candidates {
 		if err := l.spend(perPath + len(c.path)); err != nil {
 			return nil, err
 		}
 		if c.absent || len(c.path) > maxPath {
 			continue
 		}
-		library, err := openLibrary(c.path, l.main.Machine)
+		library, err := l.openLibrary(c.path, l.main.Machine)
 		if err != nil {
 			return nil, err
 		}
 		if library == nil {
 			continue
 		}
-		if err := l.spend(library.size()); err != nil {
-			return nil, err
-		}
-		library.parent = from
 		found = append(found, library)
 		if !c.byCPU {
 			break
@@ -433,18 +448,19 @@ func (l *loader) find(name string, from *object) ([]*object, error) {
 	return found, nil
 }
 
-// candidates yields where a library may be, in the order of the loader.
-func (l *loader) candidates(name string, from *object) iter.Seq[candidate] {
+// candidates yields where a library may be, in the order of the loader: at the paths
+// that its name stands for, if that is one, or else in directories.
+func (l *loader) candidates(name string, paths, search []string) iter.Seq[candidate] {
 	return func(yield func(candidate) bool) {
 		if strings.Contains(name, "/") {
-			for _, path := range l.expand(name, from) {
+			for _, path := range paths {
 				if !yield(candidate{path: path}) {
 					return
 				}
 			}
 			return
 		}
-		for _, dir := range from.search {
+		for _, dir := range search {
 			if !l.inDirectory(dir, name, yield) {
 				return
 			}
@@ -532,12 +548,14 @@ func (l *loader) searchPath(list string, of *object) ([]string, error) {
 	}
 	var dirs []string
 	for dir := range strings.SplitSeq(list, ":") {
-		if err := l.spend(perPath + len(dir)); err != nil {
+		if dir == "" && l.musl {
+			continue
+		}
+		expanded, err := l.expand(dir, of)
+		if err != nil {
 			return nil, err
 		}
-		if dir != "" || !l.musl {
-			dirs = append(dirs, l.expand(dir, of)...)
-		}
+		dirs = append(dirs, expanded...)
 	}
 	return dirs, nil
 }
@@ -545,17 +563,20 @@ func (l *loader) searchPath(list string, of *object) ([]string, error) {
 // expand replaces $ORIGIN, $LIB and $PLATFORM in what an object says. $LIB
 // was decided when the loader was built: the result is what it may be, and nothing
 // where that is no path any more.
-func (l *loader) expand(text string, of *object) []string {
+func (l *loader) expand(text string, of *object) ([]string, error) {
+	if err := l.spend(perName + len(text)); err != nil {
+		return nil, err
+	}
 	if !strings.Contains(text, "$") {
-		return []string{text}
+		return []string{text}, nil
 	}
 	origin := of.path[:strings.LastIndexByte(of.path, '/')+1]
 	if len(text)+strings.Count(text, "$")*len(origin) > maxPath {
-		return nil
+		return nil, nil
 	}
 	var all []string
 	for _, lib := range l.libs {
-		all = append(all, os.Expand(text, func(name string) string {
+		path := os.Expand(text, func(name string) string {
 			switch name {
 			case "ORIGIN":
 				return cmp.Or(strings.TrimSuffix(origin, "/"), "/")
@@ -565,9 +586,13 @@ func (l *loader) expand(text string, of *object) []string {
 				return platforms[of.Machine.Number]
 			}
 			return "$" + name
-		}))
+		})
+		if err := l.spend(perName + len(path)); err != nil {
+			return nil, err
+		}
+		all = append(all, path)
 	}
-	return slices.Compact(all)
+	return slices.Compact(all), nil
 }
 
 // platforms are the kernel's words for machines, by e_machine.

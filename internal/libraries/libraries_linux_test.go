@@ -325,7 +325,7 @@ func TestFind(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	main, err := readObject(file, file.Name())
+	main, err := (&Needs{work: maxWork}).readObject(file, file.Name())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -345,11 +345,11 @@ func TestFind(t *testing.T) {
 	for name, test := range tests {
 		l := &loader{Needs: &Needs{work: maxWork}, main: main, libraryPath: test.libraryPath, cache: test.cache, system: test.system,
 			libs: []string{"lib"}, levels: []string{"broken", "x86-64-v3", "x86-64-v2"}, directories: map[string]directory{}}
-		main.search, err = l.searchFor(main)
+		search, err := l.searchFor(main)
 		if err != nil {
 			t.Fatal(err)
 		}
-		found, err := l.find("libb.so", main)
+		found, err := l.find(l.candidates("libb.so", nil, search))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -489,5 +489,40 @@ func needProgram(t *testing.T, names ...string) {
 		if _, err := exec.LookPath(name); err != nil {
 			t.Skipf("needs the program %s: %v", name, err)
 		}
+	}
+}
+
+// What is read of a file that is no library counts, and what a directory is once
+// $ORIGIN is replaced.
+func TestWorkIsBounded(t *testing.T) {
+	dir := t.TempDir()
+	loader := write(t, filepath.Join(dir, "loader"), string(elftest.File{}.Bytes()))
+	var dirs []string
+	for i := range 1000 { // a thousand names of one directory
+		dirs = append(dirs, "$ORIGIN/d"+strings.NewReplacer("0", "/.", "1", "//").Replace(fmt.Sprintf("%010b", i)))
+	}
+	everywhere := strings.Join(dirs, ":")
+	long := strings.Repeat("a", 4096)
+	write(t, filepath.Join(dir, "d", "bad"), string(elftest.File{Needed: slices.Repeat([]string{long}, 17)}.Bytes()))
+	bad := write(t, filepath.Join(dir, "program"), string(elftest.File{Loader: loader, Runpath: everywhere, Needed: []string{"bad"}}.Bytes()))
+	if needs, err := Of(bad, ""); !errors.Is(err, errTooMuch) {
+		t.Errorf("1000 files that are read and are none: %v, missing %v", err, needs.Missing)
+	}
+	deep := dir
+	for len(deep) < 3000 {
+		deep += "/" + strings.Repeat("x", 200)
+	}
+	library := elftest.File{Runpath: everywhere, Needed: []string{"none"}}
+	program := elftest.File{Loader: loader, Runpath: "$ORIGIN"}
+	for i := range 10 {
+		program.Needed = append(program.Needed, fmt.Sprint(i))
+		write(t, filepath.Join(deep, fmt.Sprint(i)), string(library.Bytes()))
+	}
+	path := write(t, filepath.Join(deep, "program"), string(program.Bytes()))
+	if needs, err := Of(path, ""); !errors.Is(err, errTooMuch) {
+		t.Errorf("1000 directories of 3000 bytes for ten libraries each: %v, missing %v", err, needs.Missing)
+	}
+	if needs, err := Of(write(t, filepath.Join(dir, "good"), string(elftest.File{Loader: loader, Runpath: "$ORIGIN", Needed: []string{"loader"}}.Bytes())), ""); err != nil || len(needs.Missing) > 0 {
+		t.Errorf("%v, missing %v", err, needs.Missing)
 	}
 }

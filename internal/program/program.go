@@ -62,7 +62,10 @@ func ReadFrom(file io.ReaderAt) (Start, error) {
 		return Start{}, nil
 	}
 	start := Start{ELF: true}
-	e, err := newELF(file, head)
+	e, err := newELF(head)
+	if err == nil {
+		err = e.readSegments(file, head)
+	}
 	if err == nil {
 		start.Interpreter, err = e.interpreter()
 	}
