@@ -89,11 +89,26 @@ func Of(path, libraryPath string) (*Needs, error) {
 // env start, if that is still to be added.
 func (n *Needs) add(path, libraryPath string) (named string, err error) {
 	files, chainErr := program.Chain(path)
+	kept := 0
+	defer func() {
+		for _, file := range files[kept:] {
+			file.Close()
+		}
+	}()
+	if chainErr != nil && !errors.Is(chainErr, fs.ErrNotExist) {
+		return "", chainErr
+	}
 	for i := range files {
 		file := &files[i]
+		if file.Script && (i > 0 || n.Program != nil) {
+			if err := forEverybody(file.File); err != nil {
+				return "", err
+			}
+		}
 		if file.File, err = n.keep(file.File); err != nil {
 			return "", err
 		}
+		kept++
 		if i == 0 && slices.Contains(n.started, file.File) {
 			return "", nil
 		}
@@ -108,17 +123,24 @@ func (n *Needs) add(path, libraryPath string) (named string, err error) {
 		return "", chainErr
 	}
 	n.started = append(n.started, files[0].File)
-	if errors.Is(chainErr, fs.ErrNotExist) {
-		return "", n.miss(chainErr)
-	}
 	if chainErr != nil {
-		return "", chainErr
+		return "", n.miss(chainErr)
 	}
 	last := len(files) - 1
 	if err := n.addLibraries(files[last], libraryPath); err != nil || last == 0 {
 		return "", err
 	}
 	return n.named(files[last-1])
+}
+
+// forEverybody returns an error for a script that not everybody may read. It is text,
+// and another file chose it: the untrusted program would read what was kept from it.
+func forEverybody(script *os.File) error {
+	info, err := script.Stat()
+	if err == nil && info.Mode()&0o444 != 0o444 {
+		err = fmt.Errorf("script %q, which another file names: %w: not everybody may read it (mode %#o)", script.Name(), fs.ErrPermission, info.Mode().Perm())
+	}
+	return err
 }
 
 // named returns the path of the program that a script names as the argument of env.
@@ -134,9 +156,11 @@ func (n *Needs) named(script program.File) (string, error) {
 	return path, nil
 }
 
-// keep returns the file to be handed on for one that was found to be needed.
+// keep returns the file to be handed on for one that was found to be needed, or closes
+// it where there is an error.
 func (n *Needs) keep(file *os.File) (*os.File, error) {
 	if n.files++; n.files > maxFiles {
+		file.Close()
 		return nil, fmt.Errorf("%w: %d files", errTooMuch, maxFiles)
 	}
 	return share(file)
@@ -259,11 +283,11 @@ func (n *Needs) openLibrary(path string, machine program.Machine) (*object, erro
 		return nil, err
 	}
 	file, err := program.Open(path)
-	if program.Exhausted(err) {
-		return nil, err
+	if program.NotThere(err) {
+		return nil, nil
 	}
 	if err != nil {
-		return nil, nil
+		return nil, err
 	}
 	read := &metered{File: file, n: n, err: n.spend(perOpen)}
 	if read.err == nil {
@@ -409,8 +433,9 @@ func (l *loader) loadFor(from *object) (added []*object, err error) {
 		if err != nil {
 			return nil, err
 		}
-		for _, library := range found {
+		for i, library := range found {
 			if library.file, err = l.keep(library.file); err != nil {
+				closeAll(found[i+1:])
 				return nil, err
 			}
 			library.parent = from
@@ -424,18 +449,23 @@ func (l *loader) loadFor(from *object) (added []*object, err error) {
 
 // find returns the first candidate that is a library. It is more than one where the
 // processor decides: then each that may be taken.
-func (l *loader) find(candidates iter.Seq[candidate]) ([]*object, error) {
-	var found []*object
+func (l *loader) find(candidates iter.Seq[candidate]) (found []*object, err error) {
+	defer func() {
+		if err != nil {
+			closeAll(found)
+			found = nil
+		}
+	}()
 	for c := range candidates {
 		if err := l.spend(perPath + len(c.path)); err != nil {
-			return nil, err
+			return found, err
 		}
 		if c.absent || len(c.path) > maxPath {
 			continue
 		}
 		library, err := l.openLibrary(c.path, l.main.Machine)
 		if err != nil {
-			return nil, err
+			return found, err
 		}
 		if library == nil {
 			continue
@@ -446,6 +476,12 @@ func (l *loader) find(candidates iter.Seq[candidate]) ([]*object, error) {
 		}
 	}
 	return found, nil
+}
+
+func closeAll(objects []*object) {
+	for _, o := range objects {
+		o.file.Close()
+	}
 }
 
 // candidates yields where a library may be, in the order of the loader: at the paths
@@ -483,8 +519,8 @@ func (l *loader) candidates(name string, paths, search []string) iter.Seq[candid
 func (l *loader) inDirectory(dir, name string, yield func(candidate) bool) bool {
 	d, known := l.directories[dir]
 	if !known {
-		d.exists = dir == "" || isDirectory(dir) // "" is the working directory
-		d.levels = d.exists && len(l.levels) > 0 && isDirectory(filepath.Join(dir, "glibc-hwcaps"))
+		d.exists = dir == "" || mayBeDirectory(dir) // "" is the working directory
+		d.levels = d.exists && len(l.levels) > 0 && mayBeDirectory(filepath.Join(dir, "glibc-hwcaps"))
 		l.directories[dir] = d
 	}
 	if d.levels {
@@ -497,9 +533,11 @@ func (l *loader) inDirectory(dir, name string, yield func(candidate) bool) bool 
 	return yield(candidate{path: filepath.Join(dir, name), absent: !d.exists})
 }
 
-func isDirectory(path string) bool {
+// mayBeDirectory reports whether it is worth it to look into a directory. Where that
+// cannot be told, what is in it cannot be opened for the same cause.
+func mayBeDirectory(path string) bool {
 	info, err := os.Stat(path)
-	return err == nil && info.IsDir()
+	return err == nil && info.IsDir() || err != nil && !program.NotThere(err)
 }
 
 // searchFor returns where to look for what from needs before the system's

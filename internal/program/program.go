@@ -44,6 +44,7 @@ func Read(path string) (Start, error) {
 var (
 	errNotRegular = errors.New("not a regular file")
 	errEmpty      = errors.New("empty, or a file of the kernel's own")
+	errKernels    = errors.New("a file of the kernel's own")
 	errReplaced   = errors.New("replaced while it was opened")
 )
 
