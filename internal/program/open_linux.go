@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,9 +21,9 @@ import (
 // Where there is no descriptor left, those are closed first that nobody uses any more.
 func Open(path string) (*os.File, error) {
 	fd, err := open(path)
-	if err == unix.EMFILE || err == unix.ENFILE {
-		runtime.GC() // which finds what is not used,
-		runtime.GC() // and does not begin again before that is closed
+	for wait := time.Millisecond; (err == unix.EMFILE || err == unix.ENFILE) && wait < 50*time.Millisecond; wait *= 2 {
+		runtime.GC() // which only begins to close them
+		time.Sleep(wait)
 		fd, err = open(path)
 	}
 	if err != nil {
