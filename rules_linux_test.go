@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -263,6 +264,20 @@ func TestAllowIf(t *testing.T) {
 		if _, err := New(V1).AllowIf(FSRead, (*os.File).Close, good).DryRun(); !errors.As(err, &rule) || !errors.Is(err, os.ErrClosed) {
 			t.Errorf("a judge that closes the file: %v", err)
 		}
+		if _, err := New(V1).AllowIf(FSRead, func(file *os.File) error { *file = os.File{}; return nil }, good).DryRun(); err != nil {
+			t.Errorf("a judge that overwrites the file: %v", err)
+		}
+		file, err := os.Open(good)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r = New(V1).AllowFile(FSReadFile, file)
+		file.Close()
+		*file = os.File{}
+		if _, err := r.DryRun(); !errors.As(err, &rule) || rule.Path != good || !errors.Is(err, fs.ErrInvalid) {
+			t.Errorf("a file that is overwritten: %v", err)
+		}
+		checkJudgeLeaves(t, good)
 		// Whatever the path leads to once the judge has seen it.
 		exchange := func(file *os.File) error {
 			if err := regular(file); err != nil {
@@ -280,4 +295,36 @@ func TestAllowIf(t *testing.T) {
 			}
 		}
 	})
+}
+
+// checkJudgeLeaves checks that a judge that never returns leaves nothing open.
+func checkJudgeLeaves(t *testing.T, path string) {
+	t.Helper()
+	open := func() []string {
+		runtime.GC()
+		var links []string
+		entries, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Skip("needs /proc: ", err)
+		}
+		for _, entry := range entries {
+			if link, err := os.Readlink("/proc/self/fd/" + entry.Name()); err == nil && strings.Contains(link, "landlock-ruleset") {
+				links = append(links, link)
+			}
+		}
+		return links
+	}
+	before := open()
+	for name, leave := range map[string]func(){"panic": func() { panic("judge") }, "Goexit": runtime.Goexit} {
+		done := make(chan bool)
+		go func() {
+			defer close(done)
+			defer func() { recover() }()
+			New(V1).AllowIf(FSRead, func(*os.File) error { leave(); return nil }, path).DryRun()
+		}()
+		<-done
+		if after := open(); len(after) > len(before) {
+			t.Errorf("%s: %q are open, before %q", name, after, before)
+		}
+	}
 }

@@ -230,13 +230,23 @@ func socketProgram(sockets seccomp.Sockets) ([]seccomp.Instruction, error) {
 }
 
 // makeRuleset makes the system calls of p, and returns an error for each that
-// failed.
+// failed, or else the ruleset.
 func (p *plan) makeRuleset() (int, []error) {
 	ruleset, err := createRuleset(p.handled, p.quiet, p.attrSize)
 	if err != nil {
 		return noRuleset, []error{fmt.Errorf("landlock: make the ruleset: %w", err)}
 	}
-	return ruleset, p.addRules(ruleset)
+	complete := false
+	defer func() { // also where a judge panics
+		if !complete {
+			closeFd(ruleset)
+		}
+	}()
+	errs := p.addRules(ruleset)
+	if complete = len(errs) == 0; !complete {
+		return noRuleset, errs
+	}
+	return ruleset, nil
 }
 
 // addRules adds every rule, and returns an error for each that is wrong.
@@ -298,14 +308,18 @@ func (p *plan) addPathRule(ruleset int, rule *pathRule, buffer *[]byte) error {
 // objects.
 func (p *plan) addJudgedRule(ruleset int, rule *pathRule, found *os.File) error {
 	defer found.Close()
-	if err := rule.judge(found); err != nil {
+	given := *found // which the judge may overwrite
+	if err := rule.judge(&given); err != nil {
 		return err
 	}
 	return p.addFileRule(ruleset, rule, found)
 }
 
-// addFileRule adds the rule for a file that somebody else may close.
+// addFileRule adds the rule for a file that somebody else may close, or overwrite.
 func (p *plan) addFileRule(ruleset int, rule *pathRule, file *os.File) error {
+	if *file == (os.File{}) {
+		return errNilFile
+	}
 	conn, err := file.SyscallConn()
 	if err != nil {
 		return err

@@ -33,7 +33,10 @@ import (
 // and the program does not start. The files stay open until the ruleset, its clones
 // and what was prepared from them are forgotten and the garbage collector has
 // run; rulesets share them, so that a thousand for one program have no more open than
-// one has (git: 6).
+// one has (git: 6). For many programs at once, mind RLIMIT_NOFILE: each has its own file
+// open, and whatever it does not share with the others. Where there is no descriptor left, the
+// garbage collector is run for those of rulesets that are forgotten, before it is an
+// error (EMFILE, ENFILE).
 //
 // What a program opens once it runs is
 // not among them: its data, settings, plug-ins and modules (Python starts with
@@ -44,16 +47,22 @@ import (
 // The program need not be trusted, nor who can write where it lies: what the files say
 // decides which others are found, wherever they are, and never what they may be.
 // Only regular files get a rule: programs and interpreters that are ELF programs or
-// scripts (#!), and executable by their mode; a loader that is an ELF program for the
+// scripts (#!), and executable by their mode, a script that another file names also
+// readable by everybody (mode 0444), or else it is an error; a loader that is an ELF program for the
 // same machine and needs no loader itself; libraries that are shared ELF objects for
-// that machine. So a hostile program can have other programs and libraries that this
-// process may read among its own, and no text, key, core file, directory or device.
+// that machine; and no file that the kernel makes up, such as those of /proc and /sys. So
+// a hostile program can have other ELF programs and libraries that this process may read
+// among its own, and scripts that everybody may read, and no other text, key, core file,
+// directory or device. To find that out takes some 0.1 s of work at most, but the
+// files are opened and read: a file system that does not answer (FUSE, NFS) blocks this
+// call, and no other. What such a file system answers with an error other than that
+// there is no such file, or that this process may not open it, is an error here.
 //
 // A program that is not found is a mistake that names it. So are one that cannot be
 // read, one that is neither ELF nor a script, a library that is missing, since it
-// would not start, and one that asks for more than any real program: 2000 files, 100
+// would not start, and one that asks for more than any real program: 500 files, 100
 // that are missing, 10 scripts that have env start another, 64 KiB of names and search
-// paths in one file, 16 MiB of paths to look at in all. Elsewhere than on Linux it is
+// paths in one file, 8 MiB of paths and reads to find them all. Elsewhere than on Linux it is
 // the program's file alone.
 func Programs(names ...string) func(*landlock.Ruleset) error {
 	return func(r *landlock.Ruleset) error {

@@ -31,16 +31,19 @@ func readCache(file *os.File) (map[string][]candidate, error) {
 		return nil, err
 	}
 	last.Lock()
-	defer last.Unlock()
-	if last.info != nil && os.SameFile(info, last.info) && info.ModTime().Equal(last.info.ModTime()) && info.Size() == last.info.Size() {
-		return last.libraries, nil
+	before, libraries := last.info, last.libraries
+	last.Unlock()
+	if before != nil && os.SameFile(info, before) && info.ModTime().Equal(before.ModTime()) && info.Size() == before.Size() {
+		return libraries, nil
 	}
 	text, err := readUpTo(file, 64<<20)
 	if err != nil {
 		return nil, err
 	}
-	libraries, err := parseCache(text)
+	libraries, err = parseCache(text)
 	if err == nil {
+		last.Lock()
+		defer last.Unlock()
 		last.info, last.libraries = info, libraries
 	}
 	return libraries, err

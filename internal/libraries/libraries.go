@@ -40,16 +40,36 @@ type Needs struct {
 // What a program can ask for is far above what any real one does: those have some
 // hundred files, and look for each in a few directories.
 const (
-	maxFiles   = 2000
-	maxNamed   = 10       // programs that env starts
-	maxMissing = 100      // libraries
-	maxWork    = 16 << 20 // bytes of names and paths
-	perPath    = 128      // which each path counts besides its length
-	perName    = 32       // the same, of a name
-	maxPath    = 4096     // what the kernel takes
+	maxFiles   = 500
+	maxNamed   = 10      // programs that env starts
+	maxMissing = 100     // libraries
+	maxWork    = 8 << 20 // bytes of names, paths and what is read: about 0.1 s
+	perName    = 64      // which a name or directory counts besides its length
+	perPath    = 512     // the same, of a path that is looked up
+	perOpen    = 4096    // the same, of one that is there
+	perRead    = 1024    // the same, of a read
+	maxPath    = 4096    // what the kernel takes
 )
 
 var errTooMuch = errors.New("it needs more than any real program")
+
+// metered is a file of which every read is paid for. It keeps the error of one that
+// failed: that says nothing of what the file is.
+type metered struct {
+	*os.File
+	n   *Needs
+	err error
+}
+
+func (m *metered) ReadAt(p []byte, at int64) (got int, err error) {
+	if err = m.n.spend(perRead + len(p)); err == nil {
+		got, err = m.File.ReadAt(p, at)
+	}
+	if err != nil && err != io.EOF {
+		m.err = err
+	}
+	return got, err
+}
 
 // Of finds what a program needs. libraryPath is the LD_LIBRARY_PATH that it will
 // have.
@@ -69,11 +89,26 @@ func Of(path, libraryPath string) (*Needs, error) {
 // env start, if that is still to be added.
 func (n *Needs) add(path, libraryPath string) (named string, err error) {
 	files, chainErr := program.Chain(path)
+	kept := 0
+	defer func() {
+		for _, file := range files[kept:] {
+			file.Close()
+		}
+	}()
+	if chainErr != nil && !errors.Is(chainErr, fs.ErrNotExist) {
+		return "", chainErr
+	}
 	for i := range files {
 		file := &files[i]
+		if file.Script && (i > 0 || n.Program != nil) {
+			if err := forEverybody(file.File); err != nil {
+				return "", err
+			}
+		}
 		if file.File, err = n.keep(file.File); err != nil {
 			return "", err
 		}
+		kept++
 		if i == 0 && slices.Contains(n.started, file.File) {
 			return "", nil
 		}
@@ -88,17 +123,24 @@ func (n *Needs) add(path, libraryPath string) (named string, err error) {
 		return "", chainErr
 	}
 	n.started = append(n.started, files[0].File)
-	if errors.Is(chainErr, fs.ErrNotExist) {
-		return "", n.miss(chainErr)
-	}
 	if chainErr != nil {
-		return "", chainErr
+		return "", n.miss(chainErr)
 	}
 	last := len(files) - 1
 	if err := n.addLibraries(files[last], libraryPath); err != nil || last == 0 {
 		return "", err
 	}
 	return n.named(files[last-1])
+}
+
+// forEverybody returns an error for a script that not everybody may read. It is text,
+// and another file chose it: the untrusted program would read what was kept from it.
+func forEverybody(script *os.File) error {
+	info, err := script.Stat()
+	if err == nil && info.Mode()&0o444 != 0o444 {
+		err = fmt.Errorf("script %q, which another file names: %w: not everybody may read it (mode %#o)", script.Name(), fs.ErrPermission, info.Mode().Perm())
+	}
+	return err
 }
 
 // named returns the path of the program that a script names as the argument of env.
@@ -114,9 +156,11 @@ func (n *Needs) named(script program.File) (string, error) {
 	return path, nil
 }
 
-// keep returns the file to be handed on for one that was found to be needed.
+// keep returns the file to be handed on for one that was found to be needed, or closes
+// it where there is an error.
 func (n *Needs) keep(file *os.File) (*os.File, error) {
 	if n.files++; n.files > maxFiles {
+		file.Close()
 		return nil, fmt.Errorf("%w: %d files", errTooMuch, maxFiles)
 	}
 	return share(file)
@@ -133,7 +177,7 @@ func (n *Needs) miss(err error) error {
 // spend takes from what is left to be done.
 func (n *Needs) spend(work int) error {
 	if n.work -= work; n.work < 0 {
-		return fmt.Errorf("%w: names and search paths for libraries of more than %d MiB", errTooMuch, maxWork>>20)
+		return fmt.Errorf("%w: libraries that take more than %d MiB of paths and reads to find", errTooMuch, maxWork>>20)
 	}
 	return nil
 }
@@ -168,11 +212,11 @@ func (n *Needs) addLibraries(file program.File, libraryPath string) error {
 	if err != nil {
 		return err
 	}
-	main, err := readObject(file.File, path)
+	main, err := n.readObject(file.File, path)
 	if err != nil {
 		return fmt.Errorf("%q: %w", path, err)
 	}
-	itself, err := openLoader(main)
+	itself, err := n.openLoader(main)
 	if err != nil {
 		return n.miss(fmt.Errorf("loader %q of %q: %w", main.Interpreter, path, err))
 	}
@@ -202,32 +246,22 @@ type object struct {
 	file   *os.File
 	path   string
 	parent *object
-	search []string // the directories in which its libraries are looked for before those of the system
 }
 
-// size is what it took to read an object.
-func (o *object) size() int {
-	size := len(o.Soname) + len(o.Rpath) + len(o.Runpath)
-	for _, name := range o.Needed {
-		size += perName + len(name)
-	}
-	return size
-}
-
-func readObject(file *os.File, path string) (*object, error) {
-	read, err := program.ReadObject(file)
+func (n *Needs) readObject(file *os.File, path string) (*object, error) {
+	read, err := program.ReadObject(&metered{File: file, n: n})
 	return &object{Object: read, file: file, path: path}, err
 }
 
 // openLoader opens the loader of a program. It is a program, for the same machine,
 // that needs no loader itself: another one the kernel starts all the same, but to run
 // it nobody has allowed.
-func openLoader(main *object) (*object, error) {
+func (n *Needs) openLoader(main *object) (*object, error) {
 	file, err := program.Executable(main.Interpreter)
 	if err != nil {
 		return nil, err
 	}
-	loader, err := readObject(file.File, file.Name())
+	loader, err := n.readObject(file.File, file.Name())
 	switch {
 	case err != nil:
 	case loader.Machine != main.Machine:
@@ -243,24 +277,27 @@ func openLoader(main *object) (*object, error) {
 
 // openLibrary opens a library that a program may load, or returns nil where there is
 // none.
-func openLibrary(path string, machine program.Machine) (*object, error) {
+func (n *Needs) openLibrary(path string, machine program.Machine) (*object, error) {
 	path, err := program.Absolute(path)
 	if err != nil {
 		return nil, err
 	}
 	file, err := program.Open(path)
-	if program.Exhausted(err) {
-		return nil, err
+	if program.NotThere(err) {
+		return nil, nil
 	}
 	if err != nil {
-		return nil, nil
+		return nil, err
 	}
-	library, err := readObject(file, path)
-	if err != nil || library.Type != program.Shared || !library.Dynamic || library.Machine != machine {
-		file.Close()
-		return nil, nil
+	read := &metered{File: file, n: n, err: n.spend(perOpen)}
+	if read.err == nil {
+		var library *program.Object
+		if library, err = program.ReadLibrary(read, machine); err == nil {
+			return &object{Object: library, file: file, path: path}, nil
+		}
 	}
-	return library, nil
+	file.Close()
+	return nil, read.err
 }
 
 // loader finds libraries by the rules of glibc or musl.
@@ -369,32 +406,39 @@ func (l *loader) load() error {
 
 // loadFor adds the libraries that from needs, and returns them.
 func (l *loader) loadFor(from *object) (added []*object, err error) {
-	if from.search, err = l.searchFor(from); err != nil {
+	if len(from.Needed) == 0 {
+		return nil, nil
+	}
+	search, err := l.searchFor(from)
+	if err != nil {
 		return nil, err
 	}
 	for _, name := range from.Needed {
 		key := name
-		if paths := l.expand(name, from); len(paths) > 0 {
-			key = paths[0] // $ORIGIN/name is another file elsewhere
-		}
-		if err := l.spend(perName + len(key)); err != nil {
+		paths, err := l.expand(name, from)
+		if err != nil {
 			return nil, err
+		}
+		if len(paths) > 0 {
+			key = paths[0] // $ORIGIN/name is another file elsewhere
 		}
 		if l.known[key] || l.builtIn(key) {
 			continue
 		}
 		l.known[key] = true
-		found, err := l.find(name, from)
+		found, err := l.find(l.candidates(name, paths, search))
 		if err == nil && len(found) == 0 {
 			err = l.miss(fmt.Errorf("library %q of %q not found", name, from.path))
 		}
 		if err != nil {
 			return nil, err
 		}
-		for _, library := range found {
+		for i, library := range found {
 			if library.file, err = l.keep(library.file); err != nil {
+				closeAll(found[i+1:])
 				return nil, err
 			}
+			library.parent = from
 			l.known[library.Soname] = true
 			l.Libraries = append(l.Libraries, library.file)
 		}
@@ -403,28 +447,29 @@ func (l *loader) loadFor(from *object) (added []*object, err error) {
 	return added, nil
 }
 
-// find returns the library of that name which is loaded for from. It is more
-// than one where the processor decides: then each that may be taken.
-func (l *loader) find(name string, from *object) ([]*object, error) {
-	var found []*object
-	for c := range l.candidates(name, from) {
+// find returns the first candidate that is a library. It is more than one where the
+// processor decides: then each that may be taken.
+func (l *loader) find(candidates iter.Seq[candidate]) (found []*object, err error) {
+	defer func() {
+		if err != nil {
+			closeAll(found)
+			found = nil
+		}
+	}()
+	for c := range candidates {
 		if err := l.spend(perPath + len(c.path)); err != nil {
-			return nil, err
+			return found, err
 		}
 		if c.absent || len(c.path) > maxPath {
 			continue
 		}
-		library, err := openLibrary(c.path, l.main.Machine)
+		library, err := l.openLibrary(c.path, l.main.Machine)
 		if err != nil {
-			return nil, err
+			return found, err
 		}
 		if library == nil {
 			continue
 		}
-		if err := l.spend(library.size()); err != nil {
-			return nil, err
-		}
-		library.parent = from
 		found = append(found, library)
 		if !c.byCPU {
 			break
@@ -433,18 +478,25 @@ func (l *loader) find(name string, from *object) ([]*object, error) {
 	return found, nil
 }
 
-// candidates yields where a library may be, in the order of the loader.
-func (l *loader) candidates(name string, from *object) iter.Seq[candidate] {
+func closeAll(objects []*object) {
+	for _, o := range objects {
+		o.file.Close()
+	}
+}
+
+// candidates yields where a library may be, in the order of the loader: at the paths
+// that its name stands for, if that is one, or else in directories.
+func (l *loader) candidates(name string, paths, search []string) iter.Seq[candidate] {
 	return func(yield func(candidate) bool) {
 		if strings.Contains(name, "/") {
-			for _, path := range l.expand(name, from) {
+			for _, path := range paths {
 				if !yield(candidate{path: path}) {
 					return
 				}
 			}
 			return
 		}
-		for _, dir := range from.search {
+		for _, dir := range search {
 			if !l.inDirectory(dir, name, yield) {
 				return
 			}
@@ -467,8 +519,8 @@ func (l *loader) candidates(name string, from *object) iter.Seq[candidate] {
 func (l *loader) inDirectory(dir, name string, yield func(candidate) bool) bool {
 	d, known := l.directories[dir]
 	if !known {
-		d.exists = dir == "" || isDirectory(dir) // "" is the working directory
-		d.levels = d.exists && len(l.levels) > 0 && isDirectory(filepath.Join(dir, "glibc-hwcaps"))
+		d.exists = dir == "" || mayBeDirectory(dir) // "" is the working directory
+		d.levels = d.exists && len(l.levels) > 0 && mayBeDirectory(filepath.Join(dir, "glibc-hwcaps"))
 		l.directories[dir] = d
 	}
 	if d.levels {
@@ -481,9 +533,11 @@ func (l *loader) inDirectory(dir, name string, yield func(candidate) bool) bool 
 	return yield(candidate{path: filepath.Join(dir, name), absent: !d.exists})
 }
 
-func isDirectory(path string) bool {
+// mayBeDirectory reports whether it is worth it to look into a directory. Where that
+// cannot be told, what is in it cannot be opened for the same cause.
+func mayBeDirectory(path string) bool {
 	info, err := os.Stat(path)
-	return err == nil && info.IsDir()
+	return err == nil && info.IsDir() || err != nil && !program.NotThere(err)
 }
 
 // searchFor returns where to look for what from needs before the system's
@@ -532,12 +586,14 @@ func (l *loader) searchPath(list string, of *object) ([]string, error) {
 	}
 	var dirs []string
 	for dir := range strings.SplitSeq(list, ":") {
-		if err := l.spend(perPath + len(dir)); err != nil {
+		if dir == "" && l.musl {
+			continue
+		}
+		expanded, err := l.expand(dir, of)
+		if err != nil {
 			return nil, err
 		}
-		if dir != "" || !l.musl {
-			dirs = append(dirs, l.expand(dir, of)...)
-		}
+		dirs = append(dirs, expanded...)
 	}
 	return dirs, nil
 }
@@ -545,17 +601,20 @@ func (l *loader) searchPath(list string, of *object) ([]string, error) {
 // expand replaces $ORIGIN, $LIB and $PLATFORM in what an object says. $LIB
 // was decided when the loader was built: the result is what it may be, and nothing
 // where that is no path any more.
-func (l *loader) expand(text string, of *object) []string {
+func (l *loader) expand(text string, of *object) ([]string, error) {
+	if err := l.spend(perName + len(text)); err != nil {
+		return nil, err
+	}
 	if !strings.Contains(text, "$") {
-		return []string{text}
+		return []string{text}, nil
 	}
 	origin := of.path[:strings.LastIndexByte(of.path, '/')+1]
 	if len(text)+strings.Count(text, "$")*len(origin) > maxPath {
-		return nil
+		return nil, nil
 	}
 	var all []string
 	for _, lib := range l.libs {
-		all = append(all, os.Expand(text, func(name string) string {
+		path := os.Expand(text, func(name string) string {
 			switch name {
 			case "ORIGIN":
 				return cmp.Or(strings.TrimSuffix(origin, "/"), "/")
@@ -565,9 +624,13 @@ func (l *loader) expand(text string, of *object) []string {
 				return platforms[of.Machine.Number]
 			}
 			return "$" + name
-		}))
+		})
+		if err := l.spend(perName + len(path)); err != nil {
+			return nil, err
+		}
+		all = append(all, path)
 	}
-	return slices.Compact(all)
+	return slices.Compact(all), nil
 }
 
 // platforms are the kernel's words for machines, by e_machine.

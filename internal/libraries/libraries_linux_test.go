@@ -3,11 +3,13 @@ package libraries
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -325,7 +327,7 @@ func TestFind(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	main, err := readObject(file, file.Name())
+	main, err := (&Needs{work: maxWork}).readObject(file, file.Name())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -345,11 +347,11 @@ func TestFind(t *testing.T) {
 	for name, test := range tests {
 		l := &loader{Needs: &Needs{work: maxWork}, main: main, libraryPath: test.libraryPath, cache: test.cache, system: test.system,
 			libs: []string{"lib"}, levels: []string{"broken", "x86-64-v3", "x86-64-v2"}, directories: map[string]directory{}}
-		main.search, err = l.searchFor(main)
+		search, err := l.searchFor(main)
 		if err != nil {
 			t.Fatal(err)
 		}
-		found, err := l.find("libb.so", main)
+		found, err := l.find(l.candidates("libb.so", nil, search))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -460,24 +462,8 @@ func TestNoDescriptors(t *testing.T) {
 		write(t, filepath.Join(dir, fmt.Sprint(i)), string(elftest.File{}.Bytes()))
 	}
 	path := write(t, filepath.Join(dir, "program"), string(file.Bytes()))
-	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		t.Fatal(err)
-	}
-	highest, err := unix.Open(dir, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	unix.Close(highest)
-	less := limit
-	less.Cur = uint64(highest) + 30
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &less); err != nil {
-		t.Fatal(err)
-	}
+	fewDescriptors(t, dir)
 	needs, err := Of(path, "")
-	if restore := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); restore != nil {
-		t.Fatal(restore)
-	}
 	if !errors.Is(err, unix.EMFILE) || len(needs.Missing) > 0 {
 		t.Errorf("%v, missing %v, want EMFILE", err, needs.Missing)
 	}
@@ -490,4 +476,128 @@ func needProgram(t *testing.T, names ...string) {
 			t.Skipf("needs the program %s: %v", name, err)
 		}
 	}
+}
+
+// What is read of a file that is no library counts, and what a directory is once
+// $ORIGIN is replaced.
+func TestWorkIsBounded(t *testing.T) {
+	dir := t.TempDir()
+	loader := write(t, filepath.Join(dir, "loader"), string(elftest.File{}.Bytes()))
+	var dirs []string
+	for i := range 1000 { // a thousand names of one directory
+		dirs = append(dirs, "$ORIGIN/d"+strings.NewReplacer("0", "/.", "1", "//").Replace(fmt.Sprintf("%010b", i)))
+	}
+	everywhere := strings.Join(dirs, ":")
+	long := strings.Repeat("a", 4096)
+	write(t, filepath.Join(dir, "d", "bad"), string(elftest.File{Needed: slices.Repeat([]string{long}, 17)}.Bytes()))
+	bad := write(t, filepath.Join(dir, "program"), string(elftest.File{Loader: loader, Runpath: everywhere, Needed: []string{"bad"}}.Bytes()))
+	if needs, err := Of(bad, ""); !errors.Is(err, errTooMuch) {
+		t.Errorf("1000 files that are read and are none: %v, missing %v", err, needs.Missing)
+	}
+	deep := dir
+	for len(deep) < 3000 {
+		deep += "/" + strings.Repeat("x", 200)
+	}
+	library := elftest.File{Runpath: everywhere, Needed: []string{"none"}}
+	program := elftest.File{Loader: loader, Runpath: "$ORIGIN"}
+	for i := range 10 {
+		program.Needed = append(program.Needed, fmt.Sprint(i))
+		write(t, filepath.Join(deep, fmt.Sprint(i)), string(library.Bytes()))
+	}
+	path := write(t, filepath.Join(deep, "program"), string(program.Bytes()))
+	if needs, err := Of(path, ""); !errors.Is(err, errTooMuch) {
+		t.Errorf("1000 directories of 3000 bytes for ten libraries each: %v, missing %v", err, needs.Missing)
+	}
+	if needs, err := Of(write(t, filepath.Join(dir, "good"), string(elftest.File{Loader: loader, Runpath: "$ORIGIN", Needed: []string{"loader"}}.Bytes())), ""); err != nil || len(needs.Missing) > 0 {
+		t.Errorf("%v, missing %v", err, needs.Missing)
+	}
+}
+
+// A script that another file names may be read by everybody.
+func TestScriptsOfOthers(t *testing.T) {
+	needProgram(t, "sh", "env")
+	sh, _ := exec.LookPath("sh")
+	env, _ := exec.LookPath("env")
+	dir := t.TempDir()
+	secret := write(t, filepath.Join(dir, "deploy.sh"), "#!"+sh+"\ntoken=secret\n")
+	for _, line := range []string{secret, env + " " + secret} {
+		path := write(t, filepath.Join(dir, "program"), "#!"+line+"\n")
+		for _, mode := range []os.FileMode{0o755, 0o700, 0o750} {
+			if err := os.Chmod(secret, mode); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := Of(path, ""); (err == nil) != (mode == 0o755) || err != nil && !(errors.Is(err, fs.ErrPermission) && strings.Contains(err.Error(), secret)) {
+				t.Errorf("%s of mode %v: %v", line, mode, err)
+			}
+			if _, err := Of(secret, ""); err != nil {
+				t.Errorf("itself, of mode %v: %v", mode, err)
+			}
+		}
+	}
+}
+
+// The descriptors of what nobody uses any more are there for what comes next, and what
+// is not used at all is closed at once.
+func TestDescriptorsComeBack(t *testing.T) {
+	needProgram(t, "sh")
+	sh, _ := exec.LookPath("sh")
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	dir := t.TempDir()
+	core := write(t, filepath.Join(dir, "core"), string(elftest.File{Type: 4}.Bytes()))
+	bad := write(t, filepath.Join(dir, "bad"), "#!"+core+"\n")
+	fewDescriptors(t, dir)
+	for range 100 {
+		if _, err := Of(bad, ""); err == nil || errors.Is(err, unix.EMFILE) {
+			t.Fatalf("a core file as an interpreter: %v", err)
+		}
+	}
+	for i := range 100 {
+		if _, err := Of(write(t, filepath.Join(dir, fmt.Sprint(i)), "#!"+sh+"\n"), ""); err != nil {
+			t.Fatal(i, err)
+		}
+	}
+}
+
+// What cannot be looked at is not taken for missing.
+func TestLibraryThatCannotBeRead(t *testing.T) {
+	n := &Needs{work: maxWork}
+	file, err := os.OpenFile(write(t, filepath.Join(t.TempDir(), "file"), "text"), os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	read := &metered{File: file, n: n}
+	if _, err := program.ReadLibrary(read, program.Machine{}); !errors.Is(read.err, unix.EBADF) {
+		t.Errorf("%v, kept %v, want EBADF", err, read.err)
+	}
+	for err, want := range map[error]bool{unix.ENOENT: true, unix.ENOTDIR: true, unix.EACCES: true, unix.ELOOP: true, unix.ENAMETOOLONG: true,
+		unix.EIO: false, unix.EAGAIN: false, unix.ETIMEDOUT: false, unix.EMFILE: false, unix.ESTALE: false} {
+		if got := program.NotThere(&fs.PathError{Op: "open", Path: "/x", Err: err}); got != want {
+			t.Errorf("%v: %v", err, got)
+		}
+	}
+}
+
+// fewDescriptors has this process have some thirty more, until the test ends.
+func fewDescriptors(t *testing.T, dir string) {
+	t.Helper()
+	var limit unix.Rlimit
+	highest, err := unix.Open(dir, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err == nil {
+		unix.Close(highest)
+		err = unix.Getrlimit(unix.RLIMIT_NOFILE, &limit)
+	}
+	less := limit
+	less.Cur = uint64(highest) + 30
+	if err == nil {
+		err = unix.Setrlimit(unix.RLIMIT_NOFILE, &less)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -32,7 +32,7 @@ include `+filepath.Join(dir, "ld.so.conf")+`
 }
 
 func TestExpand(t *testing.T) {
-	l := &loader{libs: []string{"lib/some-linux-gnu", "lib64"}}
+	l := &loader{Needs: &Needs{work: maxWork}, libs: []string{"lib/some-linux-gnu", "lib64"}}
 	of := &object{path: "/opt/bin/program", Object: &program.Object{Machine: program.Machine{Number: uint16(elf.EM_X86_64)}}}
 	for text, want := range map[string][]string{
 		"/lib":                 {"/lib"},
@@ -43,7 +43,7 @@ func TestExpand(t *testing.T) {
 		"/a/${PLATFORM}/$LIB/": {"/a/x86_64/lib/some-linux-gnu/", "/a/x86_64/lib64/"},
 		"/$ORIGINAL/$OTHER":    {"/$ORIGINAL/$OTHER"},
 	} {
-		if got := l.expand(text, of); !slices.Equal(got, want) {
+		if got, err := l.expand(text, of); err != nil || !slices.Equal(got, want) {
 			t.Errorf("%q: %q, want %q", text, got, want)
 		}
 	}

@@ -41,7 +41,19 @@ func isELF(head []byte) bool { return bytes.HasPrefix(head, []byte("\x7fELF")) }
 
 // ReadObject reads an ELF file, of which nothing is believed: what is broken, or asks
 // for more than any real file, is an error.
-func ReadObject(file io.ReaderAt) (*Object, error) {
+func ReadObject(file io.ReaderAt) (*Object, error) { return readObject(file, nil) }
+
+// ReadLibrary is ReadObject for a library of a machine. Of what its first bytes say to
+// be something else, nothing more is read.
+func ReadLibrary(file io.ReaderAt, machine Machine) (*Object, error) {
+	o, err := readObject(file, &machine)
+	if err == nil && !o.Dynamic {
+		err = errNoLibrary
+	}
+	return o, err
+}
+
+func readObject(file io.ReaderAt, libraryFor *Machine) (*Object, error) {
 	head, err := readHead(file)
 	if err != nil {
 		return nil, err
@@ -49,8 +61,14 @@ func ReadObject(file io.ReaderAt) (*Object, error) {
 	if !isELF(head) {
 		return nil, errors.New("not an ELF file")
 	}
-	e, err := newELF(file, head)
+	e, err := newELF(head)
 	if err != nil {
+		return nil, err
+	}
+	if libraryFor != nil && (e.kind != Shared || e.Machine != *libraryFor) {
+		return nil, errNoLibrary
+	}
+	if err := e.readSegments(file, head); err != nil {
 		return nil, err
 	}
 	o := &Object{Machine: e.Machine, Type: e.kind}
@@ -61,8 +79,9 @@ func ReadObject(file io.ReaderAt) (*Object, error) {
 }
 
 var (
-	errBroken  = errors.New("broken ELF file")
-	errTooMuch = errors.New("an ELF file that asks for more than any real one")
+	errBroken    = errors.New("broken ELF file")
+	errNoLibrary = errors.New("not a library for this machine")
+	errTooMuch   = errors.New("an ELF file that asks for more than any real one")
 )
 
 // What real files have is far below.
@@ -70,6 +89,7 @@ const (
 	maxHeaders = 1 << 16 // what the kernel takes
 	maxDynamic = 1 << 16 // 4096 entries
 	maxText    = 1 << 16 // of names and search paths, in all
+	maxRead    = 1 << 20 // to get at them: they may lie far from each other
 	maxPath    = 4096    // what the kernel takes
 )
 
@@ -94,12 +114,12 @@ const (
 	segmentInterp  = 3
 )
 
-// newELF reads the headers of an ELF file, which begins with head.
-func newELF(file io.ReaderAt, head []byte) (*elfFile, error) {
+// newELF reads what an ELF file is, which begins with head.
+func newELF(head []byte) (*elfFile, error) {
 	if len(head) < 64 {
 		return nil, errBroken
 	}
-	e := &elfFile{ReaderAt: file, order: binary.LittleEndian, Machine: Machine{Class: head[4], Order: head[5]}}
+	e := &elfFile{order: binary.LittleEndian, Machine: Machine{Class: head[4], Order: head[5]}}
 	if e.Order == 2 { // ELFDATA2MSB
 		e.order = binary.BigEndian
 	}
@@ -107,16 +127,22 @@ func newELF(file io.ReaderAt, head []byte) (*elfFile, error) {
 	if e.kind != Fixed && e.kind != Shared {
 		return nil, errors.New("an ELF file that is neither a program nor a library")
 	}
+	return e, nil
+}
+
+// readSegments reads the program headers of the file, which begins with head.
+func (e *elfFile) readSegments(file io.ReaderAt, head []byte) error {
+	e.ReaderAt = file
 	table, size, count, want := e.word(head, 28), e.order.Uint16(head[42:]), e.order.Uint16(head[44:]), 32
 	if e.wide() {
 		table, size, count, want = e.word(head, 32), e.order.Uint16(head[54:]), e.order.Uint16(head[56:]), 56
 	}
 	if int(size) != want || int(count)*want > maxHeaders {
-		return nil, errBroken
+		return errBroken
 	}
 	headers, err := readAt(file, table, uint64(count)*uint64(want))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for ; len(headers) > 0; headers = headers[want:] {
 		s := segment{kind: e.order.Uint32(headers)}
@@ -127,7 +153,7 @@ func newELF(file io.ReaderAt, head []byte) (*elfFile, error) {
 		}
 		e.segments = append(e.segments, s)
 	}
-	return e, nil
+	return nil
 }
 
 // wide reports whether numbers have 64 bits, and not 32.
@@ -232,6 +258,7 @@ type stringTable struct {
 	block        []byte // what was read last,
 	from         uint64 // and from where on
 	text         int    // bytes of all strings
+	read         uint64 // of the file
 	err          error
 }
 
@@ -250,6 +277,10 @@ func (t *stringTable) at(index uint64, limit int) string {
 	}
 	for n := uint64(4096); ; n *= 4 {
 		n = min(n, uint64(limit)+1, t.size-index)
+		if t.read += n; t.read > maxRead {
+			t.err = fmt.Errorf("%w: names and search paths in more than %d bytes", errTooMuch, maxRead)
+			return ""
+		}
 		if t.block, t.err = readAt(t.e, t.offset+index, n); t.err != nil {
 			return ""
 		}

@@ -4,7 +4,10 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"runtime"
+	"slices"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -14,8 +17,15 @@ import (
 // is first opened without the right to use it, and that very one is opened again.
 // One without a size is the kernel's own (as /proc/kmsg, which loses what is read),
 // or of no interest.
+//
+// Where there is no descriptor left, those are closed first that nobody uses any more.
 func Open(path string) (*os.File, error) {
 	fd, err := open(path)
+	for wait := time.Millisecond; (err == unix.EMFILE || err == unix.ENFILE) && wait < 50*time.Millisecond; wait *= 2 {
+		runtime.GC() // which only begins to close them
+		time.Sleep(wait)
+		fd, err = open(path)
+	}
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
@@ -39,10 +49,12 @@ func Reopen(file *os.File) (*os.File, error) {
 	return os.NewFile(uintptr(fd), file.Name()), nil
 }
 
-// Exhausted reports whether an error is for want of something, and says nothing of the
-// file.
-func Exhausted(err error) bool {
-	return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOMEM)
+// NotThere reports whether an error says that there is no such file, or none that is to
+// be read. Any other error leaves that open.
+func NotThere(err error) bool {
+	return slices.ContainsFunc([]error{
+		unix.ENOENT, unix.ENOTDIR, unix.EACCES, unix.ELOOP, unix.ENAMETOOLONG, errNotRegular, errEmpty, errKernels,
+	}, func(one error) bool { return errors.Is(err, one) })
 }
 
 func open(path string) (int, error) {
@@ -97,6 +109,26 @@ func regular(fd int) (stat unix.Stat_t, err error) {
 		err = errNotRegular
 	case stat.Size == 0:
 		err = errEmpty
+	default:
+		err = ordinary(fd)
 	}
 	return stat, err
 }
+
+// ordinary returns an error for a file system whose files the kernel makes up: to
+// open or read one can have an effect.
+func ordinary(fd int) error {
+	var stat unix.Statfs_t
+	if err := unix.Fstatfs(fd, &stat); err != nil {
+		return err
+	}
+	switch uint32(stat.Type) {
+	case unix.PROC_SUPER_MAGIC, unix.SYSFS_MAGIC, unix.DEBUGFS_MAGIC, unix.TRACEFS_MAGIC, configfs, unix.SECURITYFS_MAGIC,
+		unix.SELINUX_MAGIC, unix.SMACK_MAGIC, unix.CGROUP_SUPER_MAGIC, unix.CGROUP2_SUPER_MAGIC, unix.EFIVARFS_MAGIC,
+		unix.PSTOREFS_MAGIC, unix.BPF_FS_MAGIC, unix.BINFMTFS_MAGIC, unix.NSFS_MAGIC:
+		return errKernels
+	}
+	return nil
+}
+
+const configfs = 0x62656570 // CONFIGFS_MAGIC of fs/configfs/mount.c

@@ -26,5 +26,5 @@ func Open(path string) (*os.File, error) {
 // Reopen is for Linux.
 func Reopen(file *os.File) (*os.File, error) { return Open(file.Name()) }
 
-// Exhausted is for Linux.
-func Exhausted(error) bool { return false }
+// NotThere is for Linux.
+func NotThere(err error) bool { return err != nil }

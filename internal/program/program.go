@@ -44,6 +44,7 @@ func Read(path string) (Start, error) {
 var (
 	errNotRegular = errors.New("not a regular file")
 	errEmpty      = errors.New("empty, or a file of the kernel's own")
+	errKernels    = errors.New("a file of the kernel's own")
 	errReplaced   = errors.New("replaced while it was opened")
 )
 
@@ -62,7 +63,10 @@ func ReadFrom(file io.ReaderAt) (Start, error) {
 		return Start{}, nil
 	}
 	start := Start{ELF: true}
-	e, err := newELF(file, head)
+	e, err := newELF(head)
+	if err == nil {
+		err = e.readSegments(file, head)
+	}
 	if err == nil {
 		start.Interpreter, err = e.interpreter()
 	}

@@ -2,6 +2,7 @@ package program
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -99,6 +100,20 @@ func TestChain(t *testing.T) {
 		if len(files) != want.files || (err != nil) != (want.text != "") || err != nil && !strings.Contains(err.Error(), want.text) {
 			t.Errorf("%s: %d files, %v, want %d and %q", path, len(files), err, want.files, want.text)
 		}
+	}
+}
+
+// To read a file of the kernel's own may do something.
+func TestOpenOfTheKernel(t *testing.T) {
+	const path = "/sys/kernel/mm/transparent_hugepage/enabled" // which has a size
+	if _, err := os.ReadFile(path); err != nil {
+		t.Skip("needs sysfs: ", err)
+	}
+	if file, err := Open(path); !errors.Is(err, errKernels) || !NotThere(err) {
+		t.Errorf("%v, %v", file, err)
+	}
+	if file, err := Open("/proc/self/exe"); err != nil { // which leads to a real one
+		t.Errorf("%v, %v", file, err)
 	}
 }
 
