@@ -48,7 +48,8 @@ import (
 // executed (vm.memfd_noexec=2), with an RLIMIT_FSIZE below a few kilobytes, where
 // socketpair, sendmsg or recvmsg is refused, where processes of this user have sent
 // each other more descriptors than RLIMIT_NOFILE that are not received yet, with an
-// io_uring among cmd's files, and on other architectures than 386, amd64 and arm64.
+// io_uring among cmd's files, on a thread that has descriptors of its own
+// (unshare with CLONE_FILES), and on other architectures than 386, amd64 and arm64.
 // A Cloneflags that has more than namespaces in it is a mistake, which Is
 // [fs.ErrInvalid]: CLONE_FS, CLONE_FILES, CLONE_VM and the like would have the child
 // share with this process what the sandbox is to keep from it. So are AmbientCaps of
@@ -181,7 +182,8 @@ func (s *Sandbox) CombinedOutput(cmd *exec.Cmd) ([]byte, error) {
 // has as many, and its session keyring, since to ask for one is to get one. The
 // program has the keyring of the other thread, which is that of the process unless
 // a thread joined one. It does not look at the thread's share of the machine
-// (affinity, scheduling, priority, cgroup). Start inherits everything.
+// (affinity, scheduling, priority, cgroup). Start inherits everything but
+// descriptors of the thread's own, with which it fails.
 func (s *Sandbox) Exec(argv0 string, argv, envv []string) error {
 	if s == nil {
 		return errClosed

@@ -106,8 +106,12 @@ func (s *Sandbox) likeCaller(caller threadState) error {
 }
 
 func otherThan(part string) error {
+	step := "Start inherits them"
+	if part == partFiles {
+		step = "Start inherits all but the descriptors"
+	}
 	return fmt.Errorf("landlock: the calling thread has other %s than the thread that would be restricted in its place: "+
-		"Start inherits them, or change them for all threads", part)
+		"%s, or change them for all threads", part, step)
 }
 
 // cannotCompare is the error for a part that a thread cannot be asked for.
