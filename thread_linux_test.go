@@ -5,24 +5,19 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"example.com/landlock/internal/osthread"
 )
 
 // onLockedThread runs f on a thread that ends with it, and nothing of the process
 // with it.
 func onLockedThread(f func()) {
-	done := make(chan bool)
-	go func() {
-		defer close(done)
-		runtime.LockOSThread() // for good
-		f()
-	}()
-	<-done
+	osthread.Spend(func() error { f(); return nil })
 }
 
 // refuseAll is refuse for any user, who gives up privileges for it.
