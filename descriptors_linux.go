@@ -92,16 +92,20 @@ func otherThreadsFile(fd int) (string, error) {
 	if !osthread.IsMain() {
 		return os.Readlink(fmt.Sprint("/proc/self/fd/", fd)) // of the main thread
 	}
-	link := func() (string, error) {
-		return os.Readlink(fmt.Sprintf("/proc/self/task/%d/fd/%d", someThread.Load(), fd))
-	}
-	if found, err := link(); err == nil {
+	if found, err := os.Readlink(fmt.Sprintf("/proc/self/task/%d/fd/%d", someThread.Load(), fd)); err == nil {
 		return found, nil
 	}
-	other := make(chan int)
-	osthread.Take(func() (reusable bool) { other <- osthread.ID(); return true })
-	someThread.Store(int64(<-other))
-	return link()
+	var found string
+	var err error
+	done := make(chan struct{})
+	osthread.Take(func() (reusable bool) { // one that cannot end meanwhile
+		defer close(done)
+		found, err = os.Readlink(fmt.Sprint("/proc/thread-self/fd/", fd))
+		someThread.Store(int64(osthread.ID()))
+		return true
+	})
+	<-done
+	return found, err
 }
 
 // someThread is one that was not the main thread.

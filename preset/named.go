@@ -59,10 +59,10 @@ type found struct {
 	err   error
 }
 
-// find returns where a path leads that only root and this user can lead elsewhere.
-// What does not exist yet may be made later, but not as a link.
+// find returns where a path leads by links of root's and this user's alone. What does
+// not exist yet may be made later, but not as a link.
 func find(path string) found {
-	w, err := follow(path, true)
+	w, err := follow(path, false)
 	f := found{place: w.place(), err: err}
 	if err == nil {
 		f.file = w.last()
@@ -119,7 +119,7 @@ func (n named) judgeDirectory(info os.FileInfo, path string, used found) error {
 	if used.err != nil {
 		return used.err
 	}
-	now, err := follow(path, true)
+	now, err := follow(path, used.file == nil) // what was there is known by itself
 	defer now.close(nil)
 	switch {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):

@@ -20,11 +20,12 @@
 // relative one is that of the working directory of that moment. It is judged when the
 // ruleset is loaded, by what is there then. A directory has to be the one that was there
 // when the preset was used, and stays open for as long as the ruleset is used; one that
-// did not exist may be made later. Nobody but root and this user may be able to lead the
-// way to it elsewhere: a directory on it that somebody else owns is an error, and so is
-// one that others may write, unless it is sticky, as /tmp is, and what is next on the
-// way belongs to root or this user. Links are held to the same. (A group counts as
-// others, but for root's and one that has the number of this user.) The directory must be
+// did not exist may be made later. Links on the way to it have to be root's or this
+// user's, in directories of theirs that others may not write, or that are sticky, as
+// /tmp is. Where nothing was there when the preset was used, the directories on the way
+// are held to the same. (A group counts as others, but for root's and one that has the
+// number of this user.) Name no directory in one that others may write and that is not
+// sticky: they can exchange it before the preset is used. The directory must be
 // neither a directory of the system's nor above one: /, /bin, /boot, /dev, /etc, /home,
 // /lib, /lib32, /lib64, /libx32, /opt, /proc, /root, /run, /sbin, /srv, /sys, /usr, /var.
 // What root has mounted beneath it is part of it. A file has to be what the variable is
