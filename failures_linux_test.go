@@ -166,7 +166,7 @@ func TestApplyWithoutAddressSpace(t *testing.T) {
 				t.Fatal(err)
 			}
 			fmt.Sscan(string(text), &pages)
-			limit := unix.Rlimit{Cur: pages*uint64(os.Getpagesize()) + 15<<20, Max: old.Max}
+			limit := unix.Rlimit{Cur: pages*uint64(os.Getpagesize()) + 4<<20, Max: old.Max}
 			if err := unix.Setrlimit(unix.RLIMIT_AS, &limit); err != nil {
 				t.Fatal(err)
 			}

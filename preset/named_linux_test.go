@@ -110,6 +110,9 @@ func TestEnvironment(t *testing.T) {
 		{"TimeZones", "TZ", "/", nil, "is a directory"},
 	} {
 		t.Run(fmt.Sprintf("%s=%s", test.variable, test.value), func(t *testing.T) {
+			if _, err := os.Stat("/var"); err != nil && test.value == "/var" {
+				t.Skip("needs a directory /var")
+			}
 			noVariables(t)
 			var without []string
 			if test.preset != "Temp" {

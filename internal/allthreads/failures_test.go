@@ -120,7 +120,7 @@ func noAddressSpace(c *child) {
 			if _, err := fmt.Sscan(string(text), &pages); err != nil {
 				c.skip("needs /proc")
 			}
-			size := pages*uint64(os.Getpagesize()) + 15<<20 // and not the 16 MiB that it takes
+			size := pages*uint64(os.Getpagesize()) + 4<<20 // and not the 16 MiB that it takes, also where a thread's stack goes
 			c.limited(unix.RLIMIT_AS, size, func() { c.mustFailHere(unix.ENOMEM) })
 		})
 	}
