@@ -122,6 +122,8 @@ func (b build) excused(test, reason string, abi int) bool {
 		return strings.Contains(test+"/", byAnOrdinaryUser+"/")
 	case strings.HasPrefix(reason, "needs cgo"):
 		return !b.cgo
+	case strings.HasPrefix(reason, "needs a binary without C:"):
+		return b.cgo
 	case strings.HasPrefix(reason, "needs a socket filter"), strings.HasPrefix(reason, "needs an architecture that has a filter"):
 		return b.arch == "386" // which has none
 	case strings.HasPrefix(reason, "needs amd64 or arm64"):
