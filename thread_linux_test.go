@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -23,6 +24,8 @@ func onLockedThread(f func()) {
 // refuseAll is refuse for any user, who gives up privileges for it.
 func refuseAll(t *testing.T, errno syscall.Errno, numbers ...int) {
 	t.Helper()
+	runtime.LockOSThread() // which both calls are for
+	defer runtime.UnlockOSThread()
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		t.Fatal(err)
 	}
@@ -34,6 +37,8 @@ func refuseAll(t *testing.T, errno syscall.Errno, numbers ...int) {
 // allowAll installs a filter that refuses nothing.
 func allowAll(t *testing.T, flags uintptr) {
 	t.Helper()
+	runtime.LockOSThread() // which both calls are for
+	defer runtime.UnlockOSThread()
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		t.Fatal(err)
 	}
@@ -222,6 +227,8 @@ func TestThreadsThatDiffer(t *testing.T) {
 // on the calling thread.
 func answerPrctl(t *testing.T, option uint32, errno syscall.Errno) {
 	t.Helper()
+	runtime.LockOSThread() // which both calls are for
+	defer runtime.UnlockOSThread()
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		t.Fatal(err)
 	}
