@@ -67,6 +67,10 @@ func syscallNumber(here, of32Bits int) int {
 
 // What cannot be compared is an error, and nothing runs.
 func TestThreadsThatCannotBeCompared(t *testing.T) {
+	statfs := unix.SYS_STATFS
+	if runtime.GOARCH == "386" {
+		statfs = 268 // SYS_STATFS64, which x/sys/unix uses there
+	}
 	const all = unix.SECCOMP_FILTER_FLAG_TSYNC
 	// Before Linux 6.8 labels take /proc as well.
 	labels := func(errno syscall.Errno) error {
@@ -112,7 +116,7 @@ func TestThreadsThatCannotBeCompared(t *testing.T) {
 		"capget":     {refusing(unix.EPERM, unix.SYS_CAPGET), unix.EPERM},
 		"prctl":      {refusing(unix.EINVAL, unix.SYS_PRCTL), unix.EINVAL},
 		"readlinkat": {refusing(unix.EACCES, unix.SYS_READLINKAT), unix.EACCES},
-		"statfs":     {refusing(unix.ENOSYS, unix.SYS_STATFS), unix.ENOSYS},
+		"statfs":     {refusing(unix.ENOSYS, statfs), unix.ENOSYS},
 		"keyctl, which makes a keyring where there is none": {refusing(unix.EPERM, unix.SYS_KEYCTL), nil},
 		"kcmp, as in a container":                           {refusing(unix.EPERM, unix.SYS_KCMP), nil},
 		"lsm_get_self_attr":                                 {refusing(unix.EPERM, unix.SYS_LSM_GET_SELF_ATTR), nil},
