@@ -100,6 +100,8 @@ func restricted(t testing.TB, program []Instruction, f func()) {
 }
 
 func restrict(install func([]Instruction) error, program []Instruction) error {
+	runtime.LockOSThread() // which both calls are for
+	defer runtime.UnlockOSThread()
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("no_new_privs: %w", err)
 	}
