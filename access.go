@@ -127,6 +127,9 @@ const (
 // hold; the kernel refuses the others there.
 const fsFile = FSExecute | FSWriteFile | FSReadFile | FSTruncate | FSIoctlDev | FSResolveUnix
 
+// fsMake are the rights to make something.
+const fsMake = FSMakeChar | FSMakeDir | FSMakeReg | FSMakeSock | FSMakeFifo | FSMakeBlock | FSMakeSym
+
 // AccessNet is a set of network access rights. The bits are the kernel's
 // LANDLOCK_ACCESS_NET_* values.
 //
@@ -278,6 +281,11 @@ func (r Rights) String() string {
 	names = netWords.appendNames(names, "net.", uint64(r.Net))
 	names = scopeWords.appendNames(names, "scope.", uint64(r.Scope))
 	return joinNames(names)
+}
+
+// brief says the same as String in fewer words, for people, such as "read,write".
+func (a AccessFS) brief() string {
+	return joinNames(appendGroups(nil, fsGroups, fsWords, uint64(a)))
 }
 
 // brief says the same as String in fewer words, for people: "all filesystem

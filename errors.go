@@ -80,14 +80,18 @@ type UnsupportedError struct {
 	// seccomp filters to be had, whatever the ABI.
 	MissingSocketFilter bool
 
-	threadScopes bool  // scopes are missing only because of the other threads
-	bestEffort   bool  // the floor is not met, or nothing would be enforced
-	noFilter     error // why there are none
+	denied       AccessFS // what a rule allows and this kernel denies everywhere
+	threadScopes bool     // scopes are missing only because of the other threads
+	bestEffort   bool     // the floor is not met, or nothing would be enforced
+	noFilter     error    // why there are none
 }
 
 // Error names what is missing and the Linux release that has it.
 func (e *UnsupportedError) Error() string {
-	if !e.MissingSocketFilter {
+	switch {
+	case *e == (UnsupportedError{}):
+		return "landlock: the kernel cannot do what the ruleset asks for"
+	case !e.MissingSocketFilter:
 		return e.tooOld()
 	}
 	text := fmt.Sprintf("FilterSockets needs a seccomp filter, which cannot be had here: %v", e.noFilter)
@@ -117,6 +121,8 @@ func (e *UnsupportedError) tooOld() string {
 	text := fmt.Sprintf("landlock: the ruleset needs ABI %d (Linux %s), this kernel has %s", int(e.Needed), e.Needed.linux(), has)
 	if len(missing) > 0 {
 		text += " and lacks " + strings.Join(missing, ", ")
+	} else if e.denied != 0 {
+		text += fmt.Sprintf(", where no rule can allow %v", e.denied)
 	}
 	if e.threadScopes {
 		text += "; for all threads of a process, scopes need ABI 8 (Linux 7.0): an older kernel gives each thread a domain of its own"
@@ -139,19 +145,62 @@ type RuleError struct {
 	Port   int          // the rule's port; -1 for a path
 	Access fmt.Stringer // the rule's access: an AccessFS or AccessNet
 	Err    error        // why: unwraps to fs.ErrNotExist, fs.ErrInvalid and the like
+
+	call string // what made the rule, such as "AllowRead"; empty where none of the helpers did
+	hint string // what to do about it
 }
 
-// Error returns rule, object and cause.
+// Error returns the rule, the cause, and what to do, such as
+//
+//	landlock: AllowReadWrite("/srv/data/x"): open: no such file or directory: make it first, or allow its directory
+//
+// A rule that is none of a helper's is named by its rights.
 func (e *RuleError) Error() string {
-	object := strconv.Quote(e.Path)
-	if e.Port >= 0 {
+	text := "landlock: " + e.rule()
+	if e.Err == nil {
+		return text + " is wrong"
+	}
+	text += ": " + e.Err.Error()
+	if e.hint != "" {
+		text += ": " + e.hint
+	}
+	return text
+}
+
+// rule names the rule as far as it is known.
+func (e *RuleError) rule() string {
+	var access, object string
+	beneath, fs := e.Access.(AccessFS)
+	_, net := e.Access.(AccessNet)
+	switch {
+	case fs:
+		access = " " + beneath.brief()
+	case e.Access != nil:
+		access = " " + e.Access.String()
+	}
+	switch {
+	case fs || e.Path != "":
+		object = strconv.Quote(e.Path)
+	case e.Port > 0 || net && e.Port == 0:
 		object = "port " + strconv.Itoa(e.Port)
 	}
-	return fmt.Sprintf("landlock: rule %v on %s: %v", e.Access, object, e.Err)
+	if e.call != "" {
+		return fmt.Sprintf("%s(%s)", e.call, strings.TrimPrefix(object, "port "))
+	}
+	if object != "" {
+		object = " on " + object
+	}
+	return "rule" + access + object
 }
 
 // Unwrap returns the cause.
 func (e *RuleError) Unwrap() error { return e.Err }
+
+// commonError is why no rule of a kind can be had, whatever it names: it is said
+// once, and blamed on none.
+type commonError struct{ error }
+
+func (e *commonError) Unwrap() error { return e.error }
 
 // PartialError says that some threads of this process are restricted and some
 // are not, because the kernel failed half way. There is no way back, and no
@@ -182,6 +231,9 @@ type PartialError struct {
 
 // Error says how many threads there are of each kind, and what to do.
 func (e *PartialError) Error() string {
+	if *e == (PartialError{}) {
+		return "landlock: some threads may be restricted and others not: exit now, nothing else is safe"
+	}
 	if e.MissingSocketFilter {
 		return fmt.Sprintf("landlock: the ruleset is enforced and its socket filter is not: exit now, nothing else is safe: %v", e.Err)
 	}

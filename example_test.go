@@ -125,6 +125,6 @@ func ExampleRuleError() {
 	_, err := landlock.New(landlock.V1).AllowRead("").AllowNet(0, 443).Apply()
 	fmt.Println(err)
 	// Output:
-	// landlock: rule read_file,read_dir on "": empty path
+	// landlock: AllowRead(""): empty path
 	// landlock: rule none on port 443: no access right given
 }

@@ -127,6 +127,7 @@ func restrictable(abi ABI, who reach) Rights {
 // rule that names it needs it handled, which denies no more than before. ABI 1
 // denies it as well, and has no rule for it.
 func (r *Ruleset) assessRefer(p *plan, abi ABI) {
+	p.report.Enforced.FS |= FSRefer
 	var named, allowed AccessFS
 	for i := range r.paths {
 		rule := &r.paths[i]
@@ -137,7 +138,6 @@ func (r *Ruleset) assessRefer(p *plan, abi ABI) {
 	}
 	if abi == V1 {
 		p.report.Denied = allowed
-		p.report.Enforced.FS |= r.handled.FS & FSRefer
 		return
 	}
 	p.handled.FS |= named
@@ -180,24 +180,24 @@ func (p *plan) inStead() Rights {
 // accepts reports whether the caller puts up with what a kernel can do.
 func (r *Ruleset) accepts(p *plan) bool {
 	report := &p.report
-	if r.bestEffort {
+	switch {
+	case r.bestEffort:
 		return report.Kernel.ABI >= r.floor && (r.floor == 0 || !report.Enforced.isZero())
+	case report.missesAny():
+		return false
+	case r.byRights:
+		return report.Denied == 0
 	}
-	return report.Kernel.ABI >= r.strictABI(p) && report.Missing.isZero() &&
-		report.MissingLog == 0 && !report.MissingQuiet && !report.MissingSocketFilter
+	return report.Kernel.ABI >= r.strictABI(p)
 }
 
-// strictABI returns the lowest ABI that a strict ruleset takes: its target, or
-// less where it is only for what the socket filter enforces that it is so high.
+// strictABI returns the lowest ABI that a strict ruleset of New takes: its target,
+// or less where it is only for what the socket filter enforces that it is so high.
 func (r *Ruleset) strictABI(p *plan) ABI {
-	rest := r.handled.minus(p.inStead())
-	switch {
-	case rest == r.handled || r.target != abiUDP:
-		return r.target
-	case rest.isZero():
-		return 0
+	if inStead := p.inStead(); r.target == abiUDP && !inStead.isZero() {
+		return lowestABI(r.handled.minus(inStead))
 	}
-	return lowestABI(rest)
+	return r.target
 }
 
 // unsupported returns the error for a plan that is not accepted.
@@ -214,6 +214,7 @@ func (r *Ruleset) unsupported(p *plan, noFilter error, who reach) error {
 		Missing:      missing,
 		MissingLog:   p.report.MissingLog,
 		MissingQuiet: p.report.MissingQuiet,
+		denied:       p.report.Denied,
 		threadScopes: missing.Scope&abi.Scopes() != 0,
 		bestEffort:   r.bestEffort,
 	}

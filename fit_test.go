@@ -136,6 +136,13 @@ func TestFitRefused(t *testing.T) {
 		{"strict, quiet", New(V1).Quiet(FSRead, "/"), V9, oneThread, V10, "quiet rules"},
 		{"handling, its lowest ABI", NewHandling(Rights{FS: FSTruncate}), V3, oneThread, 0, ""},
 		{"handling, below", NewHandling(Rights{Net: NetBindUDP}), V9, oneThread, V10, "net.bind_udp"},
+		{"handling refer, which ABI 1 denies", NewHandling(Rights{FS: FSExecute | FSRefer}), V1, oneThread, 0, ""},
+		{"handling refer, with a rule that ABI 1 denies", NewHandling(Rights{FS: FSExecute | FSRefer}).AllowReadWrite("/"), V1, oneThread, V2, "fs.refer"},
+		{"handling no refer, with a rule that ABI 1 denies", NewHandling(Rights{FS: FSWriteFile}).AllowReadWrite("/"), V1, oneThread, V2, "no rule can allow refer"},
+		{"handling no refer, with a quiet rule", NewHandling(Rights{FS: FSWriteFile}).AllowRead("/").AllowReadWrite(), V1, oneThread, 0, ""},
+		{"handling refer alone", NewHandling(Rights{FS: FSRefer}), V1, oneThread, V2, "fs.refer"},
+		{"strict, refer without a rule", strict(V2), V1, wholeProcess, V2, "fs.refer"},
+		{"strict, refer denied in spite of a rule", strict(V1).AllowReadWrite("/"), V1, wholeProcess, 0, ""},
 		{"best effort at its floor", New(V11).BestEffort(V4), V4, wholeProcess, 0, ""},
 		{"best effort below its floor", New(V11).BestEffort(V4), V3, wholeProcess, V4, "lower floor"},
 		{"best effort with no floor", New(V11).BestEffort(0), 0, wholeProcess, 0, ""},
@@ -170,6 +177,69 @@ func TestFitRefused(t *testing.T) {
 	}
 }
 
+// What a floor means on each kernel, for Apply and for Prepare. The scopes of a whole
+// process take ABI 8, whatever the floor.
+func TestFitFloors(t *testing.T) {
+	for abi := ABI(0); abi <= 12; abi++ {
+		for floor := ABI(0); floor <= V11; floor++ {
+			for _, who := range []reach{oneThread, wholeProcess} {
+				p, err := New(V11).BestEffort(floor).fit(Kernel{ABI: abi}, nil, who)
+				if (err == nil) != (abi >= floor) {
+					t.Errorf("floor %d on ABI %d, reach %d: %v", floor, abi, who, err)
+				}
+				if err != nil {
+					continue
+				}
+				want := abi.Rights()
+				if who == wholeProcess && abi < V8 {
+					want.Scope = 0
+				}
+				if abi == V1 {
+					want.FS |= FSRefer
+				}
+				if p.report.Enforced != want || p.report.Missing != V11.Rights().minus(want) {
+					t.Errorf("floor %d on ABI %d, reach %d: %v, want %v to be enforced", floor, abi, who, p.report, want)
+				}
+			}
+		}
+	}
+}
+
+// A strict NewHandling is accepted exactly where all of it is in force, and best
+// effort says Complete of the same kernels.
+func TestFitStrictRights(t *testing.T) {
+	for name, r := range map[string]*Ruleset{
+		"files":                      NewHandling(Rights{FS: FSExecute}),
+		"device nodes":               NewHandling(Rights{FS: FSMakeChar | FSMakeBlock}),
+		"moves":                      NewHandling(Rights{FS: FSExecute | FSRefer}),
+		"moves, with a rule":         NewHandling(Rights{FS: FSExecute | FSRefer}).Allow(FSRefer, "/"),
+		"moves alone":                NewHandling(Rights{FS: FSRefer}),
+		"moves, unasked, by a rule":  NewHandling(Rights{FS: FSMakeReg}).AllowReadWrite("/"),
+		"moves, quiet":               NewHandling(Rights{FS: FSExecute | FSRefer}).Quiet(FSRefer, "/"),
+		"files of a later ABI":       NewHandling(Rights{FS: FSExecute | FSRefer | FSTruncate}),
+		"scopes":                     NewHandling(Rights{Scope: V6.Scopes()}),
+		"ports":                      NewHandling(Rights{Net: V4.Net()}),
+		"UDP":                        NewHandling(Rights{Net: V10.Net()}),
+		"UDP, filtered":              NewHandling(Rights{Net: V10.Net()}).FilterSockets(),
+		"UDP, filtered, and a scope": NewHandling(Rights{Net: V10.Net(), Scope: ScopeSignal}).FilterSockets(),
+		"log flags":                  NewHandling(Rights{FS: FSExecute}).Log(LogNewExecOn),
+		"all of an ABI":              NewHandling(V9.Rights()),
+	} {
+		for abi := ABI(0); abi <= 12; abi++ {
+			for _, who := range []reach{oneThread, wholeProcess} {
+				kernel := Kernel{ABI: abi}
+				best, err := r.Clone().BestEffort(0).fit(kernel, nil, who)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := r.fit(kernel, nil, who); (err == nil) != best.report.Complete() {
+					t.Errorf("%s on ABI %d, reach %d: strict %v, best effort %v", name, abi, who, err, best.report)
+				}
+			}
+		}
+	}
+}
+
 // FSRefer is denied whether handled or not, so a rule for it is always worth having.
 func TestFitReferUnhandled(t *testing.T) {
 	r := NewHandling(Rights{FS: FSWriteFile}).AllowReadWrite("/tmp")
@@ -181,7 +251,7 @@ func TestFitReferUnhandled(t *testing.T) {
 	if want := FSWriteFile | FSRefer; p.handled.FS != want || allowed != want {
 		t.Errorf("handled %v, allowed %v, want %v", p.handled.FS, allowed, want)
 	}
-	if want := (Rights{FS: FSWriteFile}); p.report.Enforced != want {
+	if want := (Rights{FS: FSWriteFile | FSRefer}); p.report.Enforced != want {
 		t.Errorf("enforced %v, want %v", p.report.Enforced, want)
 	}
 	r = NewHandling(Rights{FS: FSWriteFile}).Quiet(FSRefer, "/tmp")
@@ -294,7 +364,12 @@ func brokenProperties(r *Ruleset, kernel Kernel, noFilter error, who reach, p *p
 	}
 	report, can := p.report, kernel.ABI.Rights()
 	holds(report.Enforced.intersect(report.Missing).isZero(), "Enforced and Missing are disjoint")
-	holds(report.Enforced.union(report.Missing) == r.handled, "Enforced and Missing are what is handled")
+	denied := r.handled
+	if p.handled.FS != 0 {
+		denied.FS |= FSRefer
+	}
+	holds(report.Enforced.union(report.Missing) == denied, "Enforced and Missing are what is handled, and moves")
+	holds(p.handled.FS == 0 || report.Enforced.FS&FSRefer != 0, "moves are denied along with any filesystem right")
 	holds(p.handled.minus(can).isZero(), "nothing is handled that the kernel does not know")
 	holds(p.handled.FS&^(r.handled.FS|FSRefer) == 0 && p.handled.minus(Rights{FS: p.handled.FS}).minus(r.handled).isZero(),
 		"nothing is handled that was not asked for, but refer")
@@ -324,7 +399,9 @@ func brokenProperties(r *Ruleset, kernel Kernel, noFilter error, who reach, p *p
 	}
 	holds(kernel.ABI >= V7 || p.flags&7 == 0, "no log flag below ABI 7")
 	if !r.bestEffort {
-		holds((kernel.ABI >= r.target || !p.inStead().isZero()) && report.Missing.isZero() && !report.MissingSocketFilter, "strict means that nothing is missing")
+		holds(!report.missesAny(), "strict means that nothing is missing")
+		holds(r.byRights || kernel.ABI >= r.target || !p.inStead().isZero(), "a strict target means that version")
+		holds(!r.byRights || report.Complete(), "strict rights mean that they are all in force")
 	}
 	if kernel.ABI >= r.target && (who == oneThread || kernel.ABI >= V8) {
 		holds(report.Missing.isZero(), "nothing is missing at or above the target")
@@ -446,7 +523,7 @@ func checkStrictSockets(t *testing.T, r *Ruleset, kernel Kernel, who reach, lowe
 		t.Errorf("strict on ABI %d, reach %d: %v, want ABI %d to be needed", kernel.ABI, who, err, lowest)
 	case kernel.ABI < lowest && stands && unsupported.Missing.Net&netUDP != 0:
 		t.Errorf("strict on ABI %d, reach %d: %v is missing, and the filter stands in for UDP", kernel.ABI, who, unsupported.Missing)
-	case kernel.ABI >= lowest && (err != nil || !p.report.Complete() || !p.report.SocketFilter || p.report.Enforced != r.handled):
+	case kernel.ABI >= lowest && (err != nil || !p.report.Complete() || !p.report.SocketFilter || p.report.Enforced.minus(Rights{FS: FSRefer}) != r.handled.minus(Rights{FS: FSRefer})):
 		t.Errorf("strict on ABI %d, reach %d: %v, want all to be enforced", kernel.ABI, who, err)
 	}
 	_, err = r.fit(kernel, errNoSeccomp, who)

@@ -6,7 +6,11 @@ import (
 )
 
 // Report says what a kernel made of a ruleset. Enforced and Missing together
-// are the rights that the ruleset handles.
+// are the rights that the ruleset handles, and FSRefer where any filesystem right
+// is enforced: the kernel denies it then, handled or not.
+//
+// The zero value is that of a failed Apply: nothing is enforced, and it is not
+// Complete.
 //
 // It goes into a log in one line, by String, and into JSON in words: both work
 // with [log/slog].
@@ -16,7 +20,8 @@ type Report struct {
 	Kernel Kernel `json:"kernel"`
 	// Enforced is denied now, except where a rule allows it. Where it is
 	// empty there is no sandbox, but for a SocketFilter. What of it this
-	// kernel does not know, the filter enforces.
+	// kernel does not know, the filter enforces; but not FSRefer, which ABI 1
+	// has no word for and denies everywhere.
 	Enforced Rights `json:"enforced"`
 	// Missing is handled by the ruleset, but this kernel cannot restrict
 	// it: it is still allowed everywhere. Only BestEffort lets that happen.
@@ -24,8 +29,10 @@ type Report struct {
 	// Denied is allowed by a rule, but this kernel denies it everywhere:
 	// FSRefer on ABI 1, where files cannot move between directories.
 	Denied AccessFS `json:"denied"`
-	// Skipped are the paths of AllowOptional, AllowIf and Quiet that did not
-	// exist, each once.
+	// Skipped are the paths of the caller's AllowOptional, AllowIf and Quiet
+	// that got no rule, each once: they did not exist, or led to a pipe, a
+	// socket or another object of no filesystem, which is not restricted.
+	// What the presets of Use skip is not in it.
 	Skipped []string `json:"skipped,omitempty"`
 	// MissingLog are the flags of Log that this kernel does not know: it
 	// logs by its own defaults, below ABI 7 not at all.
@@ -40,9 +47,15 @@ type Report struct {
 }
 
 // Complete reports whether everything that the ruleset asks for is in force:
-// nothing is missing, and no rule is denied. Skipped paths do not count.
+// something is, nothing is missing, and no rule is denied. Skipped paths do not
+// count.
 func (r Report) Complete() bool {
-	return r.Missing.isZero() && r.Denied == 0 && r.MissingLog == 0 && !r.MissingQuiet && !r.MissingSocketFilter
+	return (!r.Enforced.isZero() || r.SocketFilter) && !r.missesAny() && r.Denied == 0
+}
+
+// missesAny reports whether anything that the ruleset asks for cannot be had.
+func (r *Report) missesAny() bool {
+	return !r.Missing.isZero() || r.MissingLog != 0 || r.MissingQuiet || r.MissingSocketFilter
 }
 
 // String returns the report in one short line, for people: what is enforced,
@@ -76,7 +89,7 @@ func (r Report) String() string {
 		text += fmt.Sprintf("; denied in spite of a rule: %v (allowed from Linux %s on)", r.Denied, V2.linux())
 	}
 	if some := r.Skipped[:min(3, len(r.Skipped))]; len(some) > 0 {
-		text += fmt.Sprintf("; skipped, not there: %q", some)
+		text += fmt.Sprintf("; skipped: %q", some)
 		if more := len(r.Skipped) - len(some); more > 0 {
 			text += fmt.Sprintf(" and %d more", more)
 		}

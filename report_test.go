@@ -16,15 +16,16 @@ func TestReportString(t *testing.T) {
 		{Report{Kernel: Kernel{ABI: V3}, Missing: Rights{Net: V4.Net()}}, "NOT SANDBOXED: nothing is enforced on ABI 3; not on this kernel: TCP (Linux 6.7)"},
 		{Report{Kernel: Kernel{ABI: V11}, Enforced: V11.Rights()}, "enforced on ABI 11: all filesystem rights, TCP, UDP, scopes"},
 		{Report{Kernel: Kernel{ABI: 12}, Enforced: Rights{FSRead, NetBindTCP, ScopeSignal}}, "enforced on ABI 12: read, bind_tcp, signal scope"},
+		{Report{Kernel: Kernel{ABI: V7}, Enforced: Rights{FS: FSMakeChar | FSMakeBlock | FSRefer}}, "enforced on ABI 7: make_char, make_block, refer"},
 		{Report{Kernel: Kernel{V7, ErratumTCPSockets}, Enforced: Rights{V7.FS(), V7.Net(), 0}, Missing: Rights{FSResolveUnix, V10.Net() &^ V7.Net(), V6.Scopes()}, MissingQuiet: true},
 			"enforced on ABI 7: all filesystem rights but resolve_unix, TCP; " +
 				"not on this kernel: scopes for a whole process (Linux 7.0), resolve_unix (7.1), UDP (7.2), quiet rules (7.2)"},
 		{Report{Kernel: Kernel{ABI: V1}, Enforced: V2.Rights(), Missing: V6.Rights().minus(V2.Rights()), Denied: FSRefer, MissingLog: LogNewExecOn, Skipped: []string{"/a b"}},
 			"enforced on ABI 1: all filesystem rights but truncate,ioctl_dev,resolve_unix; " +
 				"not on this kernel: truncate (Linux 6.2), TCP (6.7), ioctl_dev (6.10), scopes (6.12, for a whole process 7.0), log_new_exec_on (6.15); " +
-				`denied in spite of a rule: refer (allowed from Linux 5.19 on); skipped, not there: ["/a b"]`},
+				`denied in spite of a rule: refer (allowed from Linux 5.19 on); skipped: ["/a b"]`},
 		{Report{Kernel: Kernel{ABI: V1}, Enforced: Rights{FS: FSExecute}, Missing: Rights{FS: 1 << 40}, Skipped: []string{"1", "2", "3", "4", "5"}},
-			`enforced on ABI 1: execute; not on this kernel: fs.0x10000000000; skipped, not there: ["1" "2" "3"] and 2 more`},
+			`enforced on ABI 1: execute; not on this kernel: fs.0x10000000000; skipped: ["1" "2" "3"] and 2 more`},
 		{Report{Kernel: Kernel{ABI: V10}, Enforced: V10.Rights(), SocketFilter: true}, "enforced on ABI 10: all filesystem rights, TCP, UDP, scopes, sockets filtered"},
 		{Report{Kernel: Kernel{ABI: V5}, Enforced: Rights{V5.FS(), netUDP | V4.Net(), 0}, SocketFilter: true},
 			"enforced on ABI 5: all filesystem rights but resolve_unix, TCP, UDP, sockets filtered (which enforces UDP)"},
@@ -36,17 +37,38 @@ func TestReportString(t *testing.T) {
 		if got := test.report.String(); got != test.want {
 			t.Errorf("String: %s\nwant    %s", got, test.want)
 		}
-		if got, want := test.report.Complete(), test.report.Missing.isZero() && test.report.Denied == 0; got != want {
-			t.Errorf("%v: Complete is %v", test.report, got)
-		}
-	}
-	if (Report{MissingLog: LogNewExecOn}).Complete() || (Report{MissingQuiet: true}).Complete() ||
-		(Report{MissingSocketFilter: true}).Complete() || !(Report{SocketFilter: true}).Complete() {
-		t.Error("a report with something missing is complete, or one that is complete is not")
 	}
 	missing := Report{Kernel: Kernel{ABI: V4}, Enforced: V4.Rights(), MissingSocketFilter: true}
 	if got, want := missing.String(), "enforced on ABI 4: all filesystem rights but ioctl_dev,resolve_unix, TCP; no seccomp here to filter sockets"; got != want {
 		t.Errorf("String: %s\nwant    %s", got, want)
+	}
+}
+
+func TestReportComplete(t *testing.T) {
+	some := Rights{FS: FSExecute}
+	for _, test := range []struct {
+		report Report
+		want   bool
+	}{
+		{Report{}, false}, // that of a failed Apply
+		{Report{Kernel: Kernel{ABI: V11}}, false},
+		{Report{Skipped: []string{"/x"}}, false},
+		{Report{Enforced: some}, true},
+		{Report{Enforced: some, Skipped: []string{"/x"}}, true},
+		{Report{SocketFilter: true}, true},
+		{Report{Enforced: some, Missing: Rights{Scope: ScopeSignal}}, false},
+		{Report{Enforced: some, Denied: FSRefer}, false},
+		{Report{Enforced: some, MissingLog: LogNewExecOn}, false},
+		{Report{Enforced: some, MissingQuiet: true}, false},
+		{Report{Enforced: some, MissingSocketFilter: true}, false},
+		{Report{SocketFilter: true, Missing: some}, false},
+	} {
+		if got := test.report.Complete(); got != test.want {
+			t.Errorf("%+v: Complete is %v", test.report, got)
+		}
+	}
+	if report, err := New(0).Apply(); err == nil || report.Complete() {
+		t.Errorf("a failed Apply: %+v, %v", report, err)
 	}
 }
 

@@ -2,9 +2,12 @@ package landlock
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"io/fs"
 	"iter"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -27,6 +30,7 @@ import (
 type Ruleset struct {
 	target     ABI
 	handled    Rights
+	byRights   bool // made by NewHandling: strict about handled, and not about target
 	bestEffort bool
 	floor      ABI
 
@@ -38,6 +42,8 @@ type Ruleset struct {
 	newPrivs bool
 	sockets  bool // FilterSockets
 	mistakes []error
+
+	inPreset bool // Use is calling one
 }
 
 // pathRule is what one call says of one path. The kernel adds up what several
@@ -49,6 +55,7 @@ type pathRule struct {
 	optional bool                 // it need not exist
 	quiet    bool                 // it allows nothing, and keeps denials out of the audit log
 	judge    func(*os.File) error // says of what is found at path why it is to have no rule
+	preset   bool                 // a preset wants it, and not the caller: what is skipped is not reported
 }
 
 type portRule struct {
@@ -79,9 +86,13 @@ func New(target ABI) *Ruleset {
 // ruleset that handles any filesystem right, see there. The target of the
 // ruleset is the lowest ABI that has all of handled.
 //
+// It is strict about these rights, and not about a version: nothing is restricted,
+// and an [UnsupportedError] returned, where one of them is missing, or where a rule
+// is denied in spite of itself, as one for FSRefer is on ABI 1.
+//
 // Handling nothing, or an unknown bit, is a mistake.
 func NewHandling(handled Rights) *Ruleset {
-	r := &Ruleset{target: lowestABI(handled), handled: handled}
+	r := &Ruleset{target: lowestABI(handled), handled: handled, byRights: true}
 	if handled.isZero() {
 		r.mistakes = append(r.mistakes, errNothing)
 	}
@@ -95,10 +106,18 @@ func NewHandling(handled Rights) *Ruleset {
 // with what they can restrict. The [Report] says what that is. On a kernel
 // below floor nothing is restricted, and the error is an [UnsupportedError].
 //
-// A floor of V1 or above promises that something is enforced: a kernel that can
-// restrict none of the rights that are handled is an UnsupportedError too. Only
-// a floor of 0 can end with no sandbox at all; paths are not even looked at
-// then.
+// A floor of V1 or above promises that the kernel is no older, and that something
+// is enforced: a kernel that can restrict none of the rights that are handled is an
+// UnsupportedError too. It does not promise all that its ABI has: below ABI 8
+// [Ruleset.Apply] has no scopes, so with a floor of V6 or V7 it leaves them out
+// there, and Report.Missing has them. Who needs scopes for the whole process names
+// V8; a [Sandbox] has them from V6 on. Only a floor of 0 can end with no sandbox at
+// all; paths are not even looked at then.
+//
+// A floor of 0 takes every kernel, and every filter that answers Landlock's calls
+// with an error. One that ends or traps whoever makes them, as Android's does for
+// apps, ends the process at [Probe] already, which every method that loads a ruleset
+// calls.
 //
 // A floor above the target, or a negative one, is a mistake.
 func (r *Ruleset) BestEffort(floor ABI) *Ruleset {
@@ -164,8 +183,11 @@ func (r *Ruleset) AllowReadWrite(paths ...string) *Ruleset { return r.Allow(FSRe
 func (r *Ruleset) AllowExecute(paths ...string) *Ruleset { return r.Allow(FSReadExecute, paths...) }
 
 // AllowOptional is Allow for paths that need not exist: one that does not is
-// skipped and named in [Report].Skipped. Any other failure to open it is still
-// an error. Where Allow names the path too, Allow still needs it to exist.
+// skipped and named in [Report].Skipped, unless a preset of [Ruleset.Use] adds the
+// rule. So is one that leads to a pipe, a socket, a memfd or another object of no
+// filesystem, as /dev/stdout does in some runs: Landlock does not restrict those,
+// and has no rules for them. Any other failure is still an error. Where Allow names
+// the path too, Allow still needs it to exist.
 func (r *Ruleset) AllowOptional(access AccessFS, paths ...string) *Ruleset {
 	return r.addPaths(pathRule{access: access, optional: true}, paths)
 }
@@ -192,7 +214,9 @@ func (r *Ruleset) AllowOptional(access AccessFS, paths ...string) *Ruleset {
 // that are loaded at the same time are called at the same time.
 //
 // The error of judge is that of a [RuleError]. One that Is [io/fs.ErrNotExist] has
-// the path skipped and named in [Report].Skipped, as one that does not exist. A
+// the path skipped, as one that does not exist. A pipe, a socket and their like are
+// skipped as by AllowOptional, if judge has nothing against them. What is skipped
+// is named in [Report].Skipped, unless a preset of [Ruleset.Use] adds the rule. A
 // nil judge is a mistake.
 func (r *Ruleset) AllowIf(access AccessFS, judge func(*os.File) error, paths ...string) *Ruleset {
 	if r != nil && judge == nil {
@@ -205,7 +229,7 @@ func (r *Ruleset) AllowIf(access AccessFS, judge func(*os.File) error, paths ...
 // AllowFile is Allow for open files and directories: the rule is for exactly
 // the file that was opened, whatever has become of its name. The files must
 // stay open until the ruleset is loaded, and may be closed then. A nil file is
-// a mistake; a pipe or a socket is a [RuleError].
+// a mistake; a pipe, a socket or a memfd, which needs no rule, is a [RuleError].
 func (r *Ruleset) AllowFile(access AccessFS, files ...*os.File) *Ruleset {
 	if r == nil {
 		return nil
@@ -213,7 +237,7 @@ func (r *Ruleset) AllowFile(access AccessFS, files ...*os.File) *Ruleset {
 	wrong := r.wrong(Rights{FS: access}, len(files))
 	for _, file := range files {
 		if file == nil || *file == (os.File{}) {
-			r.addPath(pathRule{access: access}, cmp.Or(wrong, errNilFile))
+			r.addPath(pathRule{file: new(os.File), access: access}, cmp.Or(wrong, errNilFile))
 			continue
 		}
 		r.addPath(pathRule{path: file.Name(), file: file, access: access}, wrong)
@@ -332,8 +356,8 @@ func (r *Ruleset) Log(flags LogFlags) *Ruleset {
 }
 
 // Quiet keeps denials of access beneath the paths out of the audit log (ABI
-// 10). It allows nothing, so a path that does not exist is skipped, and named
-// in [Report].Skipped. The kernel has one quiet mask for each ruleset: several
+// 10). It allows nothing, so a path is skipped, and named in [Report].Skipped, where
+// AllowOptional would do that. The kernel has one quiet mask for each ruleset: several
 // calls add up to all their rights beneath all their paths. Mistakes are those
 // of [Ruleset.Allow].
 //
@@ -371,10 +395,16 @@ func (r *Ruleset) QuietScope(scope Scope) *Ruleset {
 // Use calls each preset on the ruleset, in order: a preset is a function that
 // adds the rules for one purpose. An error that it returns is a mistake, and so
 // is a nil preset. Package [example.com/landlock/preset] has some.
+//
+// What a preset adds by AllowOptional, AllowIf and Quiet is its own business: it
+// names paths of many systems, and those that this one lacks are skipped without a
+// word in [Report].Skipped.
 func (r *Ruleset) Use(presets ...func(*Ruleset) error) *Ruleset {
 	if r == nil {
 		return nil
 	}
+	defer func(before bool) { r.inPreset = before }(r.inPreset) // also where one panics
+	r.inPreset = true
 	for _, preset := range presets {
 		if preset == nil {
 			r.mistake("nil preset")
@@ -394,6 +424,7 @@ func (r *Ruleset) Clone() *Ruleset {
 		return nil
 	}
 	clone := *r
+	clone.inPreset = false // a preset's clone is not what Use is called on
 	// Rules and mistakes are only ever appended. Without room at their ends,
 	// the first append of the clone makes slices of its own.
 	clone.paths = slices.Clip(r.paths)
@@ -508,8 +539,7 @@ func (r *Ruleset) options() []string {
 
 // words returns what a rule allows, and where.
 func (rule pathRule) words() (what, object string) {
-	rights := appendGroups(nil, fsGroups, fsWords, uint64(rule.access))
-	what, object = strings.Join(rights, ",")+" beneath", fmt.Sprintf("%q", rule.path)
+	what, object = rule.access.brief()+" beneath", fmt.Sprintf("%q", rule.path)
 	switch {
 	case rule.quiet:
 		what = "quiet " + what
@@ -530,6 +560,44 @@ func (rule portRule) words() (what, object string) {
 		what = "quiet " + what
 	}
 	return what, object
+}
+
+// failed returns the error for a rule that cannot be had, in the caller's words.
+func (rule *pathRule) failed(err error) *RuleError {
+	e := &RuleError{Path: rule.path, Port: -1, Access: rule.access, Err: err}
+	if rule.optional || rule.file != nil {
+		return e
+	}
+	switch rule.access {
+	case FSRead:
+		e.call = "AllowRead"
+	case FSReadWrite:
+		e.call = "AllowReadWrite"
+	case FSReadExecute:
+		e.call = "AllowExecute"
+	}
+	switch {
+	case errors.Is(err, errNoPlace):
+		e.hint = "leave the rule out; AllowOptional skips what needs none"
+	case errors.Is(err, fs.ErrNotExist) && rule.access&fsMake != 0 && filepath.Dir(filepath.Clean(rule.path)) != "/":
+		e.hint = "make it first, or allow its directory"
+	case errors.Is(err, fs.ErrNotExist) && rule.access&fsMake != 0:
+		e.hint = "make it first"
+	}
+	return e
+}
+
+// failed is that of a path rule for ports.
+func (rule *portRule) failed(err error) *RuleError {
+	e := &RuleError{Port: int(rule.port), Access: rule.access, Err: err}
+	switch {
+	case rule.quiet:
+	case rule.access == NetBindTCP:
+		e.call = "AllowBindTCP"
+	case rule.access == NetConnectTCP:
+		e.call = "AllowConnectTCP"
+	}
+	return e
 }
 
 // orEmpty returns the zero Ruleset in place of nil: using it is a mistake, and
@@ -570,9 +638,10 @@ func (r *Ruleset) addPaths(rule pathRule, paths []string) *Ruleset {
 // addPath adds a rule, or keeps the mistake that it is.
 func (r *Ruleset) addPath(rule pathRule, wrong error) {
 	if wrong != nil {
-		r.mistakes = append(r.mistakes, &RuleError{Path: rule.path, Port: -1, Access: rule.access, Err: wrong})
+		r.mistakes = append(r.mistakes, rule.failed(wrong))
 		return
 	}
+	rule.preset = r.inPreset
 	r.paths = append(r.paths, rule)
 	if rule.quiet {
 		r.quiet.FS |= rule.access
@@ -588,7 +657,7 @@ func (r *Ruleset) addPorts(rule portRule, ports []uint16) *Ruleset {
 	rule.after = len(r.paths)
 	for _, rule.port = range ports {
 		if wrong != nil {
-			r.mistakes = append(r.mistakes, &RuleError{Port: int(rule.port), Access: rule.access, Err: wrong})
+			r.mistakes = append(r.mistakes, rule.failed(wrong))
 			continue
 		}
 		r.ports = append(r.ports, rule)

@@ -31,16 +31,16 @@ func TestMistakes(t *testing.T) {
 		{"handling nothing, and more", NewHandling(Rights{}).Log(8), "the ruleset handles no right at all\nlandlock: unknown log flag 0x8"},
 		{"target 0 with a floor", New(0).BestEffort(V1), "target ABI 0: this version of the package knows 1 to 11"},
 		{"the zero Ruleset", new(Ruleset), "the ruleset handles no right at all"},
-		{"unknown right", good().Allow(FSRead|1<<20, "/"), `rule read_file,read_dir,0x100000 on "/": unknown access right fs.0x100000`},
+		{"unknown right", good().Allow(FSRead|1<<20, "/"), `rule read,0x100000 on "/": unknown access right fs.0x100000`},
 		{"no right", good().Allow(0, "/"), `rule none on "/": no access right given`},
 		{"no right and no path", good().Allow(0), "rule none: no access right given"},
-		{"empty path", good().AllowRead(""), `rule read_file,read_dir on "": empty path`},
-		{"NUL", good().AllowExecute("a\x00b"), `rule execute,read_file,read_dir on "a\x00b": path contains a NUL byte`},
-		{"optional empty path", good().AllowOptional(FSRead, ""), `rule read_file,read_dir on "": empty path`},
-		{"nil file", good().AllowFile(FSRead, nil), `rule read_file,read_dir on "": nil file`},
+		{"empty path", good().AllowRead(""), `AllowRead(""): empty path`},
+		{"NUL", good().AllowExecute("a\x00b"), `AllowExecute("a\x00b"): path contains a NUL byte`},
+		{"optional empty path", good().AllowOptional(FSRead, ""), `rule read on "": empty path`},
+		{"nil file", good().AllowFile(FSRead, nil), `rule read on "": nil file`},
 		{"nil judge", good().AllowIf(FSRead, nil, "/a"), `rule read_file,read_dir on ["/a"]: nil judge`},
-		{"judged empty path", good().AllowIf(FSRead, func(*os.File) error { return nil }, ""), `rule read_file,read_dir on "": empty path`},
-		{"zero file", good().AllowFile(FSRead, new(os.File)), `rule read_file,read_dir on "": nil file`},
+		{"judged empty path", good().AllowIf(FSRead, func(*os.File) error { return nil }, ""), `rule read on "": empty path`},
+		{"zero file", good().AllowFile(FSRead, new(os.File)), `rule read on "": nil file`},
 		{"unknown net right", good().AllowNet(1<<4, 80), "rule 0x10 on port 80: unknown access right net.0x10"},
 		{"no net right", good().AllowNet(0, 0), "rule none on port 0: no access right given"},
 		{"no net right and no port", good().AllowNet(0), "rule none: no access right given"},
@@ -50,8 +50,8 @@ func TestMistakes(t *testing.T) {
 		{"quiet scope", good().QuietScope(0), "quiet scope none: no access right given"},
 		{"quiet unknown scope", good().QuietScope(4), "quiet scope 0x4: unknown access right scope.0x4"},
 		{"several", good().AllowRead("", "/nonexistent", "\x00").AllowNet(0, 1).Log(8),
-			"rule read_file,read_dir on \"\": empty path\n" +
-				"landlock: rule read_file,read_dir on \"\\x00\": path contains a NUL byte\n" +
+			"AllowRead(\"\"): empty path\n" +
+				"landlock: AllowRead(\"\\x00\"): path contains a NUL byte\n" +
 				"landlock: rule none on port 1: no access right given\n" +
 				"landlock: unknown log flag 0x8"},
 	}
@@ -130,10 +130,10 @@ func TestEveryBadRuleIsReported(t *testing.T) {
 	}
 	t.Log(err)
 	for _, want := range []string{
-		`on "": empty path`,
-		fmt.Sprintf("rule read_file,read_dir on %q: open: no such file or directory", missing),
+		`AllowRead(""): empty path`,
+		fmt.Sprintf("AllowRead(%q): open: no such file or directory", missing),
 		fmt.Sprintf("rule read_dir,make_reg on %q: not a directory, and only directories can have these rights", file),
-		`on "|0": only files and directories of a filesystem can have rules`,
+		`on "|0": a pipe, a socket or another object of no filesystem`,
 		fmt.Sprintf("on %q: ", file),
 		fmt.Sprintf("on %q: open: not a directory", filepath.Join(file, "below")),
 	} {
@@ -148,6 +148,99 @@ func TestEveryBadRuleIsReported(t *testing.T) {
 	}
 	if n := strings.Count(err.Error(), "\n"); n != 5 {
 		t.Errorf("%d errors, want 6", n+1)
+	}
+}
+
+// An error names the caller's call, and says what to do.
+func TestRuleErrorWords(t *testing.T) {
+	const read, write = AccessFS(FSRead), AccessFS(FSReadWrite)
+	missing := fmt.Errorf("open: %w", fs.ErrNotExist)
+	for _, test := range []struct {
+		err  error
+		want string
+	}{
+		{&RuleError{}, "rule is wrong"},
+		{&RuleError{Path: "/x"}, `rule on "/x" is wrong`},
+		{&RuleError{Path: "/x", Access: read}, `rule read on "/x" is wrong`},
+		{&RuleError{Path: "/x", Port: 443, Access: read, Err: missing}, `rule read on "/x": open: file does not exist`},
+		{&RuleError{Access: read}, `rule read on "" is wrong`},
+		{&RuleError{Access: NetBindTCP}, "rule bind_tcp on port 0 is wrong"},
+		{&RuleError{Port: -1, Access: NetBindTCP}, "rule bind_tcp is wrong"},
+		{&RuleError{Port: 80}, "rule on port 80 is wrong"},
+		{&RuleError{Err: missing}, "rule: open: file does not exist"},
+		{(&pathRule{path: "/x", access: read}).failed(missing), `AllowRead("/x"): open: file does not exist`},
+		{(&pathRule{path: "/x", access: FSReadExecute}).failed(missing), `AllowExecute("/x"): open: file does not exist`},
+		{(&pathRule{path: "/a/x", access: write}).failed(missing), `AllowReadWrite("/a/x"): open: file does not exist: make it first, or allow its directory`},
+		{(&pathRule{path: "x", access: write}).failed(missing), `AllowReadWrite("x"): open: file does not exist: make it first, or allow its directory`},
+		{(&pathRule{path: "/x/", access: write}).failed(missing), `AllowReadWrite("/x/"): open: file does not exist: make it first`},
+		{(&pathRule{path: "/a/x", access: write}).failed(fs.ErrPermission), `AllowReadWrite("/a/x"): permission denied`},
+		{(&pathRule{path: "/a/x", access: FSReadFile | FSMakeReg}).failed(missing), `rule read_file,make_reg on "/a/x": open: file does not exist: make it first, or allow its directory`},
+		{(&pathRule{path: "/x", access: write, optional: true}).failed(fs.ErrPermission), `rule read,write on "/x": permission denied`},
+		{(&pathRule{path: "/x", access: write | FSIoctlDev, quiet: true, optional: true}).failed(fs.ErrPermission), `rule read,write,ioctl_dev on "/x": permission denied`},
+		{(&pathRule{path: "/x", access: read, file: os.Stdin}).failed(errNoPlace), `rule read on "/x": ` + errNoPlace.Error()},
+		{(&pathRule{path: "/x", access: read}).failed(errNoPlace), `AllowRead("/x"): ` + errNoPlace.Error() + ": leave the rule out; AllowOptional skips what needs none"},
+		{(&portRule{port: 443, access: NetConnectTCP}).failed(fs.ErrInvalid), "AllowConnectTCP(443): invalid argument"},
+		{(&portRule{access: NetBindTCP}).failed(fs.ErrInvalid), "AllowBindTCP(0): invalid argument"},
+		{(&portRule{port: 1, access: NetBindTCP, quiet: true}).failed(fs.ErrInvalid), "rule bind_tcp on port 1: invalid argument"},
+		{(&portRule{port: 1, access: V4.Net()}).failed(fs.ErrInvalid), "rule bind_tcp,connect_tcp on port 1: invalid argument"},
+		{&UnsupportedError{}, "the kernel cannot do what the ruleset asks for"},
+		{&PartialError{}, "some threads may be restricted and others not: exit now, nothing else is safe"},
+	} {
+		if got := test.err.Error(); got != "landlock: "+test.want {
+			t.Errorf("%#v: %s\nwant %s", test.err, got, "landlock: "+test.want)
+		}
+	}
+}
+
+// What the caller's own rules skip is reported, and what those of presets skip is not.
+func TestSkippedByPresets(t *testing.T) {
+	needABI(t, V1)
+	dir := t.TempDir()
+	own, theirs, both, nested := filepath.Join(dir, "own"), filepath.Join(dir, "theirs"), filepath.Join(dir, "both"), filepath.Join(dir, "nested")
+	judge := func(*os.File) error { return nil }
+	preset := func(r *Ruleset) error {
+		r.AllowOptional(FSRead, theirs, both).AllowIf(FSRead, judge, theirs).Quiet(FSRead, theirs)
+		return nil
+	}
+	outer := func(r *Ruleset) error {
+		r.Use(preset).AllowOptional(FSRead, nested)
+		return nil
+	}
+	var clone *Ruleset
+	panics := func(r *Ruleset) error {
+		clone = r.Clone()
+		panic("preset")
+	}
+	for name, test := range map[string]struct {
+		use  func(r *Ruleset)
+		want []string
+	}{
+		"a preset":           {func(r *Ruleset) { r.Use(preset) }, nil},
+		"after it":           {func(r *Ruleset) { r.Use(preset).AllowOptional(FSRead, own) }, []string{own}},
+		"before it":          {func(r *Ruleset) { r.Quiet(FSRead, own).AllowIf(FSRead, judge, both).Use(preset) }, []string{own, both}},
+		"one that uses one":  {func(r *Ruleset) { r.Use(outer).AllowOptional(FSRead, own) }, []string{own}},
+		"several":            {func(r *Ruleset) { r.Use(outer, preset, outer).AllowOptional(FSRead, both) }, []string{both}},
+		"of a clone":         {func(r *Ruleset) { *r = *r.Use(preset).Clone().AllowOptional(FSRead, own) }, []string{own}},
+		"a preset by itself": {func(r *Ruleset) { preset(r) }, []string{theirs, both}},
+		"with a mistake":     {func(r *Ruleset) { r.Use(nil).AllowOptional(FSRead, own); r.mistakes = nil }, []string{own}},
+		"after one's panic":  {func(r *Ruleset) { defer r.AllowOptional(FSRead, own); defer func() { recover() }(); r.Use(panics) }, []string{own}},
+		"a preset's clone":   {func(r *Ruleset) { *r = *clone.AllowOptional(FSRead, own) }, []string{own}},
+		"in a preset's place": {func(r *Ruleset) {
+			r.Use(func(r *Ruleset) error { *r = *New(V1); return nil }).AllowOptional(FSRead, own)
+		}, []string{own}},
+	} {
+		if name == "a preset's clone" {
+			func() {
+				defer func() { recover() }()
+				New(V10).BestEffort(V1).Use(panics)
+			}()
+		}
+		r := New(V10).BestEffort(V1)
+		test.use(r)
+		report, err := r.DryRun()
+		if err != nil || !slices.Equal(report.Skipped, test.want) {
+			t.Errorf("%s: skipped %q, %v, want %q", name, report.Skipped, err, test.want)
+		}
 	}
 }
 
@@ -219,15 +312,15 @@ func TestUnhandledRules(t *testing.T) {
 		ruleset *Ruleset
 		want    string // "" where it is no mistake
 	}{
-		{"a port", New(V3).AllowConnectTCP(443), "rule connect_tcp on port 443: the ruleset does not handle this, so it is allowed everywhere: handle it (New does from V4 on)"},
+		{"a port", New(V3).AllowConnectTCP(443), "AllowConnectTCP(443): the ruleset does not handle this, so it is allowed everywhere: handle it (New does from V4 on)"},
 		{"no port", New(V3).AllowConnectTCP(), ""},
 		{"a right among others", New(V1).AllowReadWrite("/").AllowFile(FSRead|FSResolveUnix, null), ""},
 		{"a right alone", New(V2).Allow(FSTruncate, "/"), `rule truncate on "/": `},
 		{"optional", New(V8).AllowOptional(FSResolveUnix, "/"), `rule resolve_unix on "/": `},
 		{"an open file", New(V4).AllowFile(FSIoctlDev, null), fmt.Sprintf("rule ioctl_dev on %q: ", os.DevNull)},
 		{"a port right among others", New(V4).AllowNet(NetBindTCP|NetBindUDP, 53), ""},
-		{"another right", files.Clone().AllowRead("/"), `rule read_file,read_dir on "/": `},
-		{"another port right", network.Clone().AllowConnectTCP(1), "rule connect_tcp on port 1: "},
+		{"another right", files.Clone().AllowRead("/"), `AllowRead("/"): `},
+		{"another port right", network.Clone().AllowConnectTCP(1), "AllowConnectTCP(1): "},
 		{"a path, where only the network is handled", network.Clone().AllowReadWrite("/"), "rule execute"},
 		{"refer, which every filesystem ruleset denies", files.Clone().Allow(FSRefer, "/"), ""},
 		{"refer under V1", New(V1).Allow(FSRefer, "/"), ""},

@@ -14,6 +14,10 @@ import (
 
 var errOnlyDirectories error = &sentinel{"not a directory, and only directories can have these rights", errNotDirectory}
 
+// errNoPlace is the error for what lies in no filesystem. The kernel takes no rule
+// for it, and asks for none.
+var errNoPlace = errors.New("a pipe, a socket or another object of no filesystem: Landlock does not restrict it, and no rule is needed")
+
 // Sandbox is a ruleset loaded into the kernel: its paths are opened and its
 // rules final. Start, Run, Exec and Do enforce it on a child, a program or a
 // piece of work, any number of times, and this process stays as it is. It is
@@ -258,10 +262,10 @@ func (p *plan) addRules(ruleset int) []error {
 		err := p.addPathRule(ruleset, rule, &buffer)
 		switch {
 		case err == nil:
-		case rule.optional && errors.Is(err, fs.ErrNotExist):
-			p.skip(rule.path)
+		case rule.optional && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNoPlace)):
+			p.skip(rule)
 		default:
-			errs = append(errs, &RuleError{Path: rule.path, Port: -1, Access: rule.access, Err: err})
+			errs = appendRuleError(errs, err, rule)
 		}
 	}
 	for i := range p.ports {
@@ -271,20 +275,37 @@ func (p *plan) addRules(ruleset int) []error {
 			continue
 		}
 		if err := addPort(ruleset, rule.port, allowed, flags); err != nil {
-			errs = append(errs, &RuleError{Port: int(rule.port), Access: rule.access, Err: err})
+			errs = appendRuleError(errs, err, rule)
 		}
 	}
 	return errs
 }
 
-// skip notes that a path is not there, once for all rules that are for it.
-func (p *plan) skip(path string) {
+// appendRuleError appends the error for a rule, or else the cause that rules have in
+// common, unless that is there already.
+func appendRuleError(errs []error, err error, rule interface{ failed(error) *RuleError }) []error {
+	common, ok := errors.AsType[*commonError](err)
+	if !ok {
+		return append(errs, rule.failed(err))
+	}
+	said := func(err error) bool { return err.Error() == common.Error() }
+	if slices.ContainsFunc(errs, said) {
+		return errs
+	}
+	return append(errs, common.error)
+}
+
+// skip notes that a path of the caller's has no rule, once for all that are for it.
+func (p *plan) skip(rule *pathRule) {
+	if rule.preset {
+		return
+	}
 	if p.skipped == nil {
 		p.skipped = make(map[string]bool)
 	}
-	if !p.skipped[path] {
-		p.skipped[path] = true
-		p.report.Skipped = append(p.report.Skipped, path)
+	if !p.skipped[rule.path] {
+		p.skipped[rule.path] = true
+		p.report.Skipped = append(p.report.Skipped, rule.path)
 	}
 }
 
@@ -371,7 +392,7 @@ func tryRule(fd int, rule *pathRule) error {
 	}
 	ruleset, err := createRuleset(known.handled, known.quiet, known.attrSize)
 	if err != nil {
-		return err
+		return &commonError{fmt.Errorf("landlock: make a ruleset to try rules with: %w", err)}
 	}
 	defer closeFd(ruleset)
 	return known.addOpenRule(ruleset, &try, fd)

@@ -61,13 +61,20 @@ func createRuleset(handled, quiet Rights, size uintptr) (int, error) {
 	}
 	fd, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, uintptr(unsafe.Pointer(&attr)), size, 0)
 	if errno != 0 {
-		err := os.NewSyscallError("landlock_create_ruleset", errno)
-		if errno == unix.EPERM { // which Landlock never answers
-			err = fmt.Errorf("%w: %w", ErrBlocked, err)
-		}
-		return -1, err
+		return -1, answer("landlock_create_ruleset", errno)
 	}
 	return int(fd), nil // the kernel made it close-on-exec
+}
+
+// answer returns the error of a call of Landlock's, with what Landlock is known to
+// answer: all else comes from before it.
+func answer(call string, errno syscall.Errno) error {
+	err := os.NewSyscallError(call, errno)
+	switch errno {
+	case unix.EINVAL, unix.E2BIG, unix.EFAULT, unix.ENOMSG, unix.EBADF, unix.EBADFD, unix.EAFNOSUPPORT, unix.ENOMEM, unix.EMFILE, unix.ENFILE:
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrBlocked, err)
 }
 
 func addPath(ruleset, parent int, access AccessFS, flags uint32) error {
@@ -79,9 +86,21 @@ func addPath(ruleset, parent int, access AccessFS, flags uint32) error {
 	case unix.EINVAL:
 		return errInvalid // as it is: the caller has an answer to it
 	case unix.EBADFD:
-		return fmt.Errorf("only files and directories of a filesystem can have rules, no pipe or socket: %w", addRuleError(errno))
+		if inMessageQueues(parent) {
+			return fmt.Errorf("a POSIX message queue, which Landlock denies, and takes no rule for: %w", addRuleError(errno))
+		}
+		return fmt.Errorf("%w: %w", errNoPlace, addRuleError(errno))
 	}
 	return addRuleError(errno)
+}
+
+// inMessageQueues reports whether a file is a POSIX message queue. Of all objects
+// that can have no rule the kernel restricts these alone: they lie beneath a root,
+// which a pipe or a memfd does not.
+func inMessageQueues(fd int) bool {
+	const magic = 0x19800202 // MQUEUE_MAGIC, which x/sys/unix lacks
+	var fs unix.Statfs_t
+	return unix.Fstatfs(fd, &fs) == nil && fs.Type == magic
 }
 
 func addPort(ruleset int, port uint16, access AccessNet, flags uint32) error {
@@ -98,10 +117,15 @@ func addRule(ruleset int, kind uintptr, attr unsafe.Pointer, flags uint32) sysca
 	return errno
 }
 
+// addRuleError returns the error of landlock_add_rule. What is refused before Landlock
+// is refused for all rules.
 func addRuleError(errno syscall.Errno) error {
-	err := os.NewSyscallError("landlock_add_rule", errno)
-	if errno == unix.EPERM { // which Landlock answers only where the ruleset is not open for writing
-		return fmt.Errorf("%w: %w", ErrBlocked, err)
+	err := answer("landlock_add_rule", errno)
+	switch {
+	case errors.Is(err, ErrBlocked):
+		return &commonError{err}
+	case errno == unix.ENOMEM:
+		return &commonError{fmt.Errorf("landlock: add the rules: %w", err)}
 	}
 	return err
 }
@@ -109,18 +133,53 @@ func addRuleError(errno syscall.Errno) error {
 // openPath opens a path without a NUL, to make a rule for it. It copies it into
 // the buffer, which is there to be used again.
 func openPath(path string, buffer *[]byte) (int, error) {
+	fd, errno := openOnly(path, buffer)
+	if errno != 0 {
+		return -1, openError(path, errno)
+	}
+	return fd, nil
+}
+
+func openOnly(path string, buffer *[]byte) (int, syscall.Errno) {
 	*buffer = append(append((*buffer)[:0], path...), 0)
 	for {
 		at := unix.AT_FDCWD
 		fd, _, errno := unix.Syscall6(unix.SYS_OPENAT, uintptr(at), uintptr(unsafe.Pointer(&(*buffer)[0])), unix.O_PATH|unix.O_CLOEXEC, 0, 0, 0)
-		switch errno {
-		case 0:
-			return int(fd), nil
-		case unix.EINTR: // which a network filesystem may answer
-		default:
-			return -1, os.NewSyscallError("open", errno)
+		if errno != unix.EINTR { // which a network filesystem may answer
+			return int(fd), errno
 		}
 	}
+}
+
+// openError returns why a path cannot be opened. Where the directory that its lookup
+// starts at cannot be opened for the same reason, that is so for all paths.
+func openError(path string, errno syscall.Errno) error {
+	err := os.NewSyscallError("open", errno)
+	switch {
+	case openErrno("/.") == errno:
+		return &commonError{fmt.Errorf("landlock: open the paths of the rules: %w", err)}
+	case path[0] != '/' && openErrno(".") == errno:
+		return &commonError{fmt.Errorf("landlock: open relative paths of the rules in the working directory: %w", err)}
+	case path[0] != '/' && errno == unix.ENOENT && workingDirectoryRemoved():
+		return &commonError{fmt.Errorf("landlock: open relative paths of the rules: the working directory was removed: %w", err)}
+	}
+	if directory, wrong := os.Getwd(); path[0] != '/' && wrong == nil {
+		return os.NewSyscallError("open in "+printable(directory), errno)
+	}
+	return err
+}
+
+func openErrno(path string) syscall.Errno {
+	fd, errno := openOnly(path, new([]byte))
+	if errno == 0 {
+		closeFd(fd)
+	}
+	return errno
+}
+
+func workingDirectoryRemoved() bool {
+	var stat unix.Stat_t
+	return unix.Stat(".", &stat) == nil && stat.Nlink == 0
 }
 
 func closeFd(fd int) { unix.Close(fd) }
@@ -237,16 +296,18 @@ func noNewPrivsError(err error) error {
 // a ruleset. One that is entitled has all that Landlock asks for, and can only
 // have been refused by a seccomp filter.
 func restrictError(errno syscall.Errno, entitled bool) error {
-	err := os.NewSyscallError("landlock_restrict_self", errno)
+	const call = "landlock_restrict_self"
 	switch {
 	case errno == 0:
 		return nil
 	case errno == unix.E2BIG:
 		return ErrTooManyLayers
-	case errno == unix.EPERM && entitled:
-		return fmt.Errorf("%w: %w", ErrBlocked, err) // Landlock asks for no more
-	case errno == unix.EPERM:
-		return fmt.Errorf("landlock: enforce the ruleset: %w: needs no_new_privs, which AllowNewPrivs leaves unset, or CAP_SYS_ADMIN", err)
+	case errno == unix.EPERM && !entitled:
+		return fmt.Errorf("landlock: enforce the ruleset: %w: needs no_new_privs, which AllowNewPrivs leaves unset, or CAP_SYS_ADMIN", os.NewSyscallError(call, errno))
+	}
+	err := answer(call, errno)
+	if errors.Is(err, ErrBlocked) {
+		return err
 	}
 	return fmt.Errorf("landlock: enforce the ruleset: %w", err)
 }
