@@ -81,6 +81,15 @@ func TestFailureRestrictsNothing(t *testing.T) {
 			refuse(t, unix.SYS_LANDLOCK_RESTRICT_SELF, unix.EPERM)
 			return everything().AllowNewPrivs(), nil
 		}, ErrBlocked, true, 0},
+		"create_ruleset, refused after the probe": {func(t *testing.T) (*Ruleset, func()) {
+			Probe()
+			refuse(t, unix.SYS_LANDLOCK_CREATE_RULESET, unix.EACCES)
+			return everything(), nil
+		}, ErrBlocked, true, 0},
+		"restrict_self, not there": {func(t *testing.T) (*Ruleset, func()) {
+			refuse(t, unix.SYS_LANDLOCK_RESTRICT_SELF, unix.ENOSYS)
+			return everything(), nil
+		}, ErrBlocked, true, 0},
 		"restrict_self, out of memory": {func(t *testing.T) (*Ruleset, func()) {
 			refuse(t, unix.SYS_LANDLOCK_RESTRICT_SELF, unix.ENOMEM)
 			return everything(), nil
@@ -249,6 +258,127 @@ func TestLandlockTakenAway(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What stops every rule is said once, and blamed on none; what is wrong with one rule
+// is still said of that one.
+func TestOneCauseOnce(t *testing.T) {
+	needABI(t, V1)
+	many := func(relative bool) (paths []string) {
+		for i := range 1000 {
+			path := fmt.Sprint("/nothing/", i)
+			if relative {
+				path = path[1:]
+			}
+			paths = append(paths, path)
+		}
+		return paths
+	}
+	refused := func(number int, errno syscall.Errno) func(t *testing.T, dir string) func() {
+		return func(t *testing.T, _ string) func() {
+			needRoot(t, "to install the filter")
+			refuse(t, number, errno)
+			return nil
+		}
+	}
+	everywhere := func(paths ...string) *Ruleset {
+		return New(V11).BestEffort(V1).AllowRead("/", "/dev").AllowReadWrite(paths...).AllowOptional(FSRead, "/etc", "/usr").
+			Quiet(FSResolveUnix, "/").AllowFile(FSReadFile, os.Stdin).AllowConnectTCP(1, 2).AllowNet(NetBindTCP, 3, 4)
+	}
+	const blocked = "landlock: system calls refused"
+	tests := map[string]struct {
+		rules func() *Ruleset
+		setup func(t *testing.T, dir string) func()
+		want  error
+		words string
+	}{
+		"no descriptors": {func() *Ruleset { return New(V1).AllowRead(many(false)...).AllowRead(many(true)...) },
+			func(t *testing.T, _ string) func() { return limitFiles(t, 1) },
+			unix.EMFILE, "landlock: open the paths of the rules: open: too many open files"},
+		"no descriptors, for rights that the kernel does not know": {func() *Ruleset { return New(V11).BestEffort(V1).Allow(FSResolveUnix, "/", "/dev", "/etc") },
+			func(t *testing.T, _ string) func() { needBelow(t, V9); return limitFiles(t, 2) },
+			unix.EMFILE, "landlock: make a ruleset to try rules with: landlock_create_ruleset: too many open files"},
+		"openat refused": {func() *Ruleset { return New(V1).AllowRead(many(false)...).AllowExecute(many(true)...) },
+			refused(unix.SYS_OPENAT, unix.ENOSYS), unix.ENOSYS, "landlock: open the paths of the rules: open: function not implemented"},
+		"a working directory that is gone": {func() *Ruleset { return New(V1).AllowRead(many(true)...).AllowOptional(FSRead, "x") },
+			func(t *testing.T, dir string) func() {
+				gone := filepath.Join(dir, "gone")
+				if err := errors.Join(os.Mkdir(gone, 0o700), os.Chdir(gone), os.Remove(gone)); err != nil {
+					t.Fatal(err)
+				}
+				return nil
+			}, fs.ErrNotExist, "landlock: open relative paths of the rules: the working directory was removed: open: no such file or directory"},
+		"a working directory that cannot be searched": {func() *Ruleset { return New(V1).AllowRead(many(true)...) },
+			func(t *testing.T, dir string) func() {
+				closed := filepath.Join(dir, "closed")
+				if err := errors.Join(os.Mkdir(closed, 0o700), os.Chdir(closed), os.Chmod(closed, 0)); err != nil {
+					t.Fatal(err)
+				}
+				if os.Getuid() == 0 {
+					dropCapabilities(t)
+				}
+				return nil
+			}, fs.ErrPermission, "landlock: open relative paths of the rules in the working directory: open: permission denied"},
+	}
+	for _, errno := range []syscall.Errno{unix.EPERM, unix.EACCES, unix.ENOSYS, unix.EOPNOTSUPP, unix.ENETDOWN} {
+		name := unix.ErrnoName(errno)
+		tests["add_rule refused, "+name] = struct {
+			rules func() *Ruleset
+			setup func(t *testing.T, dir string) func()
+			want  error
+			words string
+		}{func() *Ruleset { return everywhere("/dev", "/tmp") }, refused(unix.SYS_LANDLOCK_ADD_RULE, errno), ErrBlocked, blocked}
+	}
+	tests["add_rule refused, ports alone"] = tests["add_rule refused, EPERM"]
+	alone := tests["add_rule refused, ports alone"]
+	alone.rules = func() *Ruleset { return New(V4).BestEffort(V1).AllowConnectTCP(1, 2).AllowBindTCP(3) }
+	alone.setup = func(t *testing.T, dir string) func() {
+		needABI(t, V4)
+		return refused(unix.SYS_LANDLOCK_ADD_RULE, unix.ENOSYS)(t, dir)
+	}
+	tests["add_rule refused, ports alone"] = alone
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			inChild(t, nil, func(t *testing.T, dir string) {
+				Probe()
+				r := test.rules()
+				undo := test.setup(t, dir)
+				_, err := r.Apply()
+				_, again := r.Prepare()
+				if undo != nil {
+					undo()
+				}
+				if !errors.Is(err, test.want) || !strings.HasPrefix(err.Error(), test.words) || strings.Contains(err.Error(), "\n") {
+					t.Fatalf("Apply: %v, want %q alone", err, test.words)
+				}
+				if rule, ok := errors.AsType[*RuleError](err); ok {
+					t.Errorf("Apply: %v, which blames %v", err, rule)
+				}
+				if again == nil || again.Error() != err.Error() {
+					t.Errorf("Prepare: %v, want what Apply says", again)
+				}
+			})
+		})
+	}
+	t.Run("beside a rule that is wrong", func(t *testing.T) {
+		inChild(t, nil, func(t *testing.T, dir string) {
+			needRoot(t, "to install the filter")
+			refuse(t, unix.SYS_LANDLOCK_ADD_RULE, unix.EPERM)
+			_, err := everywhere("/nonexistent", "/dev", "/tmp/nonexistent").Apply()
+			if !errors.Is(err, ErrBlocked) || !errors.Is(err, fs.ErrNotExist) || strings.Count(err.Error(), "\n") != 2 ||
+				!strings.Contains(err.Error(), `AllowReadWrite("/nonexistent"): open: no such file or directory: make it first`) {
+				t.Errorf("Apply: %v, want three errors", err)
+			}
+		})
+	})
+	t.Run("a relative path that is missing", func(t *testing.T) {
+		dir := t.TempDir()
+		t.Chdir(dir)
+		_, err := New(V1).AllowRead("nothing").DryRun()
+		if want := fmt.Sprintf(`landlock: AllowRead("nothing"): open in %s: no such file or directory`, dir); err == nil || err.Error() != want || !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%v, want %s", err, want)
+		}
+	})
 }
 
 // A failure leaves no_new_privs as it was, but for the one case that Apply's

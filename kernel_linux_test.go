@@ -3,10 +3,12 @@ package landlock
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -619,6 +621,93 @@ func TestSignalsOfThreads(t *testing.T) {
 			return 0
 		})
 	})
+}
+
+// Below ABI 8 any Apply gives each thread a domain of its own, whatever the ruleset
+// handles: none looks into a child that another has started. From there on all do.
+func TestLookingIntoChildrenAfterApply(t *testing.T) {
+	needABI(t, V1)
+	inChild(t, nil, func(t *testing.T, _ string) {
+		kernel, _ := Probe()
+		// A thread that is made later has the domain of the one that makes it.
+		starter, other := lockedThread(t), lockedThread(t)
+		check := func(who string, child int, want bool) {
+			for call, err := range lookInto(child) {
+				want := want || call == "kill"
+				if works := err == nil; works != want || !works && !errors.Is(err, fs.ErrPermission) {
+					t.Errorf("%s, %s: %v, want it to work: %t", who, call, err, want)
+				}
+			}
+		}
+		var before, after int
+		starter(func() { before = waiting(t, (*exec.Cmd).Start) })
+		other(func() { check("another thread, before Apply", before, true) })
+		mustApply(t, NewHandling(Rights{FS: FSMakeChar}))
+		starter(func() {
+			check("a child of before Apply", before, false)
+			after = waiting(t, (*exec.Cmd).Start)
+			check("the thread that has started it", after, true)
+		})
+		other(func() {
+			check("another thread", after, kernel.ABI >= V8)
+			check("another thread, its own child", waiting(t, (*exec.Cmd).Start), true)
+			if _, err := os.Readlink("/proc/self/exe"); err != nil {
+				t.Errorf("another thread, its own process: %v", err)
+			}
+		})
+	})
+}
+
+// lockedThread returns what runs a function on a thread that is there from now on.
+func lockedThread(t *testing.T) (run func(f func())) {
+	work, done := make(chan func()), make(chan bool)
+	go func() {
+		runtime.LockOSThread()
+		for f := range work {
+			f()
+			done <- true
+		}
+	}()
+	t.Cleanup(func() { close(work) })
+	run = func(f func()) {
+		work <- f
+		<-done
+	}
+	run(func() {})
+	return run
+}
+
+// lookInto returns what the kernel answers to this thread about a process.
+func lookInto(pid int) map[string]error {
+	proc := fmt.Sprintf("/proc/%d/", pid)
+	answers := map[string]error{"kill": unix.Kill(pid, 0)}
+	_, answers["readlink exe"] = os.Readlink(proc + "exe")
+	_, answers["readlink fd/0"] = os.Readlink(proc + "fd/0")
+	_, answers["readlink ns/net"] = os.Readlink(proc + "ns/net")
+	if os.Getuid() != 0 { // Linux 6.12 refuses it to root too, 6.18 does not
+		_, answers["open environ"] = os.ReadFile(proc + "environ")
+		_, answers["open maps"] = os.ReadFile(proc + "maps")
+	}
+	local := make([]byte, 1)
+	_, err := unix.ProcessVMReadv(pid, []unix.Iovec{{Base: &local[0], Len: 1}}, []unix.RemoteIovec{{Len: 1}}, 0)
+	if err == unix.EFAULT { // it may, and there is nothing at address 0
+		err = nil
+	}
+	answers["process_vm_readv"] = err
+	if fd, err := unix.PidfdOpen(pid, 0); err == nil {
+		defer unix.Close(fd)
+		taken, err := unix.PidfdGetfd(fd, 0, 0)
+		if answers["pidfd_getfd"] = err; err == nil {
+			unix.Close(taken)
+		}
+	}
+	const vm = 1 // KCMP_VM
+	if _, _, errno := unix.Syscall6(unix.SYS_KCMP, uintptr(os.Getpid()), uintptr(pid), vm, 0, 0, 0); errno == unix.EPERM {
+		answers["kcmp"] = errno
+	} else if errno != unix.ENOSYS {
+		answers["kcmp"] = nil
+	}
+	return answers
 }
 
 // onItsOwnThread runs f on a thread that ends with it.
