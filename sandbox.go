@@ -25,7 +25,7 @@ var errOnlyDirectories error = &sentinel{"not a directory, and only directories 
 // calling thread has is not passed on. Other differences are errors: see Exec.
 type Sandbox struct {
 	file         *os.File // the ruleset; nil where Landlock has nothing to enforce
-	rules        *Ruleset // what was loaded, to explain a refusal
+	checker      *checker // what was loaded, to answer for it
 	unrestricted bool     // there is nothing to enforce; the zero value is no way out
 	restriction
 	report Report
@@ -49,14 +49,15 @@ func (r *restriction) setsNoNewPrivs() bool { return r.noNewPrivs || r.flags&res
 // releases the kernel's copy; a Sandbox that is forgotten is closed by the
 // garbage collector.
 func (r *Ruleset) Prepare() (*Sandbox, error) {
-	ruleset, p, err := r.load(oneThread, nil)
+	l, err := r.load(oneThread)
 	if err != nil {
 		return nil, err
 	}
-	s := &Sandbox{rules: r.Clone(), restriction: p.restriction, report: p.report}
-	s.unrestricted = ruleset == noRuleset && p.filter == nil
-	if ruleset != noRuleset {
-		s.file = os.NewFile(uintptr(ruleset), "landlock-ruleset")
+	s := &Sandbox{checker: l.checker, restriction: l.restriction, report: l.report}
+	s.unrestricted = l.ruleset == noRuleset && l.filter == nil
+	if l.ruleset != noRuleset {
+		s.file = os.NewFile(uintptr(l.ruleset), "landlock-ruleset")
+		l.checker.ruleset = noRuleset // it is the file's now
 	}
 	return s, nil
 }
@@ -140,17 +141,16 @@ func (s *Sandbox) Close() error {
 // has under the same number, or it is a [PartialError]. Below ABI 8 the scopes count as missing: threads would have
 // domains of their own.
 func (r *Ruleset) Apply() (Report, error) {
-	ruleset, p, err := r.load(wholeProcess, nil)
+	l, err := r.load(wholeProcess)
 	if err != nil {
 		return Report{}, err
 	}
-	if ruleset != noRuleset {
-		defer closeFd(ruleset)
-	}
-	if err := p.restrictProcess(ruleset); err != nil {
+	defer l.checker.close()
+	if err := l.restrictProcess(l.ruleset); err != nil {
 		return Report{}, err
 	}
-	return p.report, nil
+	r.noteApplied(l.checker)
+	return l.report, nil
 }
 
 // DryRun returns what Apply would answer here and now, and restricts nothing.
@@ -159,24 +159,29 @@ func (r *Ruleset) Apply() (Report, error) {
 // itself remains to be seen: whether there is room for another layer, say. A
 // child gets what [Sandbox.Report] says, which can be more.
 func (r *Ruleset) DryRun() (Report, error) {
-	ruleset, p, err := r.load(wholeProcess, nil)
+	l, err := r.load(wholeProcess)
 	if err != nil {
 		return Report{}, err
 	}
-	if ruleset != noRuleset {
-		closeFd(ruleset)
-	}
-	return p.report, nil
+	l.checker.close()
+	return l.report, nil
 }
 
 // noRuleset stands in place of a ruleset's descriptor where there is nothing to
 // enforce.
 const noRuleset = -1
 
-// load makes the kernel's ruleset of r, and returns its descriptor with the plan
-// that it follows. It calls added, if there is one, for each rule of a path that
-// the kernel has taken.
-func (r *Ruleset) load(who reach, added func(rule *pathRule, fd int, allowed AccessFS) error) (int, *plan, error) {
+// loaded is a ruleset that the kernel has: the plan that it follows, its descriptor,
+// which is noRuleset where there is nothing to enforce, and what answers for it. The
+// descriptor is the checker's to close.
+type loaded struct {
+	*plan
+	ruleset int
+	checker *checker
+}
+
+// load has the kernel make a ruleset of r.
+func (r *Ruleset) load(who reach) (*loaded, error) {
 	r = r.orEmpty()
 	errs := r.allMistakes()
 	kernel, probeErr := Probe()
@@ -198,20 +203,20 @@ func (r *Ruleset) load(who reach, added func(rule *pathRule, fd int, allowed Acc
 	ruleset := noRuleset
 	if err == nil && !p.handled.isZero() {
 		var more []error
-		p.added = added
 		ruleset, more = p.makeRuleset()
 		errs = append(errs, more...)
 	}
 	if len(errs) == 0 {
-		return ruleset, p, nil
+		c, err := p.newChecker(ruleset)
+		if err == nil {
+			return &loaded{p, ruleset, c}, nil
+		}
+		errs = append(errs, err)
 	}
 	if ruleset != noRuleset {
 		closeFd(ruleset)
 	}
-	if len(errs) == 1 {
-		return noRuleset, nil, errs[0]
-	}
-	return noRuleset, nil, errors.Join(errs...)
+	return nil, joined(errs)
 }
 
 // socketPrograms holds each filter that was used: there are four in all.
@@ -269,6 +274,9 @@ func (p *plan) addRules(ruleset int) []error {
 		allowed, flags := p.forPort(rule)
 		if allowed == 0 && flags == 0 {
 			continue
+		}
+		if ruleset == noRuleset {
+			continue // it takes any port
 		}
 		if err := addPort(ruleset, rule.port, allowed, flags); err != nil {
 			errs = append(errs, &RuleError{Port: int(rule.port), Access: rule.access, Err: err})
@@ -352,12 +360,31 @@ func (p *plan) addOpenRule(ruleset int, rule *pathRule, fd int) error {
 	return p.addRule(ruleset, rule, fd, allowed, flags)
 }
 
+// addRule adds a rule, and notes for which file. Without a ruleset to add it to it
+// does what the kernel would.
 func (p *plan) addRule(ruleset int, rule *pathRule, fd int, allowed AccessFS, flags uint32) error {
-	err := addPath(ruleset, fd, allowed, flags)
-	if err == nil && p.added != nil {
-		err = p.added(rule, fd, allowed)
+	if ruleset != noRuleset {
+		if err := addPath(ruleset, fd, allowed, flags); err != nil {
+			return err
+		}
 	}
-	return err
+	if allowed == 0 {
+		return nil // a quiet one
+	}
+	id, directory, gone, err := identifyRule(fd)
+	if err != nil {
+		return os.NewSyscallError("fstat", err)
+	}
+	if ruleset == noRuleset && !directory && allowed&^fsFile != 0 {
+		return errInvalid
+	}
+	f := fileRule{id: id, rule: rule, allowed: allowed, directory: directory && !gone}
+	f.unreached = f.directory && rule.mayLeadOut() && !reachable(fd, id)
+	if p.files == nil {
+		p.files = make([]fileRule, 0, len(p.paths))
+	}
+	p.files = append(p.files, f)
+	return nil
 }
 
 // tryRule returns why a rule is wrong of which this kernel knows no right: one
