@@ -33,6 +33,7 @@ type fileRule struct {
 	rule      *pathRule
 	allowed   AccessFS
 	directory bool
+	removed   bool // and has nothing beneath
 	unreached bool // a directory to which no path is known: it may be above "/"
 }
 
@@ -103,7 +104,7 @@ func (c *checker) aboveRoot() (AccessFS, error) {
 	}
 	var all AccessFS
 	for i := range c.rules {
-		if c.rules[i].directory {
+		if c.rules[i].directory && !c.rules[i].removed {
 			all |= c.rules[i].allowed
 		}
 	}

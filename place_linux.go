@@ -53,20 +53,16 @@ func idOf(stat *unix.Statx_t) fileID {
 	return fileID{unix.Mkdev(stat.Dev_major, stat.Dev_minor), stat.Ino, stat.Mnt_id}
 }
 
-func isDirectory(kind uint32) bool { return kind == unix.S_IFDIR }
-
 // identifyRule is identify for a file that a rule is for, on any mount. It allocates
-// nothing. A directory that was removed has nothing beneath, and is gone.
-func identifyRule(fd int) (id fileID, directory, gone bool, err error) {
+// nothing.
+func identifyRule(fd int) (f fileRule, err error) {
 	var stat unix.Stat_t
-	for {
+	for err = unix.EINTR; err == unix.EINTR; {
 		err = unix.Fstat(fd, &stat)
-		if err != unix.EINTR {
-			break
-		}
 	}
-	id = fileID{device: unix.Mkdev(unix.Major(uint64(stat.Dev)), unix.Minor(uint64(stat.Dev))), inode: stat.Ino}
-	return id, isDirectory(uint32(stat.Mode) & unix.S_IFMT), stat.Nlink == 0, err
+	f.id = fileID{device: unix.Mkdev(unix.Major(uint64(stat.Dev)), unix.Minor(uint64(stat.Dev))), inode: stat.Ino}
+	f.directory, f.removed = stat.Mode&unix.S_IFMT == unix.S_IFDIR, stat.Nlink == 0
+	return f, os.NewSyscallError("fstat", err)
 }
 
 // hasPlaces says that there are system calls here to look paths up with.

@@ -257,10 +257,11 @@ func (p *plan) makeRuleset() (int, []error) {
 // addRules adds every rule, and returns an error for each that is wrong.
 func (p *plan) addRules(ruleset int) []error {
 	var errs []error
-	var buffer []byte // for all paths
+	var open opener
+	defer open.close()
 	for i := range p.paths {
 		rule := &p.paths[i]
-		err := p.addPathRule(ruleset, rule, &buffer)
+		err := p.addPathRule(ruleset, rule, &open)
 		switch {
 		case err == nil:
 		case rule.optional && errors.Is(err, fs.ErrNotExist):
@@ -297,18 +298,18 @@ func (p *plan) skip(path string) {
 }
 
 // addPathRule opens the rule's path, or borrows its file, and adds the rule.
-func (p *plan) addPathRule(ruleset int, rule *pathRule, buffer *[]byte) error {
+func (p *plan) addPathRule(ruleset int, rule *pathRule, open *opener) error {
 	if rule.file != nil {
 		return p.addFileRule(ruleset, rule, rule.file)
 	}
-	fd, err := openPath(rule.path, buffer)
+	fd, err := open.path(rule.path)
 	if err != nil {
 		return err
 	}
 	if rule.judge != nil {
 		return p.addJudgedRule(ruleset, rule, os.NewFile(uintptr(fd), rule.path))
 	}
-	defer closeFd(fd)
+	defer open.closeLater(fd)
 	return p.addOpenRule(ruleset, rule, fd)
 }
 
@@ -339,30 +340,22 @@ func (p *plan) addFileRule(ruleset int, rule *pathRule, file *os.File) error {
 	return err
 }
 
-// addOpenRule adds the rule for an open file. Of rights that are handled, the
-// kernel answers EINVAL only to those that just a directory can have: so it
-// tells what fd is, and a directory costs no call more.
+// addOpenRule adds the rule for an open file, and notes which file that is. Of rights
+// that just a directory can have the kernel takes none on another file.
 func (p *plan) addOpenRule(ruleset int, rule *pathRule, fd int) error {
 	allowed, flags := p.forPath(rule)
 	if allowed == 0 && flags == 0 {
-		return tryRule(fd, rule)
+		return tryRule(ruleset, fd, rule)
 	}
-	err := p.addRule(ruleset, rule, fd, allowed, flags)
-	if err != errInvalid || allowed&^fsFile == 0 {
+	f, err := identifyRule(fd)
+	if err != nil {
 		return err
 	}
-	if rule.access&fsFile == 0 {
-		return errOnlyDirectories
+	if !f.directory && allowed&^fsFile != 0 {
+		if allowed &= fsFile; allowed == 0 {
+			return tryRule(ruleset, fd, rule)
+		}
 	}
-	if allowed &= fsFile; allowed == 0 {
-		return nil
-	}
-	return p.addRule(ruleset, rule, fd, allowed, flags)
-}
-
-// addRule adds a rule, and notes for which file. Without a ruleset to add it to it
-// does what the kernel would.
-func (p *plan) addRule(ruleset int, rule *pathRule, fd int, allowed AccessFS, flags uint32) error {
 	if ruleset != noRuleset {
 		if err := addPath(ruleset, fd, allowed, flags); err != nil {
 			return err
@@ -371,15 +364,8 @@ func (p *plan) addRule(ruleset int, rule *pathRule, fd int, allowed AccessFS, fl
 	if allowed == 0 {
 		return nil // a quiet one
 	}
-	id, directory, gone, err := identifyRule(fd)
-	if err != nil {
-		return os.NewSyscallError("fstat", err)
-	}
-	if ruleset == noRuleset && !directory && allowed&^fsFile != 0 {
-		return errInvalid
-	}
-	f := fileRule{id: id, rule: rule, allowed: allowed, directory: directory && !gone}
-	f.unreached = f.directory && rule.mayLeadOut() && !reachable(fd, id)
+	f.rule, f.allowed = rule, allowed
+	f.unreached = f.directory && !f.removed && rule.mayLeadOut() && !reachable(fd, f.id)
 	if p.files == nil {
 		p.files = make([]fileRule, 0, len(p.paths))
 	}
@@ -389,17 +375,25 @@ func (p *plan) addRule(ruleset int, rule *pathRule, fd int, allowed AccessFS, fl
 
 // tryRule returns why a rule is wrong of which this kernel knows no right: one
 // that is wrong is wrong on every kernel. It asks by a ruleset of its own, with
-// rights that each kernel knows.
-func tryRule(fd int, rule *pathRule) error {
-	known := plan{handled: V1.Rights(), attrSize: attrSize(V1)}
-	try := pathRule{access: FSReadFile}
+// rights that each kernel knows. Without a ruleset there is none to ask.
+func tryRule(ruleset, fd int, rule *pathRule) error {
+	access := FSReadFile
 	if rule.access&fsFile == 0 && !rule.quiet {
-		try.access = FSReadDir
+		access = FSReadDir
 	}
-	ruleset, err := createRuleset(known.handled, known.quiet, known.attrSize)
-	if err != nil {
-		return err
+	var err error = errInvalid
+	if ruleset != noRuleset {
+		ruleset, createErr := createRuleset(V1.Rights(), Rights{}, attrSize(V1))
+		if createErr != nil {
+			return createErr
+		}
+		defer closeFd(ruleset)
+		err = addPath(ruleset, fd, access, 0)
+	} else if access == FSReadFile {
+		return nil
 	}
-	defer closeFd(ruleset)
-	return known.addOpenRule(ruleset, &try, fd)
+	if err == errInvalid {
+		return errOnlyDirectories
+	}
+	return err
 }
