@@ -75,15 +75,20 @@ func rootDirectory() (fileID, error) {
 	return idOf(&stat), err
 }
 
-// reachable reports whether there is a path to an open directory, which is then beneath
-// the root of this process.
-func reachable(fd int, id fileID) bool {
-	path, err := pathOf(fd)
-	if err != nil {
-		return false
+// reachable reports whether a path leads to an open directory, which is then beneath
+// the root of this process: the one that it was opened by, or that it has now.
+func reachable(fd int, id fileID, openedBy string) bool {
+	if filepath.IsAbs(openedBy) && !strings.Contains(openedBy, "/proc/") && leadsTo(openedBy, id) {
+		return true
 	}
+	path, err := pathOf(fd)
+	return err == nil && filepath.IsAbs(path) && leadsTo(path, id)
+}
+
+// leadsTo reports whether a path leads to a file, by whatever mount.
+func leadsTo(path string, id fileID) bool {
 	var stat unix.Statx_t
-	return statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW, &stat) == nil && idOf(&stat).onAnyMount() == id
+	return statx(unix.AT_FDCWD, path, 0, &stat) == nil && idOf(&stat).onAnyMount() == id
 }
 
 // pathOf returns the path of an open file, as far as /proc knows it.

@@ -22,9 +22,9 @@ type level struct{ id fileID }
 
 func (l level) mayBeLost() bool { return false }
 
-func identifyRule(fd int) (fileRule, error) { return fileRule{}, ErrNotBuilt }
-func rootDirectory() (fileID, error)        { return fileID{}, ErrNotBuilt }
-func reachable(fd int, id fileID) bool      { return false }
+func identifyRule(fd int) (fileRule, error)             { return fileRule{}, ErrNotBuilt }
+func rootDirectory() (fileID, error)                    { return fileID{}, ErrNotBuilt }
+func reachable(fd int, id fileID, openedBy string) bool { return false }
 
 func findPlace(path string, follow bool) (*place, error) { return nil, fs.ErrNotExist }
 
