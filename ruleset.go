@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 )
 
 // Ruleset is what a caller wants: the rights to deny, and rules that allow some
@@ -28,6 +29,12 @@ import (
 // A Ruleset is made by [New] or [NewHandling]. It must not be changed while
 // another goroutine uses it: give each a [Ruleset.Clone].
 type Ruleset struct {
+	wanted
+	applied atomic.Pointer[applied] // nil before Apply
+}
+
+// wanted is what the calls of a Ruleset say.
+type wanted struct {
 	target     ABI
 	handled    Rights
 	byRights   bool // made by NewHandling: strict about handled, and not about target
@@ -74,7 +81,7 @@ type portRule struct {
 //
 // A target that is not one of V1 to V11 is a mistake.
 func New(target ABI) *Ruleset {
-	r := &Ruleset{target: target, handled: target.Rights()}
+	r := &Ruleset{wanted: wanted{target: target, handled: target.Rights()}}
 	if target < V1 || target > newest {
 		r.mistake("target ABI %d: this version of the package knows 1 to %d", int(target), int(newest))
 	}
@@ -92,7 +99,7 @@ func New(target ABI) *Ruleset {
 //
 // Handling nothing, or an unknown bit, is a mistake.
 func NewHandling(handled Rights) *Ruleset {
-	r := &Ruleset{target: lowestABI(handled), handled: handled, byRights: true}
+	r := &Ruleset{wanted: wanted{target: lowestABI(handled), handled: handled, byRights: true}}
 	if handled.isZero() {
 		r.mistakes = append(r.mistakes, errNothing)
 	}
@@ -423,14 +430,14 @@ func (r *Ruleset) Clone() *Ruleset {
 	if r == nil {
 		return nil
 	}
-	clone := *r
+	clone := &Ruleset{wanted: r.wanted}
 	clone.inPreset = false // a preset's clone is not what Use is called on
 	// Rules and mistakes are only ever appended. Without room at their ends,
 	// the first append of the clone makes slices of its own.
 	clone.paths = slices.Clip(r.paths)
 	clone.ports = slices.Clip(r.ports)
 	clone.mistakes = slices.Clip(r.mistakes)
-	return &clone
+	return clone
 }
 
 // Handled returns the rights that the ruleset handles.

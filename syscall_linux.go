@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 	"unsafe"
@@ -130,56 +131,92 @@ func addRuleError(errno syscall.Errno) error {
 	return err
 }
 
-// openPath opens a path without a NUL, to make a rule for it. It copies it into
-// the buffer, which is there to be used again.
-func openPath(path string, buffer *[]byte) (int, error) {
-	fd, errno := openOnly(path, buffer)
-	if errno != 0 {
-		return -1, openError(path, errno)
-	}
-	return fd, nil
-}
-
-func openOnly(path string, buffer *[]byte) (int, syscall.Errno) {
-	*buffer = append(append((*buffer)[:0], path...), 0)
-	for {
-		at := unix.AT_FDCWD
-		fd, _, errno := unix.Syscall6(unix.SYS_OPENAT, uintptr(at), uintptr(unsafe.Pointer(&(*buffer)[0])), unix.O_PATH|unix.O_CLOEXEC, 0, 0, 0)
-		if errno != unix.EINTR { // which a network filesystem may answer
-			return int(fd), errno
-		}
-	}
-}
-
 // openError returns why a path cannot be opened. Where the directory that its lookup
 // starts at cannot be opened for the same reason, that is so for all paths.
 func openError(path string, errno syscall.Errno) error {
 	err := os.NewSyscallError("open", errno)
+	relative := path[0] != '/'
 	switch {
-	case openErrno("/.") == errno:
+	case cannotOpen("/.", errno):
 		return &commonError{fmt.Errorf("landlock: open the paths of the rules: %w", err)}
-	case path[0] != '/' && openErrno(".") == errno:
+	case relative && cannotOpen(".", errno):
 		return &commonError{fmt.Errorf("landlock: open relative paths of the rules in the working directory: %w", err)}
-	case path[0] != '/' && errno == unix.ENOENT && workingDirectoryRemoved():
+	case relative && errno == unix.ENOENT && workingDirectoryRemoved():
 		return &commonError{fmt.Errorf("landlock: open relative paths of the rules: the working directory was removed: %w", err)}
 	}
-	if directory, wrong := os.Getwd(); path[0] != '/' && wrong == nil {
-		return os.NewSyscallError("open in "+printable(directory), errno)
+	if relative {
+		if directory, wrong := os.Getwd(); wrong == nil {
+			return os.NewSyscallError("open in "+printable(directory), errno)
+		}
 	}
 	return err
 }
 
-func openErrno(path string) syscall.Errno {
-	fd, errno := openOnly(path, new([]byte))
-	if errno == 0 {
+// cannotOpen reports whether the kernel answers errno to opening a directory.
+func cannotOpen(path string, errno syscall.Errno) bool {
+	fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err == nil {
 		closeFd(fd)
 	}
-	return errno
+	return err == errno
 }
 
 func workingDirectoryRemoved() bool {
 	var stat unix.Stat_t
 	return unix.Stat(".", &stat) == nil && stat.Nlink == 0
+}
+
+// opener opens the paths of rules. It closes them some at a time, which takes one call
+// where their numbers follow each other: between numbers that are all its own there are
+// none of others.
+type opener struct {
+	buffer []byte
+	open   [16]int
+	n      int
+}
+
+// path opens a path without a NUL, to make a rule for it.
+func (o *opener) path(path string) (int, error) {
+	o.buffer = append(append(o.buffer[:0], path...), 0)
+	for {
+		at := unix.AT_FDCWD
+		fd, _, errno := unix.Syscall6(unix.SYS_OPENAT, uintptr(at), uintptr(unsafe.Pointer(&o.buffer[0])), unix.O_PATH|unix.O_CLOEXEC, 0, 0, 0)
+		switch {
+		case errno == 0:
+			return int(fd), nil
+		case errno == unix.EINTR: // which a network filesystem may answer
+		case (errno == unix.EMFILE || errno == unix.ENFILE) && o.n > 0:
+			o.close()
+		default:
+			return -1, openError(path, errno)
+		}
+	}
+}
+
+// closeLater closes one, some time before close returns.
+func (o *opener) closeLater(fd int) {
+	o.open[o.n] = fd
+	if o.n++; o.n == len(o.open) {
+		o.close()
+	}
+}
+
+// close closes all that are to be closed.
+func (o *opener) close() {
+	all := o.open[:o.n]
+	o.n = 0
+	slices.Sort(all)
+	for len(all) > 0 {
+		run := 1
+		for run < len(all) && all[run] == all[0]+run {
+			run++
+		}
+		if run == 1 || unix.CloseRange(uint(all[0]), uint(all[run-1]), 0) != nil {
+			run = 1
+			closeFd(all[0])
+		}
+		all = all[run:]
+	}
 }
 
 func closeFd(fd int) { unix.Close(fd) }
