@@ -19,8 +19,11 @@ var (
 	// ErrDisabled: the kernel has Landlock, and it was turned off at boot.
 	ErrDisabled error = &sentinel{"landlock: disabled at boot: " +
 		"add landlock to the lsm= parameter of the kernel's command line (or to CONFIG_LSM)", errors.ErrUnsupported}
-	// ErrBlocked: something between this process and the kernel refuses the
-	// system calls, usually the seccomp filter of a container.
+	// ErrBlocked: something between this process and the kernel refuses one
+	// of the system calls, usually the seccomp filter of a container: it is
+	// what comes of an answer that Landlock never gives. A floor of 0 is for
+	// a refusal of the first, landlock_create_ruleset, alone. A filter that
+	// kills for it leaves nobody to return this: see [Probe].
 	ErrBlocked error = &sentinel{"landlock: system calls refused, probably by a container's seccomp filter: " +
 		"allow landlock_create_ruleset, landlock_add_rule and landlock_restrict_self in its profile", errors.ErrUnsupported}
 )

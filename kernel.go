@@ -65,6 +65,11 @@ func (k Kernel) String() string {
 // The error is [ErrNotBuilt], [ErrDisabled] or [ErrBlocked] where there is no
 // Landlock to be had, and says what to do about it. It is ErrNotBuilt on every
 // operating system but Linux.
+//
+// There is no asking without the call landlock_create_ruleset. A seccomp filter that
+// kills or traps whoever makes it, in place of refusing it, ends the process here, as
+// Android's does to apps. Where such a filter is in force, call neither Probe nor what
+// loads a ruleset, whatever its floor.
 func Probe() (Kernel, error) { return probeOnce() }
 
 var probeOnce = sync.OnceValues(probe)

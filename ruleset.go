@@ -121,10 +121,10 @@ func NewHandling(handled Rights) *Ruleset {
 // V8; a [Sandbox] has them from V6 on. Only a floor of 0 can end with no sandbox at
 // all; paths are not even looked at then.
 //
-// A floor of 0 takes every kernel, and every filter that answers Landlock's calls
-// with an error. One that ends or traps whoever makes them, as Android's does for
-// apps, ends the process at [Probe] already, which every method that loads a ruleset
-// calls.
+// A floor of 0 takes every kernel, and a seccomp filter that refuses
+// landlock_create_ruleset with an error. One that refuses only the calls after that
+// is still [ErrBlocked]. One that kills or traps whoever makes the call, as Android's
+// does to apps, ends the process: see [Probe].
 //
 // A floor above the target, or a negative one, is a mistake.
 func (r *Ruleset) BestEffort(floor ABI) *Ruleset {

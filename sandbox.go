@@ -113,7 +113,8 @@ func (s *Sandbox) Close() error {
 //
 // On success the Report says what is enforced. On an error the Report is the
 // zero value and nothing is restricted. The errors are the ruleset's mistakes
-// and every [RuleError], joined; [ErrNotBuilt], [ErrDisabled] and [ErrBlocked];
+// and every [RuleError], joined, where what stops all rules (no descriptors, a
+// working directory that was removed) is said once; [ErrNotBuilt], [ErrDisabled] and [ErrBlocked];
 // [UnsupportedError]; [ErrTooManyLayers]; and whatever else the kernel answers.
 // The exception is [PartialError], after which the only safe thing is to exit.
 //
@@ -142,8 +143,17 @@ func (s *Sandbox) Close() error {
 // and arm64 the Go runtime does it: not in a binary with cgo, and such threads
 // and rings go unnoticed.) Where kcmp is missing or refused, as in many containers,
 // a thread with descriptors of its own is not seen: it enforces whatever ruleset it
-// has under the same number, or it is a [PartialError]. Below ABI 8 the scopes count as missing: threads would have
-// domains of their own.
+// has under the same number, or it is a [PartialError].
+//
+// Below ABI 8 each thread has a domain of its own from then on, whatever the ruleset
+// handles. So the scopes count as missing. And the kernel keeps each thread from
+// looking into processes that another thread has started, or that were started before:
+// ptrace, process_vm_readv, pidfd_getfd, kcmp, and in /proc/PID exe, environ, maps, mem,
+// fd, ns and their like fail with EACCES or EPERM, now and then, as goroutines wander
+// from thread to thread. What starts processes and looks into them does both on one
+// thread ([runtime.LockOSThread]). Signals, waiting, pipes and /proc/PID/stat work from
+// each thread, and all of os/exec. From ABI 8 on only what was started before is out of
+// reach.
 func (r *Ruleset) Apply() (Report, error) {
 	l, err := r.load(wholeProcess)
 	if err != nil {

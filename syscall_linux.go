@@ -144,7 +144,7 @@ func openError(path string, errno syscall.Errno) error {
 	case relative && errno == unix.ENOENT && workingDirectoryRemoved():
 		return &commonError{fmt.Errorf("landlock: open relative paths of the rules: the working directory was removed: %w", err)}
 	}
-	if relative {
+	if relative && errno == unix.ENOENT {
 		if directory, wrong := os.Getwd(); wrong == nil {
 			return os.NewSyscallError("open in "+printable(directory), errno)
 		}

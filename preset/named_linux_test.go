@@ -244,9 +244,16 @@ func TestEnvironmentMissing(t *testing.T) {
 	noVariables(t)
 	missing := filepath.Join(t.TempDir(), "missing", "too")
 	t.Setenv("TMPDIR", missing)
-	report, err := loaded(landlock.New(landlock.V1).Use(Temp))
+	r := landlock.New(landlock.V1)
+	if err := Temp(r); err != nil { // not by Use, so that what it skips is reported
+		t.Fatal(err)
+	}
+	report, err := loaded(r)
 	if err != nil || !slices.Equal(report.Skipped, []string{missing}) {
 		t.Errorf("%+v, %v", report, err)
+	}
+	if report, err := loaded(landlock.New(landlock.V1).Use(Temp)); err != nil || len(report.Skipped) > 0 {
+		t.Errorf("by Use: %+v, %v", report, err)
 	}
 }
 
@@ -289,12 +296,15 @@ func TestOtherThanAFile(t *testing.T) {
 }
 
 var otherThanAFile = register(scenario{name: "links where files belong", run: func(*landlock.Ruleset) error {
-	r := landlock.New(landlock.V1).Use(DNS, Certificates, TimeZones, MIMETypes, Users, System, NullDevices)
+	r := landlock.New(landlock.V1)
+	var errs []error
+	for _, preset := range []func(*landlock.Ruleset) error{DNS, Certificates, TimeZones, MIMETypes, Users, System, NullDevices} {
+		errs = append(errs, preset(r)) // not by Use, so that what it skips is reported
+	}
 	report, err := loaded(r.Clone())
 	if err != nil {
 		return err
 	}
-	var errs []error
 	for _, path := range []string{"/etc/resolv.conf", "/etc/hosts", "/etc/localtime", "/etc/passwd", "/etc/mime.types", "/etc/ssl/cert.pem", "/dev/null", "/lib", "/etc/ld-musl-x.path"} {
 		if !slices.Contains(report.Skipped, path) {
 			errs = append(errs, fmt.Errorf("%s is not skipped", path))

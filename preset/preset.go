@@ -6,8 +6,9 @@
 // Each preset lists what it allows, and why. It allows no more than that:
 // nothing is writable but the devices of [NullDevices] and [Terminal], and the
 // directory of [Temp]. It asks for the rights that the ruleset handles, and
-// skips what the system does not have, which [landlock.Report] names in Skipped: also
-// where something else is in its place, such as a directory in that of a file. What
+// skips what the system does not have: also where something else is in its place, such
+// as a directory in that of a file. The Skipped of [landlock.Report] does not name it,
+// since most of it belongs to other distributions. What
 // is in a directory that this process may not search is left out, too: it could not
 // open it anyway.
 //

@@ -141,7 +141,7 @@ func (o *options) explain(err error) error {
 // explainRule names the option of a rule, and not all the rights that it has.
 func (o *options) explainRule(err *landlock.RuleError) error {
 	for _, rule := range o.paths {
-		if rule.path == err.Path {
+		if rule.path == err.Path && err.Access == fmt.Stringer(rule.access) {
 			return fmt.Errorf("%s %q: %w", rule.option, rule.path, err.Err)
 		}
 	}

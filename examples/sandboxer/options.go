@@ -39,7 +39,8 @@ Files and directories, and all that is beneath them:
                               libraries; each has to be what it is needed for.
                               What a program loads later, such as plug-ins,
                               needs --ro
-  --ignore-missing            skip paths and libraries that do not exist
+  --ignore-missing            skip paths and libraries that do not exist, and
+                              paths that are a pipe or a socket in this run
   --unrestricted-filesystem   restrict no access to files
 
 Network, by port; 0 is any port that the kernel picks:

@@ -684,7 +684,7 @@ func TestMistakesOfCommands(t *testing.T) {
 		"a directory":                {"./", "is a directory"},
 		"not executable":             {"./file", "permission denied"},
 		"path of a file":             {"--ro text/file sh", `--ro "text/file": open: not a directory`},
-		"two mistakes":               {"--ro one --rw two sh", `--ro "one": open: no such file or directory; --rw "two": open: `},
+		"two mistakes":               {"--ro one --rw two sh", `--ro "one": open in ` + dir + `: no such file or directory; --rw "two": open in `},
 		"ldd, no program":            {"--ldd ./text", `text" is neither an ELF file nor a script with #! at its beginning` + "\n"},
 		"ldd, an empty file":         {"--ldd ./empty", "empty: empty, or a file of the kernel's own\n"},
 		"ldd, a part of a program":   {"--ldd ./broken", `broken": broken ELF file`},
