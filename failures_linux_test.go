@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
@@ -381,6 +382,32 @@ func TestOneCauseOnce(t *testing.T) {
 	})
 }
 
+// A filter that kills in place of refusing leaves nobody to return an error, whatever
+// the floor.
+func TestFilterThatKills(t *testing.T) {
+	const child = "LANDLOCK_KILLED"
+	if os.Getenv(child) != "" {
+		runtime.LockOSThread()
+		limit := unix.Rlimit{} // no core dump
+		if err := errors.Join(unix.Setrlimit(unix.RLIMIT_CORE, &limit), setNoNewPrivs()); err != nil {
+			t.Fatal(err)
+		}
+		filterAnswers(t, 0, unix.SYS_LANDLOCK_CREATE_RULESET, unix.SECCOMP_RET_KILL_PROCESS)
+		report, err := New(V1).BestEffort(0).DryRun()
+		t.Fatalf("alive: %v, %v", report, err)
+	}
+	cmd := exec.Command(self(), "-test.run=^TestFilterThatKills$")
+	cmd.Env = append(os.Environ(), child+"=1")
+	out, err := cmd.CombinedOutput()
+	exit, ok := errors.AsType[*exec.ExitError](err)
+	if !ok {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if status, ok := exit.Sys().(syscall.WaitStatus); !ok || status.Signal() != unix.SIGSYS {
+		t.Errorf("%v: %s, want SIGSYS", err, out)
+	}
+}
+
 // A failure leaves no_new_privs as it was, but for the one case that Apply's
 // documentation names.
 func TestFailureLeavesNoNewPrivs(t *testing.T) {
@@ -482,10 +509,16 @@ func refuse(t *testing.T, number int, errno syscall.Errno) {
 // refuseBy is refuse with flags of seccomp: 0 is for the calling thread alone.
 func refuseBy(t *testing.T, flags uintptr, number int, errno syscall.Errno) {
 	t.Helper()
+	filterAnswers(t, flags, number, unix.SECCOMP_RET_ERRNO|uint32(errno))
+}
+
+// filterAnswers makes a filter's action the answer to one system call.
+func filterAnswers(t *testing.T, flags uintptr, number int, action uint32) {
+	t.Helper()
 	filter := []unix.SockFilter{
 		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0}, // seccomp_data.nr
 		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: uint32(number), Jf: 1},
-		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(errno)},
+		{Code: unix.BPF_RET | unix.BPF_K, K: action},
 		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
 	}
 	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}

@@ -405,7 +405,7 @@ func (r *Ruleset) QuietScope(scope Scope) *Ruleset {
 //
 // What a preset adds by AllowOptional, AllowIf and Quiet is its own business: it
 // names paths of many systems, and those that this one lacks are skipped without a
-// word in [Report].Skipped.
+// word in [Report].Skipped. Call the preset on the ruleset yourself to have them named.
 func (r *Ruleset) Use(presets ...func(*Ruleset) error) *Ruleset {
 	if r == nil {
 		return nil

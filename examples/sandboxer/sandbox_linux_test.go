@@ -684,6 +684,7 @@ func TestMistakesOfCommands(t *testing.T) {
 		"a directory":                {"./", "is a directory"},
 		"not executable":             {"./file", "permission denied"},
 		"path of a file":             {"--ro text/file sh", `--ro "text/file": open: not a directory`},
+		"one path, two options":      {"--ro one --rox one sh", `no such file or directory; --rox "one": open in `},
 		"two mistakes":               {"--ro one --rw two sh", `--ro "one": open in ` + dir + `: no such file or directory; --rw "two": open in `},
 		"ldd, no program":            {"--ldd ./text", `text" is neither an ELF file nor a script with #! at its beginning` + "\n"},
 		"ldd, an empty file":         {"--ldd ./empty", "empty: empty, or a file of the kernel's own\n"},
