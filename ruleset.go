@@ -60,9 +60,9 @@ type pathRule struct {
 	file     *os.File             // to use in place of path, which is its name
 	access   AccessFS             // as asked for, whether handled or not
 	optional bool                 // it need not exist
+	preset   bool                 // a preset of Use wants it: that it is skipped is not reported
 	quiet    bool                 // it allows nothing, and keeps denials out of the audit log
 	judge    func(*os.File) error // says of what is found at path why it is to have no rule
-	preset   bool                 // a preset wants it, and not the caller: what is skipped is not reported
 }
 
 type portRule struct {
