@@ -163,6 +163,9 @@ func (c *checker) path(access AccessFS, path string) (*DeniedError, error) {
 		names &^= FSMakeReg // which open makes there
 	}
 	denied, err := c.at(access&^names, p)
+	if denied != nil && denied.Missing.FS&FSResolveUnix != 0 && p.isSocket() {
+		denied.Uncertain = "a socket that was made in the sandbox can be connected to all the same"
+	}
 	if err != nil || names == 0 {
 		return denied, err
 	}
@@ -252,7 +255,7 @@ func (c *checker) at(access AccessFS, p *place) (*DeniedError, error) {
 	if access == 0 || p.inside {
 		return nil, nil
 	}
-	allowed, err := c.allowed(p)
+	allowed, err := c.allowed(access, p)
 	if err != nil {
 		return nil, &fs.PathError{Op: "look above", Path: p.path, Err: err}
 	}
@@ -309,14 +312,15 @@ var (
 	errAboveRoot = errors.New("it depends on a rule for a directory that may be above the root of this process")
 )
 
-// allowed returns what rules allow at a place.
-func (c *checker) allowed(p *place) (allowance, error) {
+// allowed returns what rules allow at a place. It looks no further than it takes to
+// allow access.
+func (c *checker) allowed(access AccessFS, p *place) (allowance, error) {
 	var all allowance
 	files := c.allRules()
-	err := p.upwards(func(on level) {
+	err := p.upwards(func(on level) (more bool) {
 		g := files[on.id.onAnyMount()]
 		if g.allowed == 0 {
-			return
+			return true
 		}
 		if all.nearest.allowed == 0 {
 			all.nearest = g
@@ -324,11 +328,12 @@ func (c *checker) allowed(p *place) (allowance, error) {
 		if on.mayBeLost() {
 			all.unsure |= g.allowed
 			all.why = errMayBeLost
-			return
+		} else {
+			all.sure |= g.allowed
 		}
-		all.sure |= g.allowed
+		return access&^all.sure != 0
 	})
-	if err != nil {
+	if err != nil || access&^all.sure == 0 {
 		return all, err
 	}
 	above, err := c.aboveRoot()
@@ -488,11 +493,15 @@ func (c *checker) move(m move) (denied []*DeniedError, crossing bool, err error)
 // gains returns the error for what a file would be allowed after a move and is
 // not before, or nil.
 func (c *checker) gains(file, from, to *place) (*DeniedError, error) {
-	here, err := c.allowed(from)
+	mayGain := c.denied.FS
+	if !file.isDirectory() {
+		mayGain &= fsFile
+	}
+	here, err := c.allowed(mayGain, from)
 	if err != nil {
 		return nil, err
 	}
-	there, err := c.allowed(to)
+	there, err := c.allowed(mayGain, to)
 	if err != nil {
 		return nil, err
 	}
@@ -500,10 +509,6 @@ func (c *checker) gains(file, from, to *place) (*DeniedError, error) {
 		here.unsure, here.why = here.unsure|own, errMayBeLost
 	} else {
 		here.sure |= own
-	}
-	mayGain := c.denied.FS
-	if !file.isDirectory() {
-		mayGain &= fsFile
 	}
 	gained := there.sure &^ (here.sure | here.unsure) & mayGain
 	if perhaps := (there.sure | there.unsure) &^ here.sure & mayGain; gained == 0 && perhaps != 0 {
