@@ -18,7 +18,8 @@ type checker struct {
 	refused Rights // what of denied that one denies, in the kernel's stead
 	ports   map[uint16]AccessNet
 	rules   []fileRule
-	root    fileID // what "/" was
+	mounts  []fileID // by which the first rule of each file system was loaded
+	root    fileID   // what "/" was
 
 	once    sync.Once
 	files   map[fileID]grant // of rules, made when it is asked for
@@ -46,7 +47,7 @@ type grant struct {
 // newChecker returns what a plan has loaded as ruleset.
 func (p *plan) newChecker(ruleset int) (*checker, error) {
 	c := &checker{kernel: p.report.Kernel, denied: p.report.Enforced, sockets: p.report.SocketFilter, refused: p.inStead(),
-		rules: p.files, ruleset: ruleset}
+		rules: p.files, mounts: p.mounts, ruleset: ruleset}
 	if p.handled.FS != 0 {
 		c.denied.FS |= FSRefer // handled or not
 	}
