@@ -171,13 +171,13 @@ func (r *Ruleset) layers() (layers, error) {
 	return layers{l.checker}, nil
 }
 
-// target returns what answers for r on a kernel that can restrict all that r
+// onTarget returns what would answer for r on a kernel that can restrict all that r
 // handles.
 func (r *Ruleset) onTarget() (layers, error) {
-	r = r.orEmpty()
-	if _, err := Probe(); errors.Is(err, ErrNotBuilt) && !hasPlaces {
-		return nil, err
+	if !hasPlaces {
+		return nil, ErrNotBuilt
 	}
+	r = r.orEmpty()
 	if mistakes := r.allMistakes(); len(mistakes) > 0 {
 		return nil, joined(mistakes)
 	}
@@ -200,7 +200,7 @@ func joined(errs []error) error {
 	return errors.Join(errs...)
 }
 
-// what the Sandbox answers by.
+// layers returns what answers for s.
 func (s *Sandbox) layers() (layers, error) {
 	if s == nil || s.checker == nil {
 		return nil, errClosed
