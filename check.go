@@ -46,6 +46,8 @@ import (
 //   - a directory above that is covered by a mount: the kernel looks at what is beneath;
 //   - a rule for something beneath /proc (or tracefs) other than its root, where it
 //     depends on that: the kernel loses such rules, see [Ruleset.Allow];
+//   - where it depends on a rule whose file system may have been unmounted everywhere
+//     since, which takes the rule with it (found out from Linux 6.8 on);
 //   - in a chroot, where it depends on a rule for a directory that may be above its root.
 //
 // Where BestEffort(0) leaves nothing to enforce, everything is allowed.
@@ -163,6 +165,9 @@ func (c *checker) path(access AccessFS, path string) (*DeniedError, error) {
 		names &^= FSMakeReg // which open makes there
 	}
 	denied, err := c.at(access&^names, p)
+	if denied != nil && denied.Missing.FS&FSResolveUnix != 0 && p.isSocket() {
+		denied.Uncertain = "a socket that was made in the sandbox can be connected to all the same"
+	}
 	if err != nil || names == 0 {
 		return denied, err
 	}
@@ -256,7 +261,7 @@ func (c *checker) at(access AccessFS, p *place) (*DeniedError, error) {
 	if access == 0 || p.inside {
 		return nil, nil
 	}
-	allowed, err := c.allowed(p)
+	allowed, err := c.allowed(access, p)
 	if err != nil {
 		return nil, &fs.PathError{Op: "look above", Path: p.path, Err: err}
 	}
@@ -311,28 +316,44 @@ type allowance struct {
 var (
 	errMayBeLost = errors.New("it depends on a rule that the kernel loses once memory gets short, as it does for all that is beneath /proc: have the rule for /proc itself")
 	errAboveRoot = errors.New("it depends on a rule for a directory that may be above the root of this process")
+	errUnmounted = errors.New("it depends on a rule that was loaded by a mount that is gone: where its file system was unmounted everywhere, so is the rule")
 )
 
-// allowed returns what rules allow at a place.
-func (c *checker) allowed(p *place) (allowance, error) {
+// doubt returns why the kernel may not have the rule for a file any more.
+func (c *checker) doubt(on level) error {
+	if on.mayBeLost() {
+		return errMayBeLost
+	}
+	for _, loaded := range c.mounts {
+		if loaded.device == on.id.device && loaded.mount != on.id.mount && unmounted(loaded.mount) {
+			return errUnmounted
+		}
+	}
+	return nil
+}
+
+// allowed returns what rules allow at a place. It looks no further than it takes to
+// allow access.
+func (c *checker) allowed(access AccessFS, p *place) (allowance, error) {
 	var all allowance
 	files := c.allRules()
-	err := p.upwards(func(on level) {
+	err := p.upwards(func(on level) (more bool) {
 		g := files[on.id.onAnyMount()]
 		if g.allowed == 0 {
-			return
+			return true
 		}
 		if all.nearest.allowed == 0 {
 			all.nearest = g
 		}
-		if on.mayBeLost() {
+		if doubt := c.doubt(on); doubt != nil {
 			all.unsure |= g.allowed
-			all.why = errMayBeLost
-			return
+			all.why = doubt
+		} else {
+			all.sure |= g.allowed
 		}
-		all.sure |= g.allowed
+		return access&^all.sure != 0
 	})
-	if err != nil {
+	if err != nil || access&^all.sure == 0 {
 		return all, err
 	}
 	above, err := c.aboveRoot()
@@ -492,22 +513,23 @@ func (c *checker) move(m move) (denied []*DeniedError, crossing bool, err error)
 // gains returns the error for what a file would be allowed after a move and is
 // not before, or nil.
 func (c *checker) gains(file, from, to *place) (*DeniedError, error) {
-	here, err := c.allowed(from)
-	if err != nil {
-		return nil, err
-	}
-	there, err := c.allowed(to)
-	if err != nil {
-		return nil, err
-	}
-	if own := c.allRules()[file.id.onAnyMount()].allowed; file.level().mayBeLost() {
-		here.unsure, here.why = here.unsure|own, errMayBeLost
-	} else {
-		here.sure |= own
-	}
 	mayGain := c.denied.FS
 	if !file.isDirectory() {
 		mayGain &= fsFile
+	}
+	here, err := c.allowed(mayGain, from)
+	if err != nil {
+		return nil, err
+	}
+	there, err := c.allowed(mayGain, to)
+	if err != nil {
+		return nil, err
+	}
+	if own := c.allRules()[file.id.onAnyMount()].allowed; own == 0 {
+	} else if doubt := c.doubt(file.level()); doubt != nil {
+		here.unsure, here.why = here.unsure|own, doubt
+	} else {
+		here.sure |= own
 	}
 	gained := there.sure &^ (here.sure | here.unsure) & mayGain
 	if perhaps := (there.sure | there.unsure) &^ here.sure & mayGain; gained == 0 && perhaps != 0 {
