@@ -137,7 +137,7 @@ func openError(path string, errno syscall.Errno) error {
 	err := os.NewSyscallError("open", errno)
 	relative := path[0] != '/'
 	switch {
-	case cannotOpen("/.", errno):
+	case errno != unix.ENOENT && cannotOpen("/.", errno):
 		return &commonError{fmt.Errorf("landlock: open the paths of the rules: %w", err)}
 	case relative && cannotOpen(".", errno):
 		return &commonError{fmt.Errorf("landlock: open relative paths of the rules in the working directory: %w", err)}
