@@ -27,6 +27,13 @@ type Report struct {
 	// Skipped are the paths of AllowOptional, AllowIf and Quiet that did not
 	// exist, each once.
 	Skipped []string `json:"skipped,omitempty"`
+	// NoIoctl are the paths of rules, each once, by which devices are opened
+	// that refuse ioctl then, as terminals need it: they allow to read or write
+	// such a device, or /, /dev or a directory beneath, and no rule for that path or
+	// one above it in the text has FSIoctlDev. Not looked at are /dev/null and
+	// its kin, and paths that do not begin with /dev. That is as the rules say,
+	// and counts for nothing in Complete.
+	NoIoctl []string `json:"no_ioctl,omitempty"`
 	// MissingLog are the flags of Log that this kernel does not know: it
 	// logs by its own defaults, below ABI 7 not at all.
 	MissingLog LogFlags `json:"missing_log"`
@@ -75,11 +82,21 @@ func (r Report) String() string {
 	if r.Denied != 0 {
 		text += fmt.Sprintf("; denied in spite of a rule: %v (allowed from Linux %s on)", r.Denied, V2.linux())
 	}
-	if some := r.Skipped[:min(3, len(r.Skipped))]; len(some) > 0 {
-		text += fmt.Sprintf("; skipped, not there: %q", some)
-		if more := len(r.Skipped) - len(some); more > 0 {
-			text += fmt.Sprintf(" and %d more", more)
-		}
+	if len(r.NoIoctl) > 0 {
+		text += "; no ioctl on what is opened at or beneath " + few(r.NoIoctl) + ": FSIoctlDev"
+	}
+	if len(r.Skipped) > 0 {
+		text += "; skipped, not there: " + few(r.Skipped)
+	}
+	return text
+}
+
+// few names the first of some paths.
+func few(paths []string) string {
+	some := paths[:min(3, len(paths))]
+	text := fmt.Sprintf("%q", some)
+	if more := len(paths) - len(some); more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
 	}
 	return text
 }

@@ -68,6 +68,7 @@ func (s *Sandbox) Report() Report {
 	}
 	report := s.report
 	report.Skipped = slices.Clone(report.Skipped)
+	report.NoIoctl = slices.Clone(report.NoIoctl)
 	return report
 }
 
@@ -354,6 +355,9 @@ func (p *plan) addOpenRule(ruleset int, rule *pathRule, fd int) error {
 
 func (p *plan) addRule(ruleset int, rule *pathRule, fd int, allowed AccessFS, flags uint32) error {
 	err := addPath(ruleset, fd, allowed, flags)
+	if err == nil {
+		err = p.noteNoIoctl(rule, fd, allowed)
+	}
 	if err == nil && p.added != nil {
 		err = p.added(rule, fd, allowed)
 	}

@@ -27,6 +27,7 @@ func addPort(ruleset int, port uint16, access AccessNet, flags uint32) error { r
 func openPath(path string, buffer *[]byte) (int, error)                      { return -1, ErrNotBuilt }
 func closeFd(fd int)                                                         {}
 func restrictSelf(ruleset int, flags uint32, noNewPrivs bool) error          { return ErrNotBuilt }
+func hasDevices(fd int) (bool, error)                                        { return false, ErrNotBuilt }
 func setNoNewPrivs() error                                                   { return ErrNotBuilt }
 func socketFilters() error                                                   { return ErrNotBuilt }
 func restrictEachThread(ruleset int, flags uint32, noNewPrivs bool) error    { return ErrNotBuilt }
