@@ -166,7 +166,8 @@ func explained(err error) error {
 // [landlock.DeniedError] that is a Guess does not count, such as that of
 // [net.Listen] on a port below 1024 without CAP_NET_BIND_SERVICE. How a file was opened
 // is in no error: where the ruleset and the mode allow reading it, the mode allows
-// writing, and the ruleset does not, it counts as opened for writing. The null device,
+// writing, and the ruleset does not, it counts as opened for writing. So does a socket
+// that [landlock.Ruleset.FilterSockets] refuses. The null device,
 // which os/exec opens where a command has no Stdin, never counts: the ruleset of a test
 // that starts programs allows it.
 //

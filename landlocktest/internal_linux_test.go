@@ -1,6 +1,10 @@
 package landlocktest
 
 import (
+	"io/fs"
+	"net"
+	"os"
+	"syscall"
 	"testing"
 
 	"example.com/landlock"
@@ -30,6 +34,23 @@ func TestUntested(t *testing.T) {
 	} {
 		if got := untested(test.report); got != test.want {
 			t.Errorf("%q\nwant %q", got, test.want)
+		}
+	}
+}
+
+// Where Explain cannot tell, nothing is denied, whatever the error is of.
+func TestDeniedWhereExplainCannotTell(t *testing.T) {
+	NeedABI(t, landlock.V1)
+	sandbox.rules = landlock.New(landlock.V1).AllowRead("/nonexistent")
+	sandbox.report.Enforced = landlock.V1.Rights()
+	defer func() { sandbox.rules, sandbox.report = nil, landlock.Report{} }()
+	for _, err := range []error{
+		&fs.PathError{Op: "open", Path: "/x", Err: syscall.EACCES},
+		&net.OpError{Op: "dial", Net: "tcp", Addr: &net.TCPAddr{Port: 1}, Err: os.NewSyscallError("connect", syscall.EACCES)},
+		os.NewSyscallError("kill", syscall.EPERM),
+	} {
+		if notDenied(err) == "" {
+			t.Errorf("%v counts as denied: %v", err, explained(err))
 		}
 	}
 }
