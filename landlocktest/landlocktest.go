@@ -197,6 +197,10 @@ func notDenied(err error) string {
 		return "there is no error: it was allowed"
 	}
 	tried := err
+	var call *os.SyscallError
+	if !namesObject(tried) && !errors.As(tried, &call) && len(denials(tried)) == 0 && byErrno(tried) {
+		return "" // an errno alone, which Explain could only guess at
+	}
 	err = explained(err)
 	all := denials(err)
 	knows := err.Error() != tried.Error() // Explain has something to say of it
