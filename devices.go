@@ -5,19 +5,14 @@ import (
 	"strings"
 )
 
-// noteNoIoctl notes in the report a rule by which devices are opened that refuse
-// ioctl then: the kernel decides that when they are opened. It costs other rules no
-// system call.
-func (p *plan) noteNoIoctl(rule *pathRule, fd int, allowed AccessFS) error {
-	opens := allowed&(FSReadFile|FSWriteFile) != 0 && allowed&FSIoctlDev == 0
-	if !opens || p.handled.FS&FSIoctlDev == 0 || !namesDevices(rule.path) || slices.Contains(p.report.NoIoctl, rule.path) || p.allowsIoctl(rule.path) {
-		return nil
+// opensDevices reports whether devices are opened by a rule, that refuse ioctl then
+// where no rule has FSIoctlDev: the kernel decides that when they are opened. Files
+// that are no devices by their names are not looked at, so that they cost nothing.
+func (p *plan) opensDevices(rule *pathRule, fd int, allowed AccessFS) (bool, error) {
+	if allowed&(FSReadFile|FSWriteFile) == 0 || p.handled.FS&FSIoctlDev == 0 || !namesDevices(rule.path) {
+		return false, nil
 	}
-	controlled, err := hasDevices(fd)
-	if controlled {
-		p.report.NoIoctl = append(p.report.NoIoctl, rule.path)
-	}
-	return err
+	return hasDevices(fd)
 }
 
 // namesDevices reports whether a path may, by its text, be one of devices.
@@ -26,11 +21,20 @@ func namesDevices(path string) bool {
 	return names != path && (names == "" || strings.HasPrefix(names, "dev"))
 }
 
-// allowsIoctl reports whether a rule for a path, or for one above it, has FSIoctlDev.
-func (p *plan) allowsIoctl(path string) bool {
-	return slices.ContainsFunc(p.paths, func(rule pathRule) bool {
-		above := strings.TrimRight(rule.path, "/")
-		return rule.access&FSIoctlDev != 0 && !rule.quiet && strings.HasPrefix(rule.path, "/") &&
-			(path == above || strings.HasPrefix(path, above+"/"))
-	})
+// noIoctl returns the paths of rules by which devices are opened that refuse ioctl.
+func (p *plan) noIoctl() (paths []string) {
+	for _, f := range p.files {
+		if f.devices && !slices.Contains(paths, f.rule.path) && !slices.ContainsFunc(p.files, f.controlledBy) {
+			paths = append(paths, f.rule.path)
+		}
+	}
+	return paths
+}
+
+// controlledBy reports whether a rule, f itself or another, has FSIoctlDev for the
+// same file, or for one above it by its name.
+func (f fileRule) controlledBy(other fileRule) bool {
+	above := strings.TrimRight(other.rule.path, "/")
+	return other.allowed&FSIoctlDev != 0 &&
+		(other.id == f.id || strings.HasPrefix(other.rule.path, "/") && strings.HasPrefix(f.rule.path, above+"/"))
 }

@@ -2,6 +2,7 @@ package landlock
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"testing"
 
@@ -18,6 +19,7 @@ func TestNoIoctl(t *testing.T) {
 		t.Fatal(err)
 	}
 	handling := func() *Ruleset { return NewHandling(Rights{FS: FSReadWrite | FSExecute | FSIoctlDev}) }
+	absent := func(*os.File) error { return fs.ErrNotExist }
 	const rw = FSReadFile | FSWriteFile
 	for _, test := range []struct {
 		r    *Ruleset
@@ -34,7 +36,10 @@ func TestNoIoctl(t *testing.T) {
 		{handling().AllowReadWrite("/dev/pts").Allow(FSIoctlDev, "/dev/pts"), nil},
 		{handling().Allow(FSIoctlDev, "/dev/").AllowReadWrite("/dev", "/dev/tty"), nil},
 		{handling().AllowReadWrite("/dev/tty").Allow(FSIoctlDev, "/"), nil},
+		{handling().Allow(rw, name).AllowFile(rw|FSIoctlDev, terminal), nil},
+		{handling().AllowReadWrite("/dev").Allow(FSIoctlDev, linked), nil},
 		{handling().AllowReadWrite("/dev").Allow(FSIoctlDev, "/dev/pts"), []string{"/dev"}},
+		{handling().AllowReadWrite("/dev/tty").AllowOptional(FSIoctlDev, "/dev/nonexistent").AllowIf(FSIoctlDev, absent, "/dev/tty"), []string{"/dev/tty"}},
 		{handling().AllowReadWrite("/dev/ptmx").Allow(FSIoctlDev, "/dev/pts"), []string{"/dev/ptmx"}},
 		{handling().AllowReadWrite("/dev/tty").Quiet(FSIoctlDev, "/dev/tty").BestEffort(V1), []string{"/dev/tty"}},
 		// What opens no device, or one that nobody controls.
@@ -81,11 +86,11 @@ func TestNoIoctlShm(t *testing.T) {
 func TestNoIoctlLooksAtDevicesAlone(t *testing.T) {
 	p := &plan{handled: V5.Rights()}
 	for _, path := range []string{"/usr", "dev", "", "/proc/self/fd/0", "./dev"} {
-		if err := p.noteNoIoctl(&pathRule{path: path}, -1, FSReadWrite); err != nil {
+		if _, err := p.opensDevices(&pathRule{path: path}, -1, FSReadWrite); err != nil {
 			t.Errorf("%q is looked at: %v", path, err)
 		}
 	}
-	if p.noteNoIoctl(&pathRule{path: "/dev/x"}, -1, FSReadWrite) == nil {
+	if _, err := p.opensDevices(&pathRule{path: "/dev/x"}, -1, FSReadWrite); err == nil {
 		t.Error("a file that cannot be looked at is passed over")
 	}
 }

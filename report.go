@@ -28,11 +28,11 @@ type Report struct {
 	// exist, each once.
 	Skipped []string `json:"skipped,omitempty"`
 	// NoIoctl are the paths of rules, each once, by which devices are opened
-	// that refuse ioctl then, as terminals need it: they allow to read or write
-	// such a device, or /, /dev or a directory beneath, and no rule for that path or
-	// one above it in the text has FSIoctlDev. Not looked at are /dev/null and
-	// its kin, and paths that do not begin with /dev. That is as the rules say,
-	// and counts for nothing in Complete.
+	// that then refuse ioctl, which terminals need: they allow to read or write
+	// a device, or what is beneath /, /dev or a directory of /dev, and no rule for the
+	// same file, or for one above it by its name, has FSIoctlDev. /dev/null and its
+	// kin are not among them, nor paths that do not begin with /dev. That is as the
+	// rules say, and does not count in Complete.
 	NoIoctl []string `json:"no_ioctl,omitempty"`
 	// MissingLog are the flags of Log that this kernel does not know: it
 	// logs by its own defaults, below ABI 7 not at all.

@@ -271,6 +271,7 @@ func (p *plan) addRules(ruleset int) []error {
 			errs = append(errs, &RuleError{Path: rule.path, Port: -1, Access: rule.access, Err: err})
 		}
 	}
+	p.report.NoIoctl = p.noIoctl()
 	for i := range p.ports {
 		rule := &p.ports[i]
 		allowed, flags := p.forPort(rule)
@@ -370,10 +371,10 @@ func (p *plan) addOpenRule(ruleset int, rule *pathRule, fd int) error {
 	if p.files == nil {
 		p.files = make([]fileRule, 0, len(p.paths))
 	}
-	p.files = append(p.files, f)
-	if err := p.noteNoIoctl(rule, fd, allowed); err != nil {
+	if f.devices, err = p.opensDevices(rule, fd, allowed); err != nil {
 		return err
 	}
+	p.files = append(p.files, f)
 	return p.noteMount(fd, f.id.device)
 }
 

@@ -5,8 +5,8 @@
 //
 // Each preset lists what it allows, and why. It allows no more than that:
 // nothing is writable but the devices of [NullDevices], [Terminal] and
-// [PseudoTerminals], and the directory of [Temp]. It asks for the rights that the ruleset handles, and
-// skips what the system does not have, which [landlock.Report] names in Skipped: also
+// [PseudoTerminals], and the directory of [Temp]. It asks for the rights that the
+// ruleset handles, and skips what the system does not have, which [landlock.Report] names in Skipped: also
 // where something else is in its place, such as a directory in that of a file. What
 // is in a directory that this process may not search is left out, too: it could not
 // open it anyway.
@@ -360,8 +360,8 @@ func NullDevices(r *landlock.Ruleset) error {
 //   - /proc/self/fd/0, /proc/self/fd/1, /proc/self/fd/2: the terminal that is a
 //     standard stream of this process when the ruleset is loaded. Programs open it
 //     again by /dev/stdin, or by the name that ttyname(3) returns (/dev/pts/0, /dev/tty1),
-//     as "stty -F /dev/stdin", "echo > /dev/stderr", less and tmux do. A stream that is no terminal,
-//     or one by way of /dev/console, /dev/tty0 or another name for several, has no rule.
+//     as "stty -F /dev/stdin", "echo > /dev/stderr" and less do. One that is no terminal has no rule,
+//     nor one by way of /dev/console, /dev/tty0 or another name for several.
 //   - /etc/terminfo, /lib/terminfo, /usr/lib/terminfo, /usr/share/terminfo, to read:
 //     what which terminal understands.
 //
