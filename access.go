@@ -91,7 +91,9 @@ const (
 	// O_TRUNC does nothing, and takes no right. ABI 3.
 	FSTruncate
 	// FSIoctlDev (file) allows ioctl calls on a character or block device
-	// opened from then on. Terminals are such devices. The calls that the
+	// opened from then on. Terminals are such devices: with a rule to read and
+	// write them and without this one they open, and then have neither raw mode
+	// nor a size ([Report].NoIoctl). The calls that the
 	// kernel answers itself for all files are always allowed: FIOCLEX,
 	// FIONCLEX, FIONBIO, FIOASYNC, FIOQSIZE, FIGETBSZ, FIFREEZE, FITHAW,
 	// FICLONE, FICLONERANGE, FIDEDUPERANGE, FS_IOC_FIEMAP, FS_IOC_GETFSUUID
@@ -119,7 +121,8 @@ const (
 	// and runs nothing: each of those has to be asked for by name.
 	FSWrite = FSWriteFile | FSRemoveDir | FSRemoveFile | FSMakeDir | FSMakeReg |
 		FSMakeSock | FSMakeFifo | FSMakeSym | FSRefer | FSTruncate
-	// FSReadWrite is FSRead and FSWrite.
+	// FSReadWrite is FSRead and FSWrite. It has no FSIoctlDev: beneath /dev,
+	// terminals and most other devices are of little use without.
 	FSReadWrite = FSRead | FSWrite
 )
 

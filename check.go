@@ -196,6 +196,9 @@ type DeniedError struct {
 	Missing Rights   // those that were asked for and are denied
 	Nearest string   // the path of the nearest rule above, as the ruleset has it; empty where there is none
 	Allowed AccessFS // what is allowed there
+	// Guess: something else that is known may be the reason as well, and what was
+	// tried is not known well enough to tell. Uncertain says what.
+	Guess bool
 	// Uncertain says what else may be the reason; empty where nothing can be.
 	Uncertain string
 

@@ -35,6 +35,7 @@ type fileRule struct {
 	allowed   AccessFS
 	directory bool
 	removed   bool // and has nothing beneath
+	devices   bool // are opened by it
 	unreached bool // a directory to which no path is known: it may be above "/"
 }
 

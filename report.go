@@ -34,6 +34,13 @@ type Report struct {
 	// socket or another object of no filesystem, which is not restricted.
 	// What the presets of Use skip is not in it.
 	Skipped []string `json:"skipped,omitempty"`
+	// NoIoctl are the paths of rules, each once, by which devices are opened
+	// that then refuse ioctl, which terminals need: they allow to read or write
+	// a device, or what is beneath /, /dev or a directory of /dev, and no rule for the
+	// same file, or for one above it by its name, has FSIoctlDev. /dev/null and its
+	// kin are not among them, nor paths that do not begin with /dev. That is as the
+	// rules say, and does not count in Complete.
+	NoIoctl []string `json:"no_ioctl,omitempty"`
 	// MissingLog are the flags of Log that this kernel does not know: it
 	// logs by its own defaults, below ABI 7 not at all.
 	MissingLog LogFlags `json:"missing_log"`
@@ -88,11 +95,21 @@ func (r Report) String() string {
 	if r.Denied != 0 {
 		text += fmt.Sprintf("; denied in spite of a rule: %v (allowed from Linux %s on)", r.Denied, V2.linux())
 	}
-	if some := r.Skipped[:min(3, len(r.Skipped))]; len(some) > 0 {
-		text += fmt.Sprintf("; skipped: %q", some)
-		if more := len(r.Skipped) - len(some); more > 0 {
-			text += fmt.Sprintf(" and %d more", more)
-		}
+	if len(r.NoIoctl) > 0 {
+		text += "; no ioctl on what is opened at or beneath " + few(r.NoIoctl) + ": FSIoctlDev"
+	}
+	if len(r.Skipped) > 0 {
+		text += "; skipped: " + few(r.Skipped)
+	}
+	return text
+}
+
+// few names the first of some paths.
+func few(paths []string) string {
+	some := paths[:min(3, len(paths))]
+	text := fmt.Sprintf("%q", some)
+	if more := len(paths) - len(some); more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
 	}
 	return text
 }

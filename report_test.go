@@ -26,6 +26,8 @@ func TestReportString(t *testing.T) {
 				`denied in spite of a rule: refer (allowed from Linux 5.19 on); skipped: ["/a b"]`},
 		{Report{Kernel: Kernel{ABI: V1}, Enforced: Rights{FS: FSExecute}, Missing: Rights{FS: 1 << 40}, Skipped: []string{"1", "2", "3", "4", "5"}},
 			`enforced on ABI 1: execute; not on this kernel: fs.0x10000000000; skipped: ["1" "2" "3"] and 2 more`},
+		{Report{Kernel: Kernel{ABI: V5}, Enforced: Rights{FS: FSIoctlDev}, NoIoctl: []string{"/dev"}, Skipped: []string{"/x"}},
+			`enforced on ABI 5: ioctl_dev; no ioctl on what is opened at or beneath ["/dev"]: FSIoctlDev; skipped: ["/x"]`},
 		{Report{Kernel: Kernel{ABI: V10}, Enforced: V10.Rights(), SocketFilter: true}, "enforced on ABI 10: all filesystem rights, TCP, UDP, scopes, sockets filtered"},
 		{Report{Kernel: Kernel{ABI: V5}, Enforced: Rights{V5.FS(), netUDP | V4.Net(), 0}, SocketFilter: true},
 			"enforced on ABI 5: all filesystem rights but resolve_unix, TCP, UDP, sockets filtered (which enforces UDP)"},
@@ -79,9 +81,9 @@ func TestReportJSON(t *testing.T) {
 	}{
 		{Report{}, `{"kernel":{"abi":0,"errata":"none"},"enforced":{"fs":"none","net":"none","scope":"none"},` +
 			`"missing":{"fs":"none","net":"none","scope":"none"},"denied":"none","missing_log":"none","missing_quiet":false,"socket_filter":false,"missing_socket_filter":false}`},
-		{Report{Kernel{V7, ErratumTCPSockets | ErratumScopedSignals | 1<<30}, Rights{FSRead, NetBindTCP, 0}, Rights{Scope: ScopeSignal}, FSRefer, []string{"/x"}, LogNewExecOn, true, true, true},
+		{Report{Kernel{V7, ErratumTCPSockets | ErratumScopedSignals | 1<<30}, Rights{FSRead, NetBindTCP, 0}, Rights{Scope: ScopeSignal}, FSRefer, []string{"/x"}, []string{"/dev"}, LogNewExecOn, true, true, true},
 			`{"kernel":{"abi":7,"errata":"tcp_sockets,scoped_signals,0x40000000"},"enforced":{"fs":"read_file,read_dir","net":"bind_tcp","scope":"none"},` +
-				`"missing":{"fs":"none","net":"none","scope":"signal"},"denied":"refer","skipped":["/x"],"missing_log":"log_new_exec_on","missing_quiet":true,"socket_filter":true,"missing_socket_filter":true}`},
+				`"missing":{"fs":"none","net":"none","scope":"signal"},"denied":"refer","skipped":["/x"],"no_ioctl":["/dev"],"missing_log":"log_new_exec_on","missing_quiet":true,"socket_filter":true,"missing_socket_filter":true}`},
 	} {
 		text, err := json.Marshal(test.report)
 		if err != nil || string(text) != test.want {

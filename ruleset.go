@@ -161,6 +161,10 @@ func (r *Ruleset) BestEffort(floor ABI) *Ruleset {
 //
 // What several rules allow adds up, for one path and for one beneath the other.
 //
+// A rule for a device, or for /dev, that is to read or write it is seldom enough: from
+// ABI 5 on, what is opened by it refuses ioctl without FSIoctlDev, and so a terminal
+// its raw mode. [Report].NoIoctl names such rules.
+//
 // A path that cannot be opened is a RuleError when the ruleset is loaded. An
 // unknown bit, an access of 0, an empty path and one with a NUL are mistakes.
 //
@@ -182,7 +186,10 @@ func (r *Ruleset) Allow(access AccessFS, paths ...string) *Ruleset {
 func (r *Ruleset) AllowRead(paths ...string) *Ruleset { return r.Allow(FSRead, paths...) }
 
 // AllowReadWrite allows FSReadWrite beneath the paths: FSRead, and create,
-// write, truncate, move and remove what is there. See [Ruleset.Allow].
+// write, truncate, move and remove what is there. On devices it allows no ioctl:
+// AllowReadWrite("/dev") leaves terminals that cannot be controlled, so add
+// Allow(FSIoctlDev, …), or have [example.com/landlock/preset] allow the terminal. See
+// [Ruleset.Allow].
 func (r *Ruleset) AllowReadWrite(paths ...string) *Ruleset { return r.Allow(FSReadWrite, paths...) }
 
 // AllowExecute allows FSReadExecute beneath the paths: FSRead, and run

@@ -73,6 +73,7 @@ func (s *Sandbox) Report() Report {
 	}
 	report := s.report
 	report.Skipped = slices.Clone(report.Skipped)
+	report.NoIoctl = slices.Clone(report.NoIoctl)
 	return report
 }
 
@@ -284,6 +285,7 @@ func (p *plan) addRules(ruleset int) []error {
 			errs = appendRuleError(errs, err, rule)
 		}
 	}
+	p.report.NoIoctl = p.noIoctl()
 	for i := range p.ports {
 		rule := &p.ports[i]
 		allowed, flags := p.forPort(rule)
@@ -399,6 +401,9 @@ func (p *plan) addOpenRule(ruleset int, rule *pathRule, fd int) error {
 	f.unreached = f.directory && !f.removed && rule.mayLeadOut() && !reachable(fd, f.id, rule.path)
 	if p.files == nil {
 		p.files = make([]fileRule, 0, len(p.paths))
+	}
+	if f.devices, err = p.opensDevices(rule, fd, allowed); err != nil {
+		return err
 	}
 	p.files = append(p.files, f)
 	return p.noteMount(fd, f.id.device)

@@ -9,9 +9,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"example.com/landlock"
 	"example.com/landlock/landlocktest"
@@ -64,6 +67,20 @@ func TestDeniedByErrno(t *testing.T) {
 		{os.NewSyscallError("kill", syscall.EPERM), ""},
 		{&landlock.DeniedError{Path: "/x", Port: -1, Missing: landlock.Rights{FS: landlock.FSReadFile}}, ""},
 		{&landlock.DeniedError{Path: "/dev/null", Port: -1, Missing: landlock.Rights{FS: landlock.FSReadFile}}, "the null device"},
+		{&landlock.DeniedError{Port: 80, Missing: landlock.Rights{Net: landlock.NetBindTCP}, Guess: true}, "a guess"},
+		{&fs.PathError{Op: "stat", Path: "/x", Err: syscall.EACCES}, not},
+		{&fs.PathError{Op: "lstat", Path: "/x", Err: syscall.EACCES}, not},
+		{&fs.PathError{Op: "chmod", Path: "/x", Err: syscall.EACCES}, not},
+		{&fs.PathError{Op: "readlink", Path: "/x", Err: syscall.EACCES}, not},
+		{&fs.PathError{Op: "openat", Path: "x", Err: syscall.EACCES}, ""},
+		{&fs.PathError{Op: "ioctl", Path: "/dev/tty", Err: syscall.EACCES}, ""},
+		{os.NewSyscallError("openat2", syscall.EACCES), ""},
+		{os.NewSyscallError("renameat2", syscall.EXDEV), ""},
+		{os.NewSyscallError("stat", syscall.EACCES), not},
+		{os.NewSyscallError("chown", syscall.EPERM), not},
+		{os.NewSyscallError("mount", syscall.EPERM), not},
+		{os.NewSyscallError("copy_file_range", syscall.EXDEV), not},
+		{os.NewSyscallError("kill", syscall.EACCES), not},
 		{io.EOF, not},
 	} {
 		denies(t, "outside", test.err, test.said)
@@ -96,15 +113,10 @@ func TestDeniedByRuleset(t *testing.T) {
 		denies(t, "by an errno", syscall.Unlink(in("file")), "")
 		denies(t, "explained", rulesError(r.Check(landlock.FSReadFile, out("file"))), "")
 
-		run := func(path string) error {
-			cmd := exec.Command(path)
-			cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-			return cmd.Run()
-		}
-		denies(t, "a program", run(out("program")), "")
-		denies(t, "a program's interpreter", run(in("script")), "the ruleset allows the program itself")
+		denies(t, "a program", program(out("program")), "")
+		denies(t, "a program's interpreter", program(in("script")), "the ruleset allows the program itself")
 		denies(t, "a program without streams", exec.Command(out("program")).Run(), "the null device")
-		denies(t, "a program that is not there", run(out("none")), "make it before")
+		denies(t, "a program that is not there", program(out("none")), "make it before")
 
 		parent, err := os.FindProcess(os.Getppid())
 		must(t, err)
@@ -118,12 +130,139 @@ func TestDeniedByRuleset(t *testing.T) {
 			denies(t, "connect", err, said)
 		}
 	})
+	landlocktest.Run(t, landlock.New(landlock.V4).BestEffort(landlock.V1).FilterSockets(), func(t *testing.T) {
+		if _, err := net.Dial("ip4:icmp", "127.0.0.1"); errors.Is(err, syscall.EACCES) { // where there is a filter
+			denies(t, "a socket that is filtered", err, "")
+		}
+		refused := os.NewSyscallError("socket", syscall.EACCES)
+		denies(t, "a socket that the filter allows", &net.OpError{Op: "dial", Net: "tcp", Err: refused}, "the ruleset does not deny it")
+		denies(t, "the same, wrapped twice", errors.Join(io.EOF, &net.OpError{Op: "dial", Net: "tcp", Err: refused}), "the ruleset does not deny it")
+	})
 	// What is not restricted is not denied, whatever the errno.
 	landlocktest.Run(t, landlock.NewHandling(landlock.Rights{FS: landlock.FSMakeDir}), func(t *testing.T) {
 		denies(t, "not handled", &fs.PathError{Op: "open", Path: filepath.Join(secret, "file"), Err: syscall.EACCES}, "the ruleset does not deny it")
 		denies(t, "no scope", os.NewSyscallError("kill", syscall.EPERM), "Landlock does not answer that")
 		denies(t, "handled", os.Mkdir(filepath.Join(secret, "d"), 0o700), "")
 	})
+}
+
+// Where something else than the ruleset denies, and where that cannot be told, nothing
+// is denied.
+func TestDeniedBySomethingElse(t *testing.T) {
+	landlocktest.NeedABI(t, landlock.V1)
+	free, secret := t.TempDir(), t.TempDir()
+	must(t, write(free, "file"), write(free, "no-mode"), write(free, "read-only"), write(secret, "file"))
+	socket := filepath.Join(free, "socket")
+	listener, err := net.Listen("unix", socket)
+	must(t, err)
+	defer listener.Close()
+	must(t, os.Chmod(filepath.Join(free, "no-mode"), 0), os.Chmod(filepath.Join(free, "read-only"), 0o400), os.Chmod(socket, 0))
+	must(t, os.Mkdir(filepath.Join(free, "closed"), 0), os.Symlink("file", filepath.Join(free, "link")))
+	kernel, _ := landlock.Probe()
+	const (
+		allowed  = "the ruleset does not deny it"
+		not      = "Landlock does not answer that"
+		relative = "relative to"
+	)
+	r := landlock.New(landlock.V11).BestEffort(landlock.V1).Allow(landlock.V11.FS(), free)
+	if _, err := os.Stat("/dev/shm"); err == nil {
+		r.Allow(landlock.V11.FS(), "/dev/shm")
+	}
+	landlocktest.Run(t, r, func(t *testing.T) {
+		in := func(name string) string { return filepath.Join(free, name) }
+		fsys := os.DirFS(free)
+		root, err := os.OpenRoot(free)
+		must(t, err, withoutCapabilities())
+		if _, err := os.ReadFile(in("no-mode")); !errors.Is(err, fs.ErrPermission) {
+			t.Skipf("needs file modes that are minded: %v", err)
+		}
+		read := func(path string) error { _, err := os.ReadFile(path); return err }
+		denies(t, "its mode", read(in("no-mode")), allowed)
+		_, err = fs.ReadFile(fsys, "no-mode")
+		denies(t, "its mode, by a DirFS", err, relative)
+		_, err = root.ReadFile("no-mode")
+		denies(t, "its mode, by a Root", err, relative)
+		_, err = root.OpenFile("read-only", os.O_WRONLY, 0)
+		denies(t, "its mode for writing, by a Root", err, relative)
+		denies(t, "its mode, by a Root: remove", root.Mkdir("closed/new", 0o700), relative)
+		denies(t, "its mode, by a Root: move", root.Rename("file", "closed/file"), relative)
+		must(t, os.Chdir(free))
+		denies(t, "its mode, in the working directory", read("no-mode"), relative)
+		denies(t, "a program's mode, in the working directory", program("./no-mode"), relative)
+		_, err = fs.ReadFile(os.DirFS(secret), "file")
+		denies(t, "denied, by a DirFS", err, relative)
+		_, err = fs.ReadFile(fsys, "none")
+		denies(t, "not there, by a DirFS", err, "make it before")
+
+		_, err = os.OpenFile(in("read-only"), os.O_WRONLY, 0)
+		denies(t, "its mode, for writing", err, allowed)
+		denies(t, "a directory's mode", read(in("closed/file")), allowed)
+		denies(t, "a program's mode", program(in("no-mode")), allowed)
+		_, err = net.Dial("unix", socket)
+		denies(t, "a socket's mode", err, allowed)
+		_, err = os.Stat(in("closed/file"))
+		denies(t, "stat", err, not)
+		_, err = os.Readlink(in("closed/link"))
+		denies(t, "readlink", err, not)
+		denies(t, "chmod", os.Chmod(in("closed/file"), 0), not)
+		denies(t, "chown", os.Chown(in("file"), 1, 1), not)
+		denies(t, "mount", os.NewSyscallError("mount", unix.Mount("none", free, "tmpfs", 0, "")), not)
+		var here, there unix.Stat_t
+		if unix.Stat("/dev/shm", &there) == nil && unix.Stat(free, &here) == nil && here.Dev != there.Dev {
+			denies(t, "another mount", os.Rename(in("file"), fmt.Sprint("/dev/shm/landlocktest-", os.Getpid())), allowed)
+		}
+		if kernel.ABI >= landlock.V5 {
+			denies(t, "an ioctl", &fs.PathError{Op: "ioctl", Path: in("file"), Err: syscall.EACCES}, allowed)
+		}
+		denies(t, "a guess", &landlock.DeniedError{Port: 80, Missing: landlock.Rights{Net: landlock.NetBindTCP}, Guess: true}, "a guess")
+		denies(t, "a guess, and its program", errors.Join(&fs.PathError{Op: "fork/exec", Path: in("file"), Err: syscall.EACCES},
+			&landlock.DeniedError{Path: in("file"), Port: -1, Missing: landlock.Rights{FS: landlock.FSExecute}, Guess: true}), "a guess")
+		denies(t, "a program that is gone", errors.Join(&fs.PathError{Op: "fork/exec", Path: in("none"), Err: syscall.EACCES},
+			&landlock.DeniedError{Path: in("none"), Port: -1, Missing: landlock.Rights{FS: landlock.FSExecute}}), "cannot be told")
+	})
+}
+
+// Of the guesses that a file was opened for writing, those count that leave nothing
+// else.
+func TestDeniedForWriting(t *testing.T) {
+	landlocktest.NeedABI(t, landlock.V1)
+	dir, secret := t.TempDir(), t.TempDir()
+	must(t, write(dir, "file"), write(dir, "read-only"), write(secret, "file"))
+	must(t, os.Chmod(filepath.Join(dir, "read-only"), 0o400))
+	r := landlock.New(landlock.V11).BestEffort(landlock.V1).AllowRead(dir)
+	landlocktest.Run(t, r, func(t *testing.T) {
+		must(t, withoutCapabilities())
+		guess := func(op, path string, missing landlock.AccessFS) error {
+			return fmt.Errorf("%w: %w", &fs.PathError{Op: op, Path: path, Err: syscall.EACCES},
+				&landlock.DeniedError{Path: path, Port: -1, Missing: landlock.Rights{FS: missing}, Guess: true})
+		}
+		const writing = landlock.FSWriteFile | landlock.FSTruncate
+		file := filepath.Join(dir, "file")
+		_, err := os.OpenFile(file, os.O_WRONLY, 0)
+		denies(t, "opened for writing", err, "")
+		denies(t, "writing", guess("open", file, landlock.FSWriteFile), "")
+		denies(t, "writing and truncating", guess("open", file, writing), "")
+		denies(t, "more than writing", guess("open", file, writing|landlock.FSReadFile), "a guess")
+		denies(t, "nothing", guess("open", file, 0), "a guess")
+		denies(t, "another operation", guess("truncate", file, landlock.FSTruncate), "a guess")
+		denies(t, "its mode", guess("open", filepath.Join(dir, "read-only"), landlock.FSWriteFile), "a guess")
+		denies(t, "reading is denied", guess("open", filepath.Join(secret, "file"), landlock.FSWriteFile), "a guess")
+		denies(t, "whether reading is denied cannot be told", guess("open", filepath.Join(dir, "none", "file"), landlock.FSWriteFile), "a guess")
+	})
+}
+
+// withoutCapabilities has root heed file modes, on a thread that is then the
+// goroutine's.
+func withoutCapabilities() error {
+	runtime.LockOSThread()
+	return unix.Capset(&unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, &make([]unix.CapUserData, 2)[0])
+}
+
+// program runs a program with the streams of this process.
+func program(path string) error {
+	cmd := exec.Command(path)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	return cmd.Run()
 }
 
 // rulesError is an error of the package landlock as one of a program.

@@ -4,7 +4,11 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"slices"
+	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // byErrno reports whether an error can come of a refusal by Landlock, and, where
@@ -12,19 +16,47 @@ import (
 func byErrno(err error) bool {
 	enforced := sandbox.report.Enforced
 	known := sandbox.rules != nil
-	var path *fs.PathError
-	var link *os.LinkError
+	can := func(answers answers) bool { call := callOf(err); return call == "" || slices.Contains(answers, call) }
 	switch {
 	case errors.Is(err, syscall.EACCES):
-		return !known || enforced.FS != 0 || enforced.Net != 0
-	case errors.As(err, &path):
-		return false
+		return can(withEACCES) && (!known || enforced.FS != 0 || enforced.Net != 0)
 	case errors.Is(err, syscall.EXDEV):
-		return !known || enforced.FS != 0
-	case errors.As(err, &link):
-		return false
+		return can(withEXDEV) && (!known || enforced.FS != 0)
 	case errors.Is(err, syscall.EPERM):
-		return !known || enforced.Scope != 0
+		return can(withEPERM) && (!known || enforced.Scope != 0)
 	}
 	return false
+}
+
+// answers are the calls that Landlock, or the socket filter, denies with one errno, in
+// the words of os, net and the kernel, without "at" at their ends.
+type answers []string
+
+var (
+	withEACCES = answers{"open", "openfd", "creat", "truncate", "ftruncate", "mkdir", "mkfifo", "mknod", "symlink", "remove", "unlink", "rmdir",
+		"link", "rename", "exchange", "fork/exec", "exec", "execve", "ioctl", "socket", "socketpair", "bind", "connect", "sendto", "sendmsg", "sendmmsg"}
+	withEXDEV = answers{"link", "rename", "exchange"}
+	withEPERM = answers{"kill", "tgkill", "tkill", "pidfd_send_signal", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "connect", "sendto", "sendmsg", "sendmmsg"}
+)
+
+// callOf returns what was called, as far as an error says it, as answers have it.
+func callOf(err error) string {
+	var path *fs.PathError
+	var link *os.LinkError
+	var call *os.SyscallError
+	name := ""
+	switch {
+	case errors.As(err, &path):
+		name = path.Op
+	case errors.As(err, &link):
+		name = link.Op
+	case errors.As(err, &call):
+		name = call.Syscall
+	}
+	return strings.TrimSuffix(strings.TrimSuffix(name, "2"), "at")
+}
+
+// modeAllowsAll reports whether a file's mode lets this process read and write it.
+func modeAllowsAll(path string) bool {
+	return unix.Faccessat(unix.AT_FDCWD, path, unix.R_OK|unix.W_OK, unix.AT_EACCESS) == nil
 }

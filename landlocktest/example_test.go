@@ -23,9 +23,7 @@ func ExampleRun() {
 			t.Fatal(err)
 		}
 		landlocktest.Run(t, rulesOf(data), func(t *testing.T) { // in a process of its own
-			if err := os.WriteFile(filepath.Join(data, "file"), nil, 0o600); err != nil {
-				t.Error(err)
-			}
+			landlocktest.Allowed(t, os.WriteFile(filepath.Join(data, "file"), nil, 0o600))
 			_, err := os.ReadFile(secret)
 			landlocktest.Denied(t, err)
 		})

@@ -8,9 +8,7 @@
 //		secret := filepath.Join(t.TempDir(), "secret")
 //		...
 //		landlocktest.Run(t, rules(dir), func(t *testing.T) {
-//			if err := os.WriteFile(filepath.Join(dir, "file"), nil, 0o600); err != nil {
-//				t.Error(err)
-//			}
+//			landlocktest.Allowed(t, os.WriteFile(filepath.Join(dir, "file"), nil, 0o600))
 //			_, err := os.ReadFile(secret)
 //			landlocktest.Denied(t, err)
 //		})
@@ -26,6 +24,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"example.com/landlock"
@@ -49,7 +50,9 @@ var sandbox struct {
 // around has made, such as a temporary directory or a server; each process has
 // its own. The rest of the test, all that it defers, and what TestMain does
 // afterwards, are only for this process; on Linux, programs that the child has
-// started are killed at its end. What f assigns to variables does not come back.
+// started are killed at its end. What f assigns to variables does not come back. Where
+// f panics, the Cleanups of the tests around run in the child as well, sandboxed as it
+// is by then: what they log there is left out.
 //
 // A function that does not come to its end fails the test: one that panics, exits
 // with any status, calls [runtime.Goexit], executes another program, is killed, or
@@ -62,7 +65,10 @@ var sandbox struct {
 // skipped without Landlock, or on a kernel that is too old, says so by [NeedABI]
 // before Run. A ruleset with BestEffort restricts what it can here, and one with a
 // floor of 0 possibly nothing at all: f runs all the same, and the Report, which is
-// logged, says so.
+// logged, says so. A line of its own has what of the ruleset was not tested on this
+// kernel, since it cannot restrict it, such as
+//
+//	not tested on ABI 7: resolve_unix, UDP, scopes of a whole process
 //
 // TempDir of f's own t works whatever the ruleset allows: Run adds FSReadWrite
 // beneath a directory that these are made in, and nothing else. The TempDir of the
@@ -110,6 +116,9 @@ func apply(t *testing.T, rules *landlock.Ruleset, own string) {
 	}
 	sandbox.rules, sandbox.report = rules, report
 	t.Log(report)
+	if line := untested(report); line != "" {
+		t.Log(line)
+	}
 }
 
 // NeedABI skips the test where the kernel does not have this ABI of Landlock, and
@@ -128,22 +137,50 @@ func NeedABI(t testing.TB, abi landlock.ABI) {
 	}
 }
 
+// Allowed fails the test, and goes on, unless err is nil. In the function of a [Run]
+// it says what [landlock.Ruleset.Explain] does: which right is missing, and which rule
+// would allow it.
+func Allowed(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Error("not allowed: " + explained(err).Error())
+	}
+}
+
+// explained is an error with the reasons for it, where a ruleset is known.
+func explained(err error) error {
+	if sandbox.rules == nil {
+		return err
+	}
+	return sandbox.rules.Explain(err)
+}
+
 // Denied fails the test, and goes on, unless err is what comes of an operation
 // that Landlock has denied. nil is not, and neither is the error of a file that is
 // not there.
 //
 // In the function of a [Run] it asks [landlock.Ruleset.Explain]: the ruleset must
-// deny what the error names. A file that its mode keeps from this user is not
-// denied in that sense, nor is a program whose loader or interpreter is: the
-// program itself must be. How a file was opened is in no error: where the ruleset
-// denies reading or writing it, either counts. The null device, which os/exec opens
-// where a command has no Stdin, never is: the ruleset of a test that starts
-// programs allows it.
+// deny what the error names, and what cannot be told fails the test, with the reason.
+// A file that its mode keeps from this user is not denied in that sense, nor is a
+// program whose loader or interpreter is: the program itself must be. A
+// [landlock.DeniedError] that is a Guess does not count, such as that of
+// [net.Listen] on a port below 1024 without CAP_NET_BIND_SERVICE. How a file was opened
+// is in no error: where the ruleset and the mode allow reading it, the mode allows
+// writing, and the ruleset does not, it counts as opened for writing. So does a socket
+// that [landlock.Ruleset.FilterSockets] refuses. The null device,
+// which os/exec opens where a command has no Stdin, never counts: the ruleset of a test
+// that starts programs allows it.
 //
-// An error that names no operation, such as a bare errno of golang.org/x/sys/unix
+// Name files by paths that begin with /. A relative one, of [os.DirFS] and [os.Root]
+// above all, does not tell what was tried, and fails the test where the error leaves
+// open what it is relative to: ask [landlock.Ruleset.Check] for the whole path.
+//
+// An error that names no object, such as a bare errno of golang.org/x/sys/unix
 // or what [os.Process.Signal] returns, and every error outside of Run, counts by
 // its errno, and may have other causes: EACCES; EXDEV of a move or link between
-// directories; EPERM of a signal or an abstract Unix socket.
+// directories; EPERM of a signal or an abstract Unix socket. Where the error has the
+// name of a call, Landlock must be able to deny that with this errno: it never denies
+// stat, chmod, chown or readlink.
 func Denied(t testing.TB, err error) {
 	t.Helper()
 	if reason := notDenied(err); reason != "" {
@@ -159,49 +196,171 @@ func notDenied(err error) string {
 	if err == nil {
 		return "there is no error: it was allowed"
 	}
-	if sandbox.rules != nil {
-		err = sandbox.rules.Explain(err)
+	tried := err
+	var call *os.SyscallError
+	if !namesObject(tried) && !errors.As(tried, &call) && len(denials(tried)) == 0 && byErrno(tried) {
+		return "" // an errno alone, which Explain could only guess at
 	}
-	var denied *landlock.DeniedError
+	err = explained(err)
+	all := denials(err)
+	knows := err.Error() != tried.Error() // Explain has something to say of it
 	switch {
-	case errors.As(err, &denied):
-		return notMeant(err, denied)
-	case errors.Is(err, fs.ErrNotExist):
+	case len(all) == 0 && errors.Is(err, fs.ErrNotExist):
 		return fmt.Sprintf("%v: make it before, and outside of the sandbox", err)
-	case !byErrno(err):
+	case len(all) == 0 && !byErrno(err):
 		return fmt.Sprintf("%v: Landlock does not answer that", err)
-	case sandbox.rules != nil && namesOperation(err):
+	case sandbox.rules != nil && relative(err):
+		return fmt.Sprintf("%v: what the path is relative to (a directory of os.DirFS, os.Root or exec.Cmd, or the working directory) "+
+			"is not in the error, so whether that is denied cannot be told: use a path that begins with /, or ask Check", err)
+	case len(all) > 0:
+		return notMeant(err, all)
+	case sandbox.report.SocketFilter && makesSocket(tried) && knows:
+		return "" // it has refused a kind of socket
+	case sandbox.rules != nil && knows:
+		return fmt.Sprintf("%v: no right of the ruleset is known to deny it", err)
+	case sandbox.rules != nil && namesObject(tried):
 		return fmt.Sprintf("%v: the ruleset does not deny it, something else does", err)
 	}
 	return ""
 }
 
-// notMeant returns why what was denied is not what a test is about, or "".
-func notMeant(err error, denied *landlock.DeniedError) string {
-	if denied.Path == os.DevNull {
+// tree returns an error, and all that it wraps.
+func tree(err error) []error {
+	all := []error{err}
+	switch e := err.(type) {
+	case interface{ Unwrap() error }:
+		if inner := e.Unwrap(); inner != nil {
+			all = append(all, tree(inner)...)
+		}
+	case interface{ Unwrap() []error }:
+		for _, inner := range e.Unwrap() {
+			all = append(all, tree(inner)...)
+		}
+	}
+	return all
+}
+
+// denials returns each DeniedError of an error.
+func denials(err error) (all []*landlock.DeniedError) {
+	for _, err := range tree(err) {
+		if denied, ok := err.(*landlock.DeniedError); ok {
+			all = append(all, denied)
+		}
+	}
+	return all
+}
+
+// makesSocket reports whether an error is that of making a socket.
+func makesSocket(err error) bool {
+	var call *os.SyscallError
+	return errors.As(err, &call) && (call.Syscall == "socket" || call.Syscall == "socketpair")
+}
+
+// notMeant returns why nothing of what was denied is what a test is about, or "".
+func notMeant(err error, all []*landlock.DeniedError) string {
+	if slices.ContainsFunc(all, func(denied *landlock.DeniedError) bool { return denied.Path == os.DevNull }) {
 		return fmt.Sprintf("%v: that is the null device, which os/exec opens for a command without streams: allow it in the ruleset", err)
 	}
 	var path *fs.PathError
-	if sandbox.rules == nil || !errors.As(err, &path) || path.Op != "fork/exec" {
-		return ""
+	if sandbox.rules != nil && errors.As(err, &path) && path.Op == "fork/exec" {
+		program, statErr := os.Stat(path.Path)
+		if statErr != nil {
+			return fmt.Sprintf("%v: whether the program itself is denied cannot be told: %v", err, statErr)
+		}
+		all = slices.DeleteFunc(all, func(denied *landlock.DeniedError) bool {
+			info, err := os.Stat(denied.Path)
+			return err != nil || !os.SameFile(info, program)
+		})
+		if len(all) == 0 {
+			return fmt.Sprintf("%v: the ruleset allows the program itself", err)
+		}
 	}
-	if sandbox.rules.Check(landlock.FSExecute, path.Path) == nil {
-		return fmt.Sprintf("%v: the ruleset allows the program itself", err)
+	certain := func(denied *landlock.DeniedError) bool { return !denied.Guess || forWriting(path, denied) }
+	if !slices.ContainsFunc(all, certain) {
+		return fmt.Sprintf("%v: that is a guess: whether the ruleset denied it cannot be told", err)
 	}
 	return ""
 }
 
-// namesOperation reports whether an error says what was tried, for Explain.
-func namesOperation(err error) bool {
+// forWriting reports whether a file can only have been opened for writing, and then
+// only the ruleset has denied that.
+func forWriting(opened *fs.PathError, denied *landlock.DeniedError) bool {
+	const writing = landlock.FSWriteFile | landlock.FSTruncate
+	return sandbox.rules != nil && opened != nil && strings.HasPrefix(opened.Op, "open") &&
+		denied.Missing.FS&^writing == 0 && denied.Missing.FS != 0 &&
+		sandbox.rules.Check(landlock.FSReadFile, denied.Path) == nil && modeAllowsAll(denied.Path)
+}
+
+// relative reports whether an error names a file by a path that may be relative to
+// any directory.
+func relative(err error) bool {
+	open := func(op string) bool { return op == "open" || op == "fork/exec" || strings.HasSuffix(op, "at") }
 	var path *fs.PathError
 	var link *os.LinkError
-	if errors.As(err, &path) || errors.As(err, &link) {
-		return true
-	}
-	for ; err != nil; err = errors.Unwrap(err) {
-		if fmt.Sprintf("%T", err) == "*net.OpError" { // net would make it a binary with cgo
-			return true
-		}
+	switch {
+	case errors.As(err, &link):
+		from := !filepath.IsAbs(link.Old) && !strings.HasPrefix(link.Op, "symlink") // which has a text there
+		return open(link.Op) && (from || !filepath.IsAbs(link.New))
+	case errors.As(err, &path):
+		return open(path.Op) && !filepath.IsAbs(path.Path)
 	}
 	return false
+}
+
+// namesObject reports whether an error says what was tried, and on what.
+func namesObject(err error) bool {
+	return slices.ContainsFunc(tree(err), func(err error) bool {
+		switch err.(type) {
+		case *fs.PathError, *os.LinkError:
+			return true
+		}
+		return fmt.Sprintf("%T", err) == "*net.OpError" // net would make it a binary with cgo
+	})
+}
+
+// untested returns what of its ruleset a report says is not restricted here, for
+// people; "" where all is.
+func untested(report landlock.Report) string {
+	const tcp, udp = landlock.NetBindTCP | landlock.NetConnectTCP, landlock.NetBindUDP | landlock.NetConnectSendUDP
+	missing := report.Missing
+	var all []string
+	add := func(is bool, what string) {
+		if is {
+			all = append(all, strings.ReplaceAll(what, ",", ", "))
+		}
+	}
+	if fs := missing.FS; fs&landlock.FSReadWrite == landlock.FSReadWrite {
+		add(true, "all filesystem rights")
+	} else {
+		add(fs != 0, fs.String())
+	}
+	for _, group := range []struct {
+		rights landlock.AccessNet
+		name   string
+	}{{tcp, "TCP"}, {udp, "UDP"}} {
+		if rights := missing.Net & group.rights; rights == group.rights {
+			add(true, group.name)
+		} else {
+			add(rights != 0, rights.String())
+		}
+	}
+	scopes := "scopes"
+	if missing.Scope&(missing.Scope-1) == 0 {
+		scopes = missing.Scope.String() + " scope"
+	}
+	if report.Kernel.ABI >= landlock.V6 {
+		scopes += " of a whole process"
+	}
+	add(missing.Scope != 0, scopes)
+	add(report.MissingSocketFilter, "the socket filter")
+	add(report.MissingLog != 0, report.MissingLog.String())
+	add(report.MissingQuiet, "quiet rules")
+	if len(all) == 0 {
+		return ""
+	}
+	where := "without Landlock"
+	if abi := int(report.Kernel.ABI); abi > 0 {
+		where = fmt.Sprint("on ABI ", abi)
+	}
+	return "not tested " + where + ": " + strings.Join(all, ", ")
 }

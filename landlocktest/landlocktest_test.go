@@ -159,6 +159,61 @@ func init() {
 			fails: true,
 			want:  []string{"wrong", "--- FAIL: " + sandboxed},
 		},
+		"panics beside files": {
+			test: func(t *testing.T) {
+				dir := t.TempDir()
+				t.Cleanup(func() {
+					if inChild() {
+						t.Error("a cleanup of the test around")
+					}
+				})
+				landlocktest.Run(t, rules(), func(t *testing.T) {
+					t.Cleanup(func() { t.Log("a cleanup of the function") })
+					must(t, write(t.TempDir(), "file"))
+					t.Log(dir)
+					panic("help")
+				})
+			},
+			fails: true,
+			want:  []string{"a cleanup of the function", "--- FAIL: " + sandboxed},
+			not:   []string{"RemoveAll cleanup", "permission denied", "a cleanup of the test around"},
+		},
+		"a subtest panics beside files": {
+			test: func(t *testing.T) {
+				t.TempDir()
+				run(t, func(t *testing.T) { t.Run("sub", func(t *testing.T) { panic("help") }) })
+			},
+			fails: true,
+			want:  []string{"panic: help", "did not come to its end.*exit status 2", "--- FAIL: " + sandboxed, "--- FAIL: " + sandboxed + "/sub"},
+			not:   []string{"RemoveAll cleanup"},
+		},
+		"is to be allowed": {
+			needs: true,
+			test: func(t *testing.T) {
+				dir := t.TempDir()
+				landlocktest.Allowed(t, nil)
+				run(t, func(t *testing.T) {
+					landlocktest.Allowed(t, nil)
+					landlocktest.Allowed(t, write(dir, "file"))
+					t.Log("goes on")
+				})
+				landlocktest.Allowed(t, errors.New("of something else"))
+			},
+			fails: true,
+			want: []string{`_test.go:\d+: not allowed: open .*permission denied: landlock: .*make_reg.* would allow it`, "goes on",
+				`_test.go:\d+: not allowed: of something else`},
+		},
+		"says what it cannot test": {
+			needs: true,
+			below: landlock.V8,
+			test: func(t *testing.T) {
+				landlocktest.Run(t, landlock.New(landlock.V11).BestEffort(landlock.V1), func(t *testing.T) {})
+				landlocktest.Run(t, landlock.New(landlock.V11).BestEffort(landlock.V1).FilterSockets(), func(t *testing.T) { t.Log("filtered") })
+				landlocktest.Run(t, landlock.New(landlock.V1), func(t *testing.T) { t.Log("all tested") })
+			},
+			want: []string{`_test.go:\d+: not tested on ABI \d: .*resolve_unix, .*UDP, scopes`, `not tested on ABI \d: .*resolve_unix, (TCP, )?scopes.*\n.*filtered`,
+				`enforced on ABI \d+: .*\n.*_test.go:\d+: all tested`},
+		},
 		"panics": {
 			test:  func(t *testing.T) { run(t, func(t *testing.T) { panic("help") }); t.Log("and here") },
 			fails: true,

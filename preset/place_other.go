@@ -12,6 +12,10 @@ type way struct{ rest []string }
 
 func follow(string, bool) (*way, error) { return &way{}, errors.ErrUnsupported }
 
+func terminalOf(int) func(*os.File) error {
+	return func(*os.File) error { return errors.ErrUnsupported }
+}
+
 func (*way) last() *os.File          { return nil }
 func (*way) place() string           { return "" }
 func (*way) close(*os.File)          {}

@@ -4,8 +4,8 @@
 //	landlock.New(landlock.V9).Use(preset.DNS, preset.Certificates, preset.Programs("git"))
 //
 // Each preset lists what it allows, and why. It allows no more than that:
-// nothing is writable but the devices of [NullDevices] and [Terminal], and the
-// directory of [Temp]. It asks for the rights that the ruleset handles, and
+// nothing is writable but the devices of [NullDevices], [Terminal] and
+// [PseudoTerminals], and the directory of [Temp]. It asks for the rights that the ruleset handles, and
 // skips what the system does not have: also where something else is in its place, such
 // as a directory in that of a file. The Skipped of [landlock.Report] does not name it,
 // since most of it belongs to other distributions. What
@@ -54,12 +54,15 @@ type line struct {
 	path   string
 	access landlock.AccessFS
 	is     fs.FileMode // its type; 0 is a regular file
+
+	instead func(found *os.File) error // judges what is found, in place of judge
 }
 
 const (
 	file        = landlock.FSReadFile // or all files beneath a directory, whose names are known
 	directory   = landlock.FSRead     // one that is listed
 	device      = landlock.FSReadFile | landlock.FSWriteFile
+	controlled  = device | landlock.FSIoctlDev
 	programFile = landlock.FSReadFile | landlock.FSExecute
 
 	isDirectory = fs.ModeDir
@@ -76,7 +79,11 @@ func allow(r *landlock.Ruleset, lines ...line) {
 		if _, err := os.Stat(l.path); errors.Is(err, fs.ErrPermission) {
 			continue // nobody asked for it, and to load the rule would fail
 		}
-		r.AllowIf(access, l.judge, l.path)
+		judge := l.judge
+		if l.instead != nil {
+			judge = l.instead
+		}
+		r.AllowIf(access, judge, l.path)
 	}
 }
 
@@ -346,24 +353,60 @@ func NullDevices(r *landlock.Ruleset) error {
 	return nil
 }
 
-// Terminal allows what a program needs that asks its user something, or draws:
+// Terminal allows what a program needs that asks its user something, draws, or has
+// the terminal in raw mode. Terminals are for reading, writing and control (ioctl):
 //
-//   - /dev/tty, to read, write and control (ioctl): the terminal of the process,
-//     whatever its streams are. Passwords are read there. It is no other
-//     terminal, and none where the process has none.
+//   - /dev/tty: the terminal of the session that the program is in, whatever its
+//     streams are. Passwords are read there. It is none where the session has none.
+//   - /proc/self/fd/0, /proc/self/fd/1, /proc/self/fd/2: the terminal that is a
+//     standard stream of this process when the ruleset is loaded. Programs open it
+//     again by /dev/stdin, or by the name that ttyname(3) returns (/dev/pts/0, /dev/tty1),
+//     as "stty -F /dev/stdin", "echo > /dev/stderr" and less do. One that is no terminal has no rule,
+//     nor one by way of /dev/console, /dev/tty0 or another name for several.
 //   - /etc/terminfo, /lib/terminfo, /usr/lib/terminfo, /usr/share/terminfo, to read:
 //     what which terminal understands.
 //
+// It is no other terminal: programs that make some need [PseudoTerminals]. Streams that
+// are open already need no rule.
+//
 // A program that shares a terminal may read what is typed there, and by ioctl type
 // into it itself: see "Children" in the README before you give it to one that is
-// not trusted. Streams that are open already need no rule.
+// not trusted. A child with a terminal of its own, or without any, can open this
+// process's by this preset, in a session of its own too: allow it /dev/tty alone, by
+// [landlock.Ruleset.Allow], and its terminal by [landlock.Ruleset.AllowFile].
 func Terminal(r *landlock.Ruleset) error {
 	allow(r,
-		line{path: "/dev/tty", access: device | landlock.FSIoctlDev, is: isDevice},
+		line{path: "/dev/tty", access: controlled, is: isDevice},
+		line{path: "/proc/self/fd/0", access: controlled, instead: terminalOf(0)},
+		line{path: "/proc/self/fd/1", access: controlled, instead: terminalOf(1)},
+		line{path: "/proc/self/fd/2", access: controlled, instead: terminalOf(2)},
 		line{path: "/etc/terminfo", access: file, is: isDirectory},
 		line{path: "/lib/terminfo", access: file, is: isDirectory},
 		line{path: "/usr/lib/terminfo", access: file, is: isDirectory},
 		line{path: "/usr/share/terminfo", access: file, is: isDirectory},
+	)
+	return nil
+}
+
+// PseudoTerminals allows to make terminals, as script, tmux, ssh servers and
+// programs that run others on a terminal do: to read, write and control (ioctl)
+//
+//   - /dev/ptmx, which makes one each time it is opened. (It may be a link to
+//     /dev/pts/ptmx, or that file.)
+//   - /dev/pts: the terminals themselves. A rule cannot name one that does not
+//     exist yet.
+//
+// So it opens every pseudo-terminal that this user may open, those of its other shells
+// and of this process too, and for root everybody's: a program reads what is typed
+// there, passwords too, writes what looks like another program's question, and
+// changes the settings. With CAP_SYS_ADMIN it types commands into them (TIOCSTI). Give it to a
+// program that is not trusted only with a devpts of its own, or as a user of
+// its own. For a child on one terminal make that here, without this preset: the child
+// gets it as its streams, and by [landlock.Ruleset.AllowFile].
+func PseudoTerminals(r *landlock.Ruleset) error {
+	allow(r,
+		line{path: "/dev/ptmx", access: controlled, is: isDevice},
+		line{path: "/dev/pts", access: controlled, is: isDirectory},
 	)
 	return nil
 }

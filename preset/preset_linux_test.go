@@ -346,10 +346,204 @@ func described(dir string) scenario {
 
 var terminal = register(
 	scenario{name: "password", use: presets{Terminal}, misses: []string{"/dev/tty"}, tty: true, run: inside(readsPassword)},
+	opensAgain(0, "/dev/stdin"), opensAgain(1, "/dev/stdout"), opensAgain(2, "/dev/stderr"),
+	scenario{name: "programs on a terminal", use: presets{Terminal, NullDevices, Programs("sh", "stty", "tty")}, misses: []string{"/proc/self/fd/0"},
+		tty: true, lacks: programsLacking("sh", "stty", "tty"),
+		run: onTerminal("fine", "sh", "-c", "stty -F /dev/stdin raw -echo && exec 3<>$(tty) && stty sane <&3 && echo fine")},
 	described("/etc/terminfo"), described("/lib/terminfo"), described("/usr/lib/terminfo"), described("/usr/share/terminfo"),
 )
 
 func TestTerminal(t *testing.T) { check(t, Terminal, terminal, nil) }
+
+// onStream makes a file a standard stream of this process.
+func onStream(stream int, file *os.File) error { return unix.Dup3(int(file.Fd()), stream, 0) }
+
+// raw has a terminal in raw mode, as golang.org/x/term does, and takes it back.
+func raw(terminal *os.File) error {
+	fd := int(terminal.Fd())
+	was, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+	if err != nil {
+		return fmt.Errorf("ioctl: %w", err)
+	}
+	settings := *was
+	settings.Lflag &^= unix.ECHO | unix.ICANON | unix.ISIG | unix.IEXTEN
+	_, err = unix.IoctlGetWinsize(fd, unix.TIOCGWINSZ)
+	return errors.Join(err, unix.IoctlSetTermios(fd, unix.TCSETS, &settings), unix.IoctlSetTermios(fd, unix.TCSETS, was))
+}
+
+// opensAgain is a scenario that opens the terminal of a stream again, by each of its
+// names, and has it in raw mode.
+func opensAgain(stream int, name string) scenario {
+	byNumber := fmt.Sprint("/proc/self/fd/", stream)
+	return scenario{name: "the terminal by " + name, use: presets{Terminal}, misses: []string{byNumber}, tty: true, run: func(r *landlock.Ruleset) error {
+		if stream != 0 {
+			null, err := os.Open(os.DevNull)
+			if err := errors.Join(err, onStream(stream, os.Stdin), onStream(0, null)); err != nil {
+				return err
+			}
+		}
+		return inside(func() error {
+			ttyname, err := os.Readlink(byNumber)
+			if err != nil || !strings.HasPrefix(ttyname, "/dev/pts/") {
+				return fmt.Errorf("the terminal is called %q: %v", ttyname, err)
+			}
+			for _, path := range []string{name, byNumber, ttyname} {
+				terminal, err := os.OpenFile(path, os.O_RDWR, 0)
+				if err != nil {
+					return err
+				}
+				defer terminal.Close()
+				if err := raw(terminal); err != nil {
+					return fmt.Errorf("%s: %w", path, err)
+				}
+			}
+			return nil
+		})(r)
+	}}
+}
+
+// onTerminal is runs, with the terminal.
+func onTerminal(want, name string, args ...string) func(*landlock.Ruleset) error {
+	return func(r *landlock.Ruleset) error {
+		cmd := exec.Command(name, args...)
+		cmd.Stdin = os.Stdin
+		out, err := outputOf(r, cmd)
+		if err == nil && !strings.Contains(out, want) {
+			err = fmt.Errorf("%q, want %q", out, want)
+		}
+		return err
+	}
+}
+
+// isDenied returns an error unless opening a path is denied.
+func isDenied(path string) error {
+	if file, err := os.OpenFile(path, os.O_RDWR|unix.O_NOCTTY, 0); !errors.Is(err, unix.EACCES) {
+		return fmt.Errorf("open %s: %v, %v, want EACCES", path, file, err)
+	}
+	return nil
+}
+
+// otherStream is a scenario in which the standard input is not a terminal of the
+// process's own, and so has no rule.
+func otherStream(name string, open func() (*os.File, error)) scenario {
+	return scenario{name: "standard input is " + name, use: presets{Terminal}, run: func(r *landlock.Ruleset) error {
+		file, err := open()
+		if err != nil {
+			return err
+		}
+		if err := onStream(0, file); err != nil {
+			return err
+		}
+		return inside(func() error { return errors.Join(isDenied("/proc/self/fd/0"), isDenied(file.Name())) })(r)
+	}}
+}
+
+var noTerminals = register(
+	otherStream("a file", func() (*os.File, error) { return os.CreateTemp("", "") }),
+	otherStream("the null device", func() (*os.File, error) { return os.OpenFile(os.DevNull, os.O_RDWR, 0) }),
+	otherStream("what makes terminals", func() (*os.File, error) { return os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0) }),
+	scenario{name: "other terminals", use: presets{Terminal}, tty: true, run: func(r *landlock.Ruleset) error {
+		controller, terminal, err := makeTerminal()
+		if err != nil {
+			return err
+		}
+		defer controller.Close()
+		defer terminal.Close()
+		if err := terminalOf(0)(terminal); !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("a terminal that is found in place of the stream's: %v", err)
+		}
+		return inside(func() error { return errors.Join(isDenied(terminal.Name()), isDenied("/dev/ptmx")) })(r)
+	}},
+	scenario{name: "a stream is another terminal by now", use: presets{Terminal}, tty: true, run: func(r *landlock.Ruleset) error {
+		controller, terminal, err := makeTerminal()
+		if err != nil {
+			return err
+		}
+		defer controller.Close()
+		was, err := os.Readlink("/proc/self/fd/0")
+		if err := errors.Join(err, onStream(0, terminal)); err != nil {
+			return err
+		}
+		return inside(func() error {
+			again, err := os.OpenFile("/dev/stdin", os.O_RDWR|unix.O_NOCTTY, 0)
+			if err == nil {
+				err = errors.Join(raw(again), again.Close())
+			}
+			return errors.Join(err, isDenied(was))
+		})(r)
+	}},
+)
+
+func TestNoOtherTerminal(t *testing.T) {
+	landlocktest.NeedABI(t, landlock.V1)
+	for _, s := range noTerminals {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			if out, code := s.start(t, ""); code != 0 {
+				t.Errorf("status %d: %s", code, out)
+			}
+		})
+	}
+}
+
+// makeTerminal returns the two ends of a new terminal.
+func makeTerminal() (controller, terminal *os.File, err error) {
+	controller, err = os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	number, err := unix.IoctlGetInt(int(controller.Fd()), unix.TIOCGPTN)
+	if err == nil {
+		err = unix.IoctlSetPointerInt(int(controller.Fd()), unix.TIOCSPTLCK, 0)
+	}
+	if err == nil {
+		terminal, err = os.OpenFile(fmt.Sprint("/dev/pts/", number), os.O_RDWR|unix.O_NOCTTY, 0)
+	}
+	if err != nil {
+		controller.Close()
+		return nil, nil, err
+	}
+	return controller, terminal, nil
+}
+
+var pseudoTerminals = register(
+	scenario{name: "a terminal that is made", use: presets{PseudoTerminals}, misses: []string{"/dev/pts"}, lacks: terminalsLacking, run: inside(makesTerminal)},
+	scenario{name: "a device that makes terminals", use: presets{PseudoTerminals}, misses: []string{"/dev/ptmx"}, lacks: ownDeviceLacking, run: inside(makesTerminal)},
+	scenario{name: "script", use: presets{PseudoTerminals, System, NullDevices}, misses: []string{"/dev/pts"}, lacks: programsLacking("script", "sh"),
+		run: runs("fine", "script", "-qec", "echo fine", "/dev/null"), env: []string{"SHELL=/bin/sh"}},
+)
+
+func makesTerminal() error {
+	controller, terminal, err := makeTerminal()
+	if err != nil {
+		return err
+	}
+	defer controller.Close()
+	defer terminal.Close()
+	if _, err := terminal.WriteString("x"); err != nil {
+		return err
+	}
+	return errors.Join(raw(controller), raw(terminal))
+}
+
+func terminalsLacking() string {
+	if err := makesTerminal(); err != nil {
+		return "terminals: " + err.Error()
+	}
+	return ""
+}
+
+// ownDeviceLacking says that the device is a file of /dev/pts here, which has a rule
+// itself.
+func ownDeviceLacking() string {
+	var ptmx, pts unix.Stat_t
+	if unix.Stat("/dev/ptmx", &ptmx) == nil && unix.Stat("/dev/pts", &pts) == nil && ptmx.Dev == pts.Dev {
+		return "/dev/ptmx outside of /dev/pts"
+	}
+	return terminalsLacking()
+}
+
+func TestPseudoTerminals(t *testing.T) { check(t, PseudoTerminals, pseudoTerminals, nil) }
 
 // Temporary files.
 
@@ -473,19 +667,19 @@ func TestResolverDirectory(t *testing.T) {
 	}
 }
 
-// Nothing is writable but the null devices, the terminal and Temp.
-var everyPreset = presets{DNS, Certificates, TimeZones, MIMETypes, Users, NullDevices, Terminal, Temp, System, Programs("sh")}
+// Nothing is writable but the null devices, terminals and Temp.
+var everyPreset = presets{DNS, Certificates, TimeZones, MIMETypes, Users, NullDevices, Terminal, PseudoTerminals, Temp, System, Programs("sh")}
 
 var writing = register(scenario{name: "writing", use: everyPreset, lacks: programsLacking("sh"), run: func(r *landlock.Ruleset) error {
 	if _, err := r.Apply(); err != nil {
 		return err
 	}
-	writable := map[string]bool{"/dev/null": true, "/dev/zero": true, "/dev/full": true, "/dev/tty": true, os.TempDir(): true}
+	writable := map[string]bool{"/dev/null": true, "/dev/zero": true, "/dev/full": true, "/dev/tty": true, "/dev/ptmx": true, os.TempDir(): true}
 	var errs []error
 	tried := 0
 	for path := range r.Paths() {
 		info, err := os.Stat(path)
-		if err != nil || path == "/dev/tty" {
+		if err != nil || path == "/dev/tty" || strings.HasPrefix(path, "/proc/self/fd/") {
 			continue
 		}
 		tried++

@@ -18,7 +18,7 @@ import (
 // ofName are the presets without arguments, by their names.
 var ofName = map[string]func(*landlock.Ruleset) error{
 	"DNS": DNS, "Certificates": Certificates, "TimeZones": TimeZones, "MIMETypes": MIMETypes, "Users": Users,
-	"NullDevices": NullDevices, "Terminal": Terminal, "Temp": Temp, "System": System, "Programs": Programs(os.Args[0]),
+	"NullDevices": NullDevices, "Terminal": Terminal, "PseudoTerminals": PseudoTerminals, "Temp": Temp, "System": System, "Programs": Programs(os.Args[0]),
 }
 
 // wrong returns the mistakes of a ruleset, and nothing else that is wrong with it.
@@ -76,16 +76,17 @@ func TestHandled(t *testing.T) {
 // No preset allows more rights than these anywhere, nor other ports.
 func TestRights(t *testing.T) {
 	most := map[string]landlock.AccessFS{
-		"DNS":          landlock.FSReadFile | landlock.FSResolveUnix,
-		"Certificates": landlock.FSRead,
-		"TimeZones":    landlock.FSRead,
-		"MIMETypes":    landlock.FSReadFile,
-		"Users":        landlock.FSReadFile,
-		"NullDevices":  landlock.FSReadFile | landlock.FSWriteFile,
-		"Terminal":     landlock.FSReadFile | landlock.FSWriteFile | landlock.FSIoctlDev,
-		"Temp":         landlock.FSReadWrite,
-		"System":       landlock.FSReadExecute,
-		"Programs":     landlock.FSReadFile | landlock.FSExecute,
+		"DNS":             landlock.FSReadFile | landlock.FSResolveUnix,
+		"Certificates":    landlock.FSRead,
+		"TimeZones":       landlock.FSRead,
+		"MIMETypes":       landlock.FSReadFile,
+		"Users":           landlock.FSReadFile,
+		"NullDevices":     landlock.FSReadFile | landlock.FSWriteFile,
+		"Terminal":        landlock.FSReadFile | landlock.FSWriteFile | landlock.FSIoctlDev,
+		"PseudoTerminals": landlock.FSReadFile | landlock.FSWriteFile | landlock.FSIoctlDev,
+		"Temp":            landlock.FSReadWrite,
+		"System":          landlock.FSReadExecute,
+		"Programs":        landlock.FSReadFile | landlock.FSExecute,
 	}
 	for name, preset := range ofName {
 		r := landlock.New(landlock.V11).Use(preset)
@@ -93,7 +94,7 @@ func TestRights(t *testing.T) {
 			if access&^most[name] != 0 {
 				t.Errorf("%s: %v on %s, want %v at most", name, access, path, most[name])
 			}
-			if access&landlock.FSWriteFile != 0 && name != "Temp" && !strings.HasPrefix(path, "/dev/") {
+			if access&landlock.FSWriteFile != 0 && name != "Temp" && !strings.HasPrefix(path, "/dev/") && !(name == "Terminal" && strings.HasPrefix(path, "/proc/self/fd/")) {
 				t.Errorf("%s: %v on %s", name, access, path)
 			}
 		}
@@ -103,6 +104,15 @@ func TestRights(t *testing.T) {
 		}
 		if want := []string{"connect_tcp 53", "connect_send_udp 53", "bind_udp 0"}; name == "DNS" != (ports != nil) || name == "DNS" && !slices.Equal(ports, want) {
 			t.Errorf("%s: ports %q", name, ports)
+		}
+	}
+}
+
+// No preset opens devices that then refuse ioctl and are of little use without.
+func TestNoIoctl(t *testing.T) {
+	for name, preset := range ofName {
+		if report, err := landlock.New(landlock.V11).BestEffort(0).Use(preset).DryRun(); err != nil || report.NoIoctl != nil {
+			t.Errorf("%s: no ioctl on %q, %v", name, report.NoIoctl, err)
 		}
 	}
 }

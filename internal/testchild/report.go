@@ -23,6 +23,7 @@ type report struct {
 	running map[string]*subtest // by name
 	current string              // the test that output belongs to
 	started bool
+	over    bool         // the function has ended
 	before  bytes.Buffer // what came before the function was started
 	logging bool         // the last line was logged
 	further string       // a test further out than the one around the function, which has logged since
@@ -132,6 +133,9 @@ func (r *report) print(line string) {
 	}
 	if logLine.MatchString(line) || r.logging && strings.HasPrefix(line, indent+indent) {
 		line, r.logging = strings.TrimPrefix(line, indent), true // Output puts it back
+		if r.over && !beneath(r.current, r.test.name) {
+			return // where the function panics the Cleanups of the tests around run there, and fail in its sandbox
+		}
 		if r.furtherOut(r.current) {
 			r.further = r.current
 		}
@@ -189,6 +193,7 @@ func (r *report) begin(name string) {
 func (r *report) end(name, how string) {
 	switch test := r.running[name]; {
 	case test == r.test:
+		r.over = true
 	case test != nil:
 		delete(r.running, name)
 		test.end <- how
