@@ -152,40 +152,52 @@ func checkPort(answers func() (layers, error), access AccessNet, port uint16) er
 const fsName = FSRemoveDir | FSRemoveFile | FSMakeChar | FSMakeDir | FSMakeReg | FSMakeSock | FSMakeFifo | FSMakeBlock | FSMakeSym | FSRefer
 
 // path returns the error for rights that are denied on what a path leads to, or nil.
+// Those that are about the name go by that, where it is a link.
 func (c *checker) path(access AccessFS, path string) (*DeniedError, error) {
-	p, err := findPlace(path, true)
+	name, err := findPlace(path, false)
 	if err != nil {
 		return nil, err
 	}
-	defer p.close()
+	defer name.close()
+	if !name.isLink() {
+		return c.atFile(access, name)
+	}
 	names := access & fsName
-	if !p.linked {
-		names = 0 // name and file are in one place
-	} else if !p.exists() {
+	if access == names&^FSMakeReg {
+		return c.at(names, name)
+	}
+	file, err := findPlace(path, true)
+	if err != nil {
+		if access == names { // no file is made by a link that leads to nowhere
+			return c.at(names, name)
+		}
+		return nil, err
+	}
+	defer file.close()
+	if !file.exists() {
 		names &^= FSMakeReg // which open makes there
 	}
-	denied, err := c.at(access&^names, p)
+	denied, err := c.atFile(access&^names, file)
+	if err != nil {
+		return nil, err
+	}
+	more, err := c.at(names, name)
+	switch {
+	case err != nil || denied == nil:
+		return more, err
+	case more != nil:
+		denied.Missing.FS |= more.Missing.FS
+	}
+	return denied, nil
+}
+
+// atFile is at, for who asks before.
+func (c *checker) atFile(access AccessFS, p *place) (*DeniedError, error) {
+	denied, err := c.at(access, p)
 	if denied != nil && denied.Missing.FS&FSResolveUnix != 0 && p.isSocket() {
 		denied.Uncertain = "a socket that was made in the sandbox can be connected to all the same"
 	}
-	if err != nil || names == 0 {
-		return denied, err
-	}
-	link, err := findPlace(path, false)
-	if err != nil {
-		return nil, err
-	}
-	defer link.close()
-	name, err := c.at(names, link)
-	switch {
-	case err != nil:
-		return nil, err
-	case denied == nil:
-		return name, nil
-	case name != nil:
-		denied.Missing.FS |= name.Missing.FS
-	}
-	return denied, nil
+	return denied, err
 }
 
 // DeniedError says which rights a ruleset does not allow on a path or a port,

@@ -225,7 +225,7 @@ func TestCheckOfNames(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir+"/to/file", "")
 	write(t, dir+"/from/file", "")
-	for name, target := range map[string]string{"link": "../to/file", "dir": "../to", "dangling": "../to/new"} {
+	for name, target := range map[string]string{"link": "../to/file", "dir": "../to", "dangling": "../to/new", "loop": "loop", "through": "file/x"} {
 		if err := os.Symlink(target, dir+"/from/"+name); err != nil {
 			t.Fatal(err)
 		}
@@ -247,6 +247,8 @@ func TestCheckOfNames(t *testing.T) {
 		{FSMakeReg, "dangling", 0}, // as open makes it
 		{FSMakeSym | FSMakeReg, "dangling", FSMakeSym},
 		{FSRemoveFile, "dangling", FSRemoveFile},
+		{FSRemoveFile, "loop", FSRemoveFile},
+		{FSRemoveFile | FSMakeReg, "through", FSRemoveFile | FSMakeReg},
 	} {
 		var missing AccessFS
 		err := r.Check(test.access, dir+"/from/"+test.path)

@@ -21,7 +21,6 @@ type place struct {
 	path   string // all of it, for people
 	id     fileID // of file, as all below
 	kind   uint32 // S_IFREG and so on; 0 where nothing is
-	linked bool   // the path ends in a symbolic link that was followed
 	number uint64 // of a device
 	inside bool   // a file of the kernel's own, such as a pipe, which no rule is about
 }
@@ -189,7 +188,6 @@ func (p *place) step(path string, follow bool) (target string, err error) {
 	}
 	mustBeDir := len(trimmed) < len(path)
 	if p.kind == unix.S_IFLNK && (follow || mustBeDir) {
-		p.linked = !mustBeDir
 		return p.readLink(mustBeDir)
 	}
 	if mustBeDir && p.kind != unix.S_IFDIR {
@@ -257,7 +255,6 @@ func (p *place) jump(text string) error {
 		return errNoName
 	}
 	p.close()
-	named.linked = p.linked
 	*p = *named
 	return nil
 }
@@ -320,6 +317,7 @@ func (p *place) close() {
 func (p *place) exists() bool      { return p.kind != 0 }
 func (p *place) isDirectory() bool { return p.kind == unix.S_IFDIR }
 func (p *place) isRegular() bool   { return p.kind == unix.S_IFREG }
+func (p *place) isLink() bool      { return p.kind == unix.S_IFLNK }
 func (p *place) isSocket() bool    { return p.kind == unix.S_IFSOCK }
 func (p *place) isDevice() bool    { return p.kind == unix.S_IFCHR || p.kind == unix.S_IFBLK }
 

@@ -9,9 +9,9 @@ import "io/fs"
 const hasPlaces = false
 
 type place struct {
-	path           string
-	id             fileID
-	linked, inside bool
+	path   string
+	id     fileID
+	inside bool
 }
 
 type fileID struct{ device, inode, mount uint64 }
@@ -34,6 +34,7 @@ func (p *place) close()                               {}
 func (p *place) exists() bool                         { return false }
 func (p *place) isDirectory() bool                    { return false }
 func (p *place) isRegular() bool                      { return false }
+func (p *place) isLink() bool                         { return false }
 func (p *place) isSocket() bool                       { return false }
 func (p *place) isDevice() bool                       { return false }
 func (p *place) makeRight(kernel Kernel) AccessFS     { return 0 }
