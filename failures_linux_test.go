@@ -321,7 +321,7 @@ func TestOneCauseOnce(t *testing.T) {
 				return nil
 			}, fs.ErrPermission, "landlock: open relative paths of the rules in the working directory: open: permission denied"},
 	}
-	for _, errno := range []syscall.Errno{unix.EPERM, unix.EACCES, unix.ENOSYS, unix.EOPNOTSUPP, unix.ENETDOWN} {
+	for _, errno := range []syscall.Errno{unix.EPERM, unix.EACCES, unix.ENOSYS, unix.EOPNOTSUPP, unix.ENETDOWN, unix.EINVAL} {
 		name := unix.ErrnoName(errno)
 		tests["add_rule refused, "+name] = struct {
 			rules func() *Ruleset
