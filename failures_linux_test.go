@@ -287,20 +287,23 @@ func TestOneCauseOnce(t *testing.T) {
 			Quiet(FSResolveUnix, "/").AllowFile(FSReadFile, os.Stdin).AllowConnectTCP(1, 2).AllowNet(NetBindTCP, 3, 4)
 	}
 	const blocked = "landlock: system calls refused"
-	tests := map[string]struct {
+	type cause struct {
 		rules func() *Ruleset
 		setup func(t *testing.T, dir string) func()
 		want  error
 		words string
-	}{
+		from  ABI // 0: on every kernel
+		below ABI
+	}
+	tests := map[string]cause{
 		"no descriptors": {func() *Ruleset { return New(V1).AllowRead(many(false)...).AllowRead(many(true)...) },
 			func(t *testing.T, _ string) func() { return limitFiles(t, 1) },
-			unix.EMFILE, "landlock: open the paths of the rules: open: too many open files"},
+			unix.EMFILE, "landlock: open the paths of the rules: open: too many open files", 0, 0},
 		"no descriptors, for rights that the kernel does not know": {func() *Ruleset { return New(V11).BestEffort(V1).Allow(FSResolveUnix, "/", "/dev", "/etc") },
-			func(t *testing.T, _ string) func() { needBelow(t, V9); return limitFiles(t, 2) },
-			unix.EMFILE, "landlock: make a ruleset to try rules with: landlock_create_ruleset: too many open files"},
+			func(t *testing.T, _ string) func() { return limitFiles(t, 2) },
+			unix.EMFILE, "landlock: make a ruleset to try rules with: landlock_create_ruleset: too many open files", 0, V9},
 		"openat refused": {func() *Ruleset { return New(V1).AllowRead(many(false)...).AllowExecute(many(true)...) },
-			refused(unix.SYS_OPENAT, unix.ENOSYS), unix.ENOSYS, "landlock: open the paths of the rules: open: function not implemented"},
+			refused(unix.SYS_OPENAT, unix.ENOSYS), unix.ENOSYS, "landlock: open the paths of the rules: open: function not implemented", 0, 0},
 		"a working directory that is gone": {func() *Ruleset { return New(V1).AllowRead(many(true)...).AllowOptional(FSRead, "x") },
 			func(t *testing.T, dir string) func() {
 				gone := filepath.Join(dir, "gone")
@@ -308,7 +311,7 @@ func TestOneCauseOnce(t *testing.T) {
 					t.Fatal(err)
 				}
 				return nil
-			}, fs.ErrNotExist, "landlock: open relative paths of the rules: the working directory was removed: open: no such file or directory"},
+			}, fs.ErrNotExist, "landlock: open relative paths of the rules: the working directory was removed: open: no such file or directory", 0, 0},
 		"a working directory that cannot be searched": {func() *Ruleset { return New(V1).AllowRead(many(true)...) },
 			func(t *testing.T, dir string) func() {
 				closed := filepath.Join(dir, "closed")
@@ -319,27 +322,20 @@ func TestOneCauseOnce(t *testing.T) {
 					dropCapabilities(t)
 				}
 				return nil
-			}, fs.ErrPermission, "landlock: open relative paths of the rules in the working directory: open: permission denied"},
+			}, fs.ErrPermission, "landlock: open relative paths of the rules in the working directory: open: permission denied", 0, 0},
 	}
-	for _, errno := range []syscall.Errno{unix.EPERM, unix.EACCES, unix.ENOSYS, unix.EOPNOTSUPP, unix.ENETDOWN} {
-		name := unix.ErrnoName(errno)
-		tests["add_rule refused, "+name] = struct {
-			rules func() *Ruleset
-			setup func(t *testing.T, dir string) func()
-			want  error
-			words string
-		}{func() *Ruleset { return everywhere("/dev", "/tmp") }, refused(unix.SYS_LANDLOCK_ADD_RULE, errno), ErrBlocked, blocked}
+	for _, errno := range []syscall.Errno{unix.EPERM, unix.EACCES, unix.ENOSYS, unix.EOPNOTSUPP, unix.ENETDOWN, unix.EINVAL} {
+		refusal := refused(unix.SYS_LANDLOCK_ADD_RULE, errno)
+		ports := func() *Ruleset { return New(V4).BestEffort(V1).AllowConnectTCP(1, 2).AllowBindTCP(3) }
+		tests["add_rule refused, "+unix.ErrnoName(errno)] = cause{func() *Ruleset { return everywhere("/dev", "/tmp") }, refusal, ErrBlocked, blocked, 0, 0}
+		tests["add_rule refused, ports alone, "+unix.ErrnoName(errno)] = cause{ports, refusal, ErrBlocked, blocked, V4, 0}
 	}
-	tests["add_rule refused, ports alone"] = tests["add_rule refused, EPERM"]
-	alone := tests["add_rule refused, ports alone"]
-	alone.rules = func() *Ruleset { return New(V4).BestEffort(V1).AllowConnectTCP(1, 2).AllowBindTCP(3) }
-	alone.setup = func(t *testing.T, dir string) func() {
-		needABI(t, V4)
-		return refused(unix.SYS_LANDLOCK_ADD_RULE, unix.ENOSYS)(t, dir)
-	}
-	tests["add_rule refused, ports alone"] = alone
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
+			needABI(t, test.from)
+			if test.below > 0 {
+				needBelow(t, test.below)
+			}
 			inChild(t, nil, func(t *testing.T, dir string) {
 				Probe()
 				r := test.rules()

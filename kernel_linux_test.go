@@ -695,7 +695,7 @@ func trace(pid int) error {
 func lookInto(pid int) map[string]error {
 	proc := fmt.Sprintf("/proc/%d/", pid)
 	answers := map[string]error{"kill": unix.Kill(pid, 0)}
-	for _, name := range []string{"stat", "status", "cmdline"} {
+	for _, name := range []string{"stat", "status", "cmdline", "uid_map"} {
 		_, answers["read "+name] = os.ReadFile(proc + name)
 	}
 	if scope, err := os.ReadFile("/proc/sys/kernel/yama/ptrace_scope"); err != nil || scope[0] < '2' {
@@ -704,12 +704,16 @@ func lookInto(pid int) map[string]error {
 	for _, name := range []string{"exe", "cwd", "root", "fd/0", "ns/net"} {
 		_, answers["readlink "+name] = os.Readlink(proc + name)
 	}
+	mem, err := os.Open(proc + "mem")
+	if answers["open mem"] = err; err == nil {
+		mem.Close()
+	}
 	if os.Getuid() != 0 { // Linux 6.12 refuses it to root too, 6.18 does not
 		_, answers["open environ"] = os.ReadFile(proc + "environ")
 		_, answers["open maps"] = os.ReadFile(proc + "maps")
 	}
 	local := make([]byte, 1)
-	_, err := unix.ProcessVMReadv(pid, []unix.Iovec{{Base: &local[0], Len: 1}}, []unix.RemoteIovec{{Len: 1}}, 0)
+	_, err = unix.ProcessVMReadv(pid, []unix.Iovec{{Base: &local[0], Len: 1}}, []unix.RemoteIovec{{Len: 1}}, 0)
 	if err == unix.EFAULT { // it may, and there is nothing at address 0
 		err = nil
 	}

@@ -7,7 +7,7 @@ import (
 	"io/fs"
 	"iter"
 	"os"
-	"path/filepath"
+	"path"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -593,7 +593,7 @@ func (rule *pathRule) failed(err error) *RuleError {
 	switch {
 	case errors.Is(err, errNoPlace):
 		e.hint = "leave the rule out; AllowOptional skips what needs none"
-	case errors.Is(err, fs.ErrNotExist) && rule.access&fsMake != 0 && filepath.Dir(filepath.Clean(rule.path)) != "/":
+	case errors.Is(err, fs.ErrNotExist) && rule.access&fsMake != 0 && path.Dir(path.Clean(rule.path)) != "/":
 		e.hint = "make it first, or allow its directory"
 	case errors.Is(err, fs.ErrNotExist) && rule.access&fsMake != 0:
 		e.hint = "make it first"

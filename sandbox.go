@@ -429,18 +429,18 @@ func tryRule(ruleset, fd int, rule *pathRule) error {
 	if rule.access&fsFile == 0 && !rule.quiet {
 		access = FSReadDir
 	}
-	var err error = errInvalid
-	if ruleset != noRuleset {
-		ruleset, createErr := createRuleset(V1.Rights(), Rights{}, attrSize(V1))
-		if createErr != nil {
-			return &commonError{fmt.Errorf("landlock: make a ruleset to try rules with: %w", createErr)}
+	if ruleset == noRuleset {
+		if access == FSReadDir {
+			return errOnlyDirectories
 		}
-		defer closeFd(ruleset)
-		err = addPath(ruleset, fd, access, 0)
-	} else if access == FSReadFile {
 		return nil
 	}
-	if err == errInvalid {
+	own, err := createRuleset(V1.Rights(), Rights{}, attrSize(V1))
+	if err != nil {
+		return &commonError{fmt.Errorf("landlock: make a ruleset to try rules with: %w", err)}
+	}
+	defer closeFd(own)
+	if err = addPath(own, fd, access, 0); access == FSReadDir && errors.Is(err, errInvalid) {
 		return errOnlyDirectories
 	}
 	return err

@@ -67,12 +67,12 @@ func createRuleset(handled, quiet Rights, size uintptr) (int, error) {
 	return int(fd), nil // the kernel made it close-on-exec
 }
 
-// answer returns the error of a call of Landlock's, with what Landlock is known to
-// answer: all else comes from before it.
+// answer returns the error of a call that makes or enforces a ruleset. What Landlock is
+// not known to answer comes from before it.
 func answer(call string, errno syscall.Errno) error {
 	err := os.NewSyscallError(call, errno)
 	switch errno {
-	case unix.EINVAL, unix.E2BIG, unix.EFAULT, unix.ENOMSG, unix.EBADF, unix.EBADFD, unix.EAFNOSUPPORT, unix.ENOMEM, unix.EMFILE, unix.ENFILE:
+	case unix.EINVAL, unix.E2BIG, unix.EFAULT, unix.ENOMSG, unix.EBADF, unix.EBADFD, unix.ENOMEM, unix.EMFILE, unix.ENFILE:
 		return err
 	}
 	return fmt.Errorf("%w: %w", ErrBlocked, err)
@@ -84,8 +84,6 @@ func addPath(ruleset, parent int, access AccessFS, flags uint32) error {
 	switch errno {
 	case 0:
 		return nil
-	case unix.EINVAL:
-		return errInvalid // as it is: the caller has an answer to it
 	case unix.EBADFD:
 		if inMessageQueues(parent) {
 			return fmt.Errorf("a POSIX message queue, which Landlock denies, and takes no rule for: %w", addRuleError(errno))
@@ -118,17 +116,17 @@ func addRule(ruleset int, kind uintptr, attr unsafe.Pointer, flags uint32) sysca
 	return errno
 }
 
-// addRuleError returns the error of landlock_add_rule. What is refused before Landlock
-// is refused for all rules.
+// addRuleError returns the error of landlock_add_rule. But for EBADFD, it is none of the
+// one rule's: all other answers that Landlock has are to what this package never asks.
 func addRuleError(errno syscall.Errno) error {
-	err := answer("landlock_add_rule", errno)
-	switch {
-	case errors.Is(err, ErrBlocked):
-		return &commonError{err}
-	case errno == unix.ENOMEM:
+	err := os.NewSyscallError("landlock_add_rule", errno)
+	switch errno {
+	case unix.EBADFD:
+		return err
+	case unix.EBADF, unix.E2BIG, unix.ENOMEM:
 		return &commonError{fmt.Errorf("landlock: add the rules: %w", err)}
 	}
-	return err
+	return &commonError{fmt.Errorf("%w: %w", ErrBlocked, err)}
 }
 
 // openError returns why a path cannot be opened. Where the directory that its lookup
