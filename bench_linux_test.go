@@ -186,39 +186,30 @@ func BenchmarkChild(b *testing.B) {
 	}
 }
 
-// BenchmarkCheck asks about a file three directories deep, of a Sandbox with so many
-// rules.
+// BenchmarkCheck measures an answer of a Sandbox, by how deep the path is beneath its
+// rule, and by how many rules there are.
 func BenchmarkCheck(b *testing.B) {
 	needABI(b, V1)
-	for _, rules := range []int{1, 100, 1000, 10000} {
-		b.Run(fmt.Sprintf("rules=%d", rules), func(b *testing.B) {
-			dir := b.TempDir()
-			r := NewHandling(Rights{FS: V1.FS()})
-			for i := range rules {
-				path := filepath.Join(dir, "dir", fmt.Sprint(i))
-				if err := os.MkdirAll(path, 0o700); err != nil {
-					b.Fatal(err)
-				}
-				r.AllowRead(path)
-			}
-			s, err := r.Prepare()
-			if err != nil {
-				b.Fatal(err)
-			}
-			defer s.Close()
-			path := filepath.Join(dir, "dir", "0")
-			for b.Loop() {
-				if err := s.Check(FSReadFile, path); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
+	for _, depth := range []int{1, 4, 16} {
+		dir := b.TempDir()
+		path := dir + strings.Repeat("/d", depth)
+		if err := os.MkdirAll(path, 0o700); err != nil {
+			b.Fatal(err)
+		}
+		b.Run(fmt.Sprintf("depth=%d", depth), func(b *testing.B) { benchCheck(b, true, path, dir) })
+	}
+	for _, n := range ruleCounts {
+		paths := benchPaths(b, n)
+		b.Run(fmt.Sprintf("rules=%d", n), func(b *testing.B) { benchCheck(b, true, paths[0], paths...) })
+		other := write(b, b.TempDir()+"/file", "")
+		b.Run(fmt.Sprintf("rules=%d/denied", n), func(b *testing.B) { benchCheck(b, false, other, paths...) })
 	}
 }
 
-func benchCheck(b *testing.B, r *Ruleset, path string) {
+func benchCheck(b *testing.B, allowed bool, path string, rules ...string) {
+	s := mustPrepare(b, NewHandling(Rights{FS: FSReadFile}).Allow(FSReadFile, rules...))
 	for b.Loop() {
-		if err := r.Check(FSReadFile, path); err != nil {
+		if err := s.Check(FSReadFile, path); (err == nil) != allowed {
 			b.Fatal(err)
 		}
 	}

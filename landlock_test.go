@@ -70,7 +70,7 @@ func scratch(t *testing.T) string {
 }
 
 // write makes a file that everybody may use.
-func write(t *testing.T, path, text string) string {
+func write(t testing.TB, path, text string) string {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
 		t.Fatal(err)
