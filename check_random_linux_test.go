@@ -233,8 +233,7 @@ func (w *checkWorld) run(more func() bool) {
 		if err != nil {
 			continue // such as a rule on a dangling link
 		}
-		loaded, err := w.rules.newChecker()
-		w.must(err)
+		loaded := s.checker
 		for left := 200; left > 0 && more() && !w.Failed() && w.sameRules(loaded); {
 			var refused *checkOp
 			var wrong string
@@ -254,7 +253,6 @@ func (w *checkWorld) run(more func() bool) {
 			}
 		}
 		s.Close()
-		loaded.close()
 	}
 	for _, mounted := range slices.Backward(w.mounts) {
 		unix.Unmount(mounted, unix.MNT_DETACH)
@@ -265,12 +263,12 @@ func (w *checkWorld) run(more func() bool) {
 // sameRules reports whether the rules are still for the files that the kernel
 // has loaded: one may have been moved or removed.
 func (w *checkWorld) sameRules(loaded *checker) bool {
-	c, err := w.rules.newChecker()
+	all, err := w.rules.layers()
 	if err != nil {
 		return false
 	}
-	defer c.close()
-	return maps.Equal(c.files, loaded.files)
+	defer all.close()
+	return maps.Equal(all[0].allRules(), loaded.allRules())
 }
 
 func (w *checkWorld) someRights(among AccessFS) (some AccessFS) {
@@ -610,11 +608,11 @@ func predictExec(r *Ruleset, path string) error {
 }
 
 func predictMove(r *Ruleset, op *checkOp) error {
-	c, err := r.newChecker()
+	all, err := r.layers()
 	if err != nil {
 		return err
 	}
-	defer c.close()
+	defer all.close()
 	old, err := findPlace(op.path, false)
 	if err != nil {
 		return err
@@ -625,7 +623,7 @@ func predictMove(r *Ruleset, op *checkOp) error {
 		return err
 	}
 	defer to.close()
-	denied, _, err := c.move(move{from: old, to: to, link: op.kind == "link", exchange: op.kind == "exchange"})
+	denied, _, err := all[0].move(move{from: old, to: to, link: op.kind == "link", exchange: op.kind == "exchange"})
 	if err == nil && len(denied) > 0 {
 		return denied[0]
 	}
