@@ -242,8 +242,10 @@ func (e *DeniedError) suggest(call, on string) {
 
 func (e *DeniedError) subject(named string) string {
 	switch {
-	case e.what != "":
+	case e.what != "" && (e.Path == "" || e.Path == named):
 		return e.what
+	case e.what != "":
+		return printable(e.Path) + ": " + e.what
 	case e.Missing.Scope != 0:
 		return fmt.Sprintf("%v outside the sandbox: the ruleset's scope denies it, and no rule can allow it", e.Missing.Scope)
 	case e.Path == "" && e.Missing.Net != 0:

@@ -45,15 +45,20 @@ import (
 // Where the ruleset itself cannot be loaded any more, because the path of a rule
 // is gone, or where there is no descriptor to look with, the error says so. On a kernel that is too old for the ruleset, and off
 // Linux, nothing is enforced and err is returned as it is. So is nil.
-func (r *Ruleset) Explain(err error) error { return explainBy(r.layers, err) }
+func (r *Ruleset) Explain(err error) error { return explainBy(r.layersNow, err) }
 
 // Explain is [Ruleset.Explain] for what the Sandbox was loaded with: by the files that
 // the rules were for then. It answers for a child, whose error has to come back as one
 // of this process's, and for a Do. Like Report it can be asked after Close.
-func (s *Sandbox) Explain(err error) error { return explainBy(s.layers, err) }
+func (s *Sandbox) Explain(err error) error {
+	return explainBy(func() (layers, []string, error) {
+		l, err := s.layers()
+		return l, nil, err
+	}, err)
+}
 
 // explainBy is Explain by what answers.
-func explainBy(answers func() (layers, error), err error) error {
+func explainBy(answers func() (l layers, gone []string, err error), err error) error {
 	if err == nil || find[*DeniedError](err) != nil {
 		return err // there is nothing to add
 	}
@@ -61,7 +66,7 @@ func explainBy(answers func() (layers, error), err error) error {
 	if operation == nil {
 		return err
 	}
-	all, checkErr := answers()
+	all, gone, checkErr := answers()
 	if errors.Is(checkErr, errors.ErrUnsupported) {
 		return err // so nothing is enforced
 	}
@@ -69,12 +74,19 @@ func explainBy(answers func() (layers, error), err error) error {
 		return explain(err, cannotTell(checkErr))
 	}
 	defer all.close()
+	var reasons []error
 	for _, c := range all {
-		if reasons := operation(c); len(reasons) > 0 {
-			return explain(err, reasons)
+		if more := operation(c); len(reasons) == 0 || certain(more) {
+			reasons = more
+		}
+		if certain(reasons) {
+			break
 		}
 	}
-	return err
+	if len(gone) > 0 && len(reasons) > 0 {
+		uncertain(reasons[:1], withoutRules(gone))
+	}
+	return explain(err, reasons)
 }
 
 // cannotTell is the reason where a reason could not be looked for.
@@ -330,30 +342,20 @@ func (c *checker) using(path string, access AccessFS, mode uint32) []error {
 	if !p.exists() || !modesAllow(path, mode) {
 		return nil
 	}
-	return c.usingPlace(p, access)
+	return c.usingPlace(p, access, path)
 }
 
-func (c *checker) usingPlace(p *place, access AccessFS) []error {
+// usingPlace is using for a place, which a path has led to.
+func (c *checker) usingPlace(p *place, access AccessFS, path string) []error {
 	denied, err := c.at(access, p)
 	switch {
 	case err != nil:
 		return cannotTell(err)
-	case denied != nil:
-		suggestPreset(denied)
-		return []error{denied}
+	case denied == nil:
+		return c.allowedNow(p)
 	}
-	return c.replaced(p)
-}
-
-// replaced is for a file that was denied, and is allowed by a rule for itself.
-func (c *checker) replaced(p *place) []error {
-	rule := c.allRules()[p.id.onAnyMount()]
-	if rule.allowed == 0 || p.isDirectory() {
-		return nil
-	}
-	return []error{fmt.Errorf("landlock: this ruleset allows it now, by the rule for the file %s: "+
-		"if the file was replaced since the ruleset was enforced, as editors and log rotation do, the rule stayed with the old one: allow its directory; "+
-		"otherwise another layer or another security module denied it", printable(rule.path))}
+	suggestPreset(denied)
+	return []error{c.orReplaced(denied, path)}
 }
 
 // opening returns why a file may not have been opened. The error does not tell how it
@@ -365,67 +367,63 @@ func (c *checker) opening(path string) []error {
 		return notFound(err)
 	}
 	defer p.close()
-	mayRead := modesAllow(path, modeRead)
+	mayRead, mayWrite := modesAllow(path, modeRead), modesAllow(path, modeWrite)
 	switch {
 	case !p.exists(): // so it was to be made
-		return c.usingPlace(p, FSMakeReg)
+		return c.usingPlace(p, FSMakeReg, path)
 	case p.isDirectory() && !mayRead:
 		return nil
 	case p.isDirectory():
-		return c.usingPlace(p, FSReadDir)
+		return c.usingPlace(p, FSReadDir, path)
 	}
-	reading, err := c.at(FSReadFile, p)
-	if err != nil {
-		return cannotTell(err)
-	}
-	writing, err := c.writing(p, path)
-	if err != nil {
-		return cannotTell(err)
-	}
-	if reading != nil && mayRead {
-		reading.Uncertain = besidesReading(writing, p)
-		suggestPreset(reading)
-		return []error{reading}
-	}
+	var asked AccessFS
 	if mayRead {
-		if replaced := c.replaced(p); replaced != nil {
-			return replaced
-		}
+		asked |= FSReadFile
 	}
-	if writing == nil {
-		return nil
+	if mayWrite {
+		asked |= FSWriteFile | FSTruncate
 	}
-	writing.Guess = true
-	writing.Uncertain = "if it was opened for writing: the ruleset allows to read it, though another layer or security module may not"
+	denied, err := c.at(asked, p)
+	if err != nil {
+		return cannotTell(err)
+	}
+	if denied == nil {
+		return c.allowedNow(p)
+	}
+	if found, ok := c.replaced(denied.Missing.FS, path, p.path); ok {
+		return []error{c.denyReplaced(denied.Missing.FS&found.allowed, denied, found)}
+	}
+	writing := denied.Missing.FS &^ FSReadFile
+	if writing != denied.Missing.FS {
+		c.narrow(denied, FSReadFile, p)
+		denied.Uncertain = besidesReading(p, writing != 0, mayWrite)
+		return []error{denied}
+	}
+	denied.Guess = true
+	denied.Uncertain = "if it was opened for writing: the ruleset allows to read it, though another layer or security module may not"
 	if !mayRead {
-		writing.Uncertain = "if it was opened for writing: its mode forbids to read it"
+		denied.Uncertain = "if it was opened for writing: its mode forbids to read it"
 	}
-	suggestPreset(writing)
-	return []error{writing}
+	suggestPreset(denied)
+	return append(c.allowedNow(p), denied)
 }
 
-// writing returns what is missing to write a file, nil where its mode forbids that
-// anyway.
-func (c *checker) writing(p *place, path string) (*DeniedError, error) {
-	if !modesAllow(path, modeWrite) {
-		return nil, nil
-	}
-	access := FSWriteFile
-	if p.isRegular() {
-		access |= FSTruncate
-	}
-	return c.at(access, p)
+// narrow makes e about no more than these rights.
+func (c *checker) narrow(e *DeniedError, missing AccessFS, p *place) {
+	e.Missing.FS = missing
+	e.suggest(c.remedy(missing, p))
+	suggestPreset(e)
 }
 
 // besidesReading returns what else may have been asked of a file that may not be read.
-func besidesReading(writing *DeniedError, p *place) string {
+func besidesReading(p *place, writingDenied, mayWrite bool) string {
 	switch {
-	case writing == nil && p.isRegular() && modesAllow(p.path, modeWrite):
+	case writingDenied && !isSystems(filepath.Dir(p.path)):
+		return fmt.Sprintf("if it was opened for writing, AllowReadWrite(%q)", p.path)
+	case !writingDenied && mayWrite && p.isRegular():
 		return "os.Create and os.CreateTemp read as well, and leave an empty file where they may not"
-	case writing == nil || isSystems(filepath.Dir(p.path)):
-		return ""
 	}
-	return fmt.Sprintf("if it was opened for writing, AllowReadWrite(%q)", p.path)
+	return ""
 }
 
 // suggestPreset names the preset that is made for a file.
@@ -451,12 +449,12 @@ func inDirectory(path string, access AccessFS) operation {
 			return notFound(err)
 		}
 		defer p.close()
-		return c.above(p, access)
+		return c.above(p, access, path)
 	}
 }
 
 // above returns why rights are denied in the directory of a place.
-func (c *checker) above(p *place, access AccessFS) []error {
+func (c *checker) above(p *place, access AccessFS, path string) []error {
 	directory, err := p.above()
 	if errors.Is(err, errNothingAbove) {
 		return nil
@@ -475,7 +473,7 @@ func (c *checker) above(p *place, access AccessFS) []error {
 	if access&(access-1) != 0 {
 		uncertain([]error{denied}, "one of them, which the error does not tell")
 	}
-	return []error{denied}
+	return []error{c.orReplaced(denied, filepath.Dir(path))}
 }
 
 // removing returns why something may not be removed.
@@ -495,42 +493,51 @@ func (c *checker) removing(path, op string) []error {
 	case "rmdir":
 		access = FSRemoveDir
 	}
-	return c.above(p, access)
+	return c.above(p, access, path)
 }
 
 // executing returns why a program may not be executed: itself, its interpreter or
 // its loader. A rule for the first of them alone leads to the next refusal.
 func (c *checker) executing(program string) []error {
 	var all []error
+	var denials []*DeniedError
 	files := programFiles(program)
-	call := ""
 	for i, file := range files {
 		if slices.Contains(files[:i], file) {
 			continue // a script may be its own interpreter
 		}
 		for _, reason := range c.using(file, FSExecute|FSReadFile, modeExecute) {
 			all = append(all, reason)
-			denied, ok := reason.(*DeniedError)
-			if !ok {
-				continue
+			if denied, ok := reason.(*DeniedError); ok {
+				denials = append(denials, denied)
 			}
-			if denied.suggest(programCall(files, denied.Path), denied.Path); denied.remedy == call {
-				denied.remedy = "" // said before
-			} else {
-				call = denied.remedy
-			}
+		}
+	}
+	single := c.needsNoMore(files)
+	for i, denied := range denials {
+		switch {
+		case single:
+			denied.suggest(fmt.Sprintf("AllowExecute(%q)", denied.Path), denied.Path)
+		case i == 0:
+			denied.suggest(fmt.Sprintf("Use(preset.Programs(%q))", programName(files[0])), denied.Path)
+		default:
+			denied.on, denied.remedy = denied.Path, "" // it is said already
 		}
 	}
 	return all
 }
 
-// programCall returns the call that allows all that starting a program takes, whose
-// files are these.
-func programCall(files []string, path string) string {
-	if len(files) == 1 && canRead(path) {
-		return fmt.Sprintf("AllowExecute(%q)", path) // it needs nothing else
+// needsNoMore reports whether it can be seen that a program takes no other files to
+// start than these, or may read the libraries of the loader, which is the last of them.
+func (c *checker) needsNoMore(files []string) bool {
+	if len(files) == 0 {
+		return true
 	}
-	return fmt.Sprintf("Use(preset.Programs(%q))", programName(files[0]))
+	last := files[len(files)-1]
+	if !canRead(last) {
+		return false
+	}
+	return !isLoaderOf(files) || len(c.using(filepath.Dir(last), FSReadFile, modeExists)) == 0
 }
 
 // programName returns the name by which a program is found in PATH, or else its path.
@@ -611,7 +618,7 @@ func (c *checker) moving(from, to, op string, answer bool) []error {
 	}
 	var reasons []error
 	for _, e := range denied {
-		reasons = append(reasons, e)
+		reasons = append(reasons, c.orReplaced(e, filepath.Dir(from), filepath.Dir(to)))
 	}
 	return reasons
 }
