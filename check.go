@@ -385,11 +385,16 @@ func (c *checker) remedy(missing AccessFS, p *place) (call, on string) {
 	if (missing&^fsFile != 0 || !p.exists()) && !p.isDirectory() {
 		on = filepath.Dir(p.path)
 	}
+	return c.call(missing, on, on != p.path || p.isDirectory())
+}
+
+// call is remedy for a path, which may be a directory's.
+func (c *checker) call(missing AccessFS, path string, directory bool) (call, on string) {
+	on = path
 	if strings.HasPrefix(on, "/proc/") {
-		on = "/proc" // the kernel loses rules for what is beneath, and the next process has other files there
+		on, directory = "/proc", true // the kernel loses rules for what is beneath, and the next process has other files there
 	}
-	wholeDirectory := on != p.path || p.isDirectory()
-	if wholeDirectory && missing&^(FSReadExecute|FSIoctlDev|FSResolveUnix) != 0 && isSystems(on) {
+	if directory && missing&^(FSReadExecute|FSIoctlDev|FSResolveUnix) != 0 && isSystems(on) {
 		return "", on
 	}
 	for _, helper := range []struct {

@@ -68,8 +68,8 @@ func TestExplainOpen(t *testing.T) {
 			t.Errorf("what its mode forbids to read: %v", denied)
 		}
 		r.Allow(FSReadFile, readable)
-		if failed := denial("open", readable); r.Explain(failed) != failed {
-			t.Errorf("what its mode forbids to write: %v", r.Explain(failed))
+		if failed, s := denial("open", readable), mustPrepare(t, r); s.Explain(failed) != failed {
+			t.Errorf("what its mode forbids to write: %v", s.Explain(failed))
 		}
 	})
 }
@@ -274,6 +274,7 @@ func TestExplainProcessOutside(t *testing.T) {
 	inBoth(t, func(t *testing.T, dir string) {
 		idle := func() *exec.Cmd {
 			cmd := exec.Command("/bin/cat")
+			cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 			in, err := cmd.StdinPipe()
 			if err != nil {
 				t.Fatal(err)
@@ -330,15 +331,22 @@ func TestExplainProcessOutside(t *testing.T) {
 			if explained := none.Explain(err); !strings.Contains(explained.Error(), `AllowRead("/proc") would allow it`) {
 				t.Errorf("what is no secret: %v", explained)
 			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		inner := mustPrepare(t, NewHandling(Rights{FS: FSMakeChar}))
+		if err := s.Do(func() error {
 			cmd := idle()
-			if err := mustPrepare(t, NewHandling(Rights{FS: FSMakeChar})).Start(cmd); err != nil {
+			if err := inner.Start(cmd); err != nil {
 				return err
 			}
-			below := denial("readlink", fmt.Sprintf("/proc/%d/exe", cmd.Process.Pid))
-			if _, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", cmd.Process.Pid)); err == nil {
-				if denied := blamed(none.Explain(below)); denied != nil && !denied.Guess {
-					t.Errorf("a child in a sandbox beneath: %v", denied)
-				}
+			exe := fmt.Sprintf("/proc/%d/exe", cmd.Process.Pid)
+			if _, err := os.Readlink(exe); err != nil {
+				t.Errorf("the kernel does not show what is beneath: %v", err)
+			}
+			if denied := blamed(r.Explain(denial("readlink", exe))); denied != nil && !denied.Guess {
+				t.Errorf("a child in a sandbox beneath: %v", denied)
 			}
 			return nil
 		}); err != nil {

@@ -86,20 +86,20 @@ func (c *checker) orReplaced(e *DeniedError, paths ...string) *DeniedError {
 // denyReplaced returns the error for rights that a rule allows on a file that was
 // replaced. The directory that the file is in keeps its rule, and also holds the next one.
 func (c *checker) denyReplaced(missing AccessFS, e *DeniedError, found replacement) *DeniedError {
+	rule := "its rule"
+	if found.rule != e.Path {
+		rule = "the rule for " + printable(found.rule)
+	}
 	replaced := &DeniedError{Path: e.Path, Port: -1, Missing: Rights{FS: missing}, Nearest: e.Nearest, Allowed: e.Allowed,
-		what: fmt.Sprintf("the rule for %s is for another file than the one there now: it was replaced", printable(found.rule))}
-	directory := *found.now
-	directory.path, directory.kind = filepath.Dir(found.now.path), 0
-	if call, on := c.remedy(missing, &directory); call != "" && on != "/" {
+		what: rule + " is for another file than the one there now: it was replaced"}
+	if call, on := c.call(missing, filepath.Dir(found.now.path), true); call != "" && on != "/" {
 		replaced.suggest(call, on)
 		return replaced
 	}
-	call, on := c.remedy(missing, found.now)
-	if call == "" {
-		return replaced
+	if call, on := c.remedy(missing, found.now); call != "" {
+		replaced.suggest(call, on)
+		replaced.remedy += ", once the ruleset is loaded again"
 	}
-	replaced.suggest(call, on)
-	replaced.remedy = call + " would allow it, once the ruleset is loaded again"
 	return replaced
 }
 
