@@ -443,6 +443,8 @@ func goNames(prefix string, w words, mask uint64) []string {
 	return names
 }
 
+const allUDP = ", and all other UDP with it: the socket filter refuses UDP as a whole, and this kernel cannot tell its ports apart"
+
 // port is CheckNet.
 func (c *checker) port(access AccessNet, port uint16) *DeniedError {
 	missing := access & c.denied.Net &^ c.ports[port]
@@ -461,7 +463,7 @@ func (c *checker) port(access AccessNet, port uint16) *DeniedError {
 		e.suggest(fmt.Sprintf("AllowNet(%s, %d)", strings.Join(names, "|"), port), "")
 	}
 	if missing&c.refused.Net != 0 {
-		e.remedy += ", and all other UDP with it: the socket filter refuses UDP as a whole, and this kernel cannot tell its ports apart"
+		e.remedy += allUDP
 	}
 	return e
 }

@@ -390,10 +390,14 @@ func (c *checker) opening(path string) []error {
 	if denied == nil {
 		return c.allowedNow(p)
 	}
-	if found, ok := c.replaced(denied.Missing.FS, path, p.path); ok {
-		return []error{c.denyReplaced(denied.Missing.FS&found.allowed, denied, found)}
-	}
 	writing := denied.Missing.FS &^ FSReadFile
+	if found, ok := c.replaced(denied.Missing.FS, path, p.path); ok {
+		reasons := []error{c.denyReplaced(denied.Missing.FS&found.allowed, denied, found)}
+		if writing == denied.Missing.FS {
+			guess(reasons, "if it was opened for writing")
+		}
+		return reasons
+	}
 	if writing != denied.Missing.FS {
 		c.narrow(denied, FSReadFile, p)
 		denied.Uncertain = besidesReading(p, writing != 0, mayWrite)

@@ -192,6 +192,20 @@ func TestExplainReplaced(t *testing.T) {
 		if explained := s.Explain(denial("open", file)); strings.Contains(explained.Error(), "replaced") || !blamed(explained).Guess {
 			t.Errorf("%v", explained)
 		}
+		written := mustPrepare(t, NewHandling(Rights{FS: V1.FS()}).AllowRead(dir).Allow(FSWriteFile, file))
+		write(t, file+".new", "")
+		if err := os.Rename(file+".new", file); err != nil {
+			t.Fatal(err)
+		}
+		if explained := written.Explain(denial("open", file)); !blamed(explained).Guess || blamed(explained).Missing.FS != FSWriteFile || !strings.Contains(explained.Error(), "replaced") {
+			t.Errorf("what may be read: %v", explained)
+		}
+		here := mustPrepare(t, NewHandling(Rights{FS: V1.FS()}).AllowRead("own/file"))
+		write(t, filepath.Join(dir, "to", "own", "file"), "")
+		t.Chdir("to") // where a relative path of a rule leads elsewhere
+		if explained := here.Explain(denial("open", filepath.Join(dir, "to", "own", "file"))); strings.Contains(explained.Error(), "replaced") {
+			t.Errorf("another directory: %v", explained)
+		}
 		if explained := s.Explain(denial("open", file+".other")); strings.Contains(explained.Error(), "replaced") {
 			t.Errorf("%v", explained)
 		}

@@ -16,8 +16,9 @@ func (c *checker) rulesByPath() map[string][]*fileRule {
 	c.pathsOnce.Do(func() {
 		c.paths = make(map[string][]*fileRule, len(c.rules))
 		for i := range c.rules {
-			if path, err := filepath.Abs(c.rules[i].rule.path); err == nil {
-				c.paths[path] = append(c.paths[path], &c.rules[i])
+			if rule := &c.rules[i]; rule.path != "" {
+				path := filepath.Clean(rule.path)
+				c.paths[path] = append(c.paths[path], rule)
 			}
 		}
 	})
@@ -55,7 +56,7 @@ func replacedBy(missing AccessFS, rules []*fileRule) (found replacement, ok bool
 			continue
 		}
 		if found.now == nil {
-			now, err := findPlace(rule.rule.path, true)
+			now, err := findPlace(rule.path, true)
 			if err != nil {
 				return replacement{}, false
 			}
