@@ -6,7 +6,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
-	"runtime"
 	"strings"
 )
 
@@ -269,10 +268,12 @@ func suggestPrograms(reasons []error) []error {
 
 // libraryDirectories returns those of the loaders' own, where the C library is.
 func libraryDirectories() []string {
-	machine := map[string]string{"386": "i386-linux-gnu", "amd64": "x86_64-linux-gnu", "arm": "arm-linux-gnueabihf", "arm64": "aarch64-linux-gnu",
-		"loong64": "loongarch64-linux-gnu", "mips64le": "mips64el-linux-gnuabi64", "ppc64le": "powerpc64le-linux-gnu",
-		"riscv64": "riscv64-linux-gnu", "s390x": "s390x-linux-gnu"}[runtime.GOARCH]
-	return []string{"/lib/" + machine, "/usr/lib/" + machine, "/lib64", "/usr/lib64", "/lib", "/usr/lib"}
+	var directories []string
+	for _, machine := range []string{"x86_64-linux-gnu", "aarch64-linux-gnu", "i386-linux-gnu", "arm-linux-gnueabihf",
+		"loongarch64-linux-gnu", "mips64el-linux-gnuabi64", "powerpc64le-linux-gnu", "riscv64-linux-gnu", "s390x-linux-gnu"} {
+		directories = append(directories, "/lib/"+machine, "/usr/lib/"+machine)
+	}
+	return append(directories, "/lib64", "/usr/lib64", "/lib", "/usr/lib")
 }
 
 func programDirectories() []string {
