@@ -475,20 +475,45 @@ func mountOf(path string) uint64 {
 	return stat.Mnt_id
 }
 
-// mend tries once more what was refused, with what Explain said to add.
+// mend tries once more what was refused, with what Explain said to add. An open that
+// asks for more than reading is explained in two steps.
 func (w *checkWorld) mend(op *checkOp) (wrong string) {
 	if op.kind == "exec" { // of which the sandbox may have hidden half
 		op.reasons = w.rules.Explain(op.asError(unix.EACCES)).(*explained).reasons
 	}
 	more := w.rules.Clone()
-	for _, reason := range op.reasons {
+	for range 2 {
+		if !follow(more, op.reasons) {
+			return ""
+		}
+		var second error
+		if second, wrong = w.again(more, op); wrong != "" {
+			return wrong
+		}
+		if second == nil {
+			w.mended++
+			return ""
+		}
+		wrong = fmt.Sprintf("with Explain's advice %v it is still refused: %v", op.reasons, second)
+		next, ok := second.(*explained)
+		if !ok || op.kind != "open" {
+			break
+		}
+		op.reasons = next.reasons
+	}
+	return wrong
+}
+
+// follow adds what Explain said to add, or reports that nothing helps.
+func follow(more *Ruleset, reasons []error) bool {
+	for _, reason := range reasons {
 		denied, ok := reason.(*DeniedError)
 		switch {
 		case !ok:
 		case denied.Port >= 0:
 			more.AllowNet(denied.Missing.Net, uint16(denied.Port))
 		case denied.on == "":
-			return "" // nothing helps, on ABI 1
+			return false // on ABI 1
 		case strings.Contains(denied.remedy, "AllowReadWrite"):
 			more.AllowReadWrite(denied.on)
 		case strings.Contains(denied.remedy, "AllowExecute"):
@@ -497,15 +522,20 @@ func (w *checkWorld) mend(op *checkOp) (wrong string) {
 			more.Allow(denied.Missing.FS, denied.on)
 		}
 	}
+	return true
+}
+
+// again tries once more what was refused, under other rules. It returns what Explain
+// says of another refusal.
+func (w *checkWorld) again(more *Ruleset, op *checkOp) (second error, wrong string) {
 	s, err := more.Prepare()
 	if err != nil {
-		return fmt.Sprintf("Explain's advice %v cannot be loaded: %v", op.reasons, err)
+		return nil, fmt.Sprintf("Explain's advice %v cannot be loaded: %v", op.reasons, err)
 	}
 	defer s.Close()
-	var second error
 	w.must(s.Do(func() error {
 		if err := op.do(); errors.Is(err, unix.EACCES) || errors.Is(err, unix.EXDEV) {
-			second = more.Explain(op.asError(err))
+			second = s.Explain(op.asError(err))
 			if said := predict(more, op); said == nil && w.otherReason(op, err) {
 				second = nil
 			}
@@ -516,11 +546,7 @@ func (w *checkWorld) mend(op *checkOp) (wrong string) {
 	if second != nil && (op.kind == "rename" || op.kind == "link" || op.kind == "exchange") && strings.Contains(second.Error(), "may not gain") {
 		second = nil
 	}
-	if second != nil {
-		return fmt.Sprintf("with Explain's advice %v it is still refused: %v", op.reasons, second)
-	}
-	w.mended++
-	return ""
+	return second, ""
 }
 
 // disagree reports a disagreement, with no more rules than it takes to see it.

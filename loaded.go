@@ -25,6 +25,9 @@ type checker struct {
 	files   map[fileID]grant // of rules, made when it is asked for
 	outside AccessFS         // what rules allow that may be for directories above "/"
 
+	pathsOnce sync.Once
+	paths     map[string][]*fileRule // of rules, made when an error is explained by it
+
 	ruleset int // to be closed in the end: noRuleset where others do that
 }
 
@@ -33,6 +36,7 @@ type fileRule struct {
 	id        fileID // on any mount
 	rule      *pathRule
 	allowed   AccessFS
+	path      string // of rule, from the root; empty where it is not known
 	directory bool
 	removed   bool // and has nothing beneath
 	devices   bool // are opened by it
@@ -74,6 +78,19 @@ func (p *plan) newChecker(ruleset int) (*checker, error) {
 // this process: what was open, or found from the working directory or by a link of /proc.
 func (rule *pathRule) mayLeadOut() bool {
 	return rule.file != nil || !filepath.IsAbs(rule.path) || strings.Contains(rule.path, "/proc/")
+}
+
+// absolutePath returns the path of a rule from the root, while it is loaded. The name of
+// an open file that is relative may be so to any directory.
+func (rule *pathRule) absolutePath() string {
+	if filepath.IsAbs(rule.path) {
+		return rule.path
+	}
+	path, err := filepath.Abs(rule.path)
+	if rule.file != nil || err != nil {
+		return ""
+	}
+	return path
 }
 
 // allRules returns the rules by their files.

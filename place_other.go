@@ -44,3 +44,6 @@ func (p *place) above() (*place, error)               { return nil, ErrNotBuilt 
 func modesAllow(path string, mode uint32) bool        { return true }
 func mayExecute(path string) bool                     { return true }
 func leadsNowhere(err error) bool                     { return true }
+
+func seeProcess(dir string) sight { return sightUnknown }
+func mayBind(port int) bool       { return true }
