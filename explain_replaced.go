@@ -16,8 +16,8 @@ func (c *checker) rulesByPath() map[string][]*fileRule {
 	c.pathsOnce.Do(func() {
 		c.paths = make(map[string][]*fileRule, len(c.rules))
 		for i := range c.rules {
-			if rule := &c.rules[i]; rule.path != "" {
-				path := filepath.Clean(rule.path)
+			rule := &c.rules[i]
+			if path := c.absolutePath(rule.rule); path != "" {
 				c.paths[path] = append(c.paths[path], rule)
 			}
 		}
@@ -39,7 +39,7 @@ func (c *checker) replaced(missing AccessFS, paths ...string) (found replacement
 	for _, path := range paths {
 		path, err := filepath.Abs(path)
 		for ; err == nil; path = filepath.Dir(path) {
-			if found, ok := replacedBy(missing, rules[path]); ok {
+			if found, ok := replacedBy(missing, path, rules[path]); ok {
 				return found, true
 			}
 			if path == "/" {
@@ -50,13 +50,13 @@ func (c *checker) replaced(missing AccessFS, paths ...string) (found replacement
 	return replacement{}, false
 }
 
-func replacedBy(missing AccessFS, rules []*fileRule) (found replacement, ok bool) {
+func replacedBy(missing AccessFS, path string, rules []*fileRule) (found replacement, ok bool) {
 	for _, rule := range rules {
 		if rule.allowed&missing == 0 {
 			continue
 		}
 		if found.now == nil {
-			now, err := findPlace(rule.path, true)
+			now, err := findPlace(path, true)
 			if err != nil {
 				return replacement{}, false
 			}

@@ -3,7 +3,9 @@ package landlock
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -20,6 +22,7 @@ type checker struct {
 	rules   []fileRule
 	mounts  []fileID // by which the first rule of each file system was loaded
 	root    fileID   // what "/" was
+	here    string   // the working directory, if a rule's path is relative to it
 
 	once    sync.Once
 	files   map[fileID]grant // of rules, made when it is asked for
@@ -36,7 +39,6 @@ type fileRule struct {
 	id        fileID // on any mount
 	rule      *pathRule
 	allowed   AccessFS
-	path      string // of rule, from the root; empty where it is not known
 	directory bool
 	removed   bool // and has nothing beneath
 	devices   bool // are opened by it
@@ -64,12 +66,14 @@ func (p *plan) newChecker(ruleset int) (*checker, error) {
 			c.ports[p.ports[i].port] |= allowed
 		}
 	}
-	var err error
-	if len(c.rules) > 0 {
-		c.root, err = rootDirectory()
+	if slices.ContainsFunc(c.rules, func(f fileRule) bool { return f.rule.isRelative() }) {
+		c.here, _ = os.Getwd() // without it less can be explained
 	}
-	if err != nil {
-		return nil, fmt.Errorf("landlock: find out what is loaded: %w", err)
+	if len(c.rules) > 0 {
+		var err error
+		if c.root, err = rootDirectory(); err != nil {
+			return nil, fmt.Errorf("landlock: find out what is loaded: %w", err)
+		}
 	}
 	return c, nil
 }
@@ -80,17 +84,19 @@ func (rule *pathRule) mayLeadOut() bool {
 	return rule.file != nil || !filepath.IsAbs(rule.path) || strings.Contains(rule.path, "/proc/")
 }
 
-// absolutePath returns the path of a rule from the root, while it is loaded. The name of
-// an open file that is relative may be so to any directory.
-func (rule *pathRule) absolutePath() string {
-	if filepath.IsAbs(rule.path) {
-		return rule.path
+// isRelative reports whether a rule's path was taken from the working directory. The name
+// of an open file that is relative may be so to any directory.
+func (rule *pathRule) isRelative() bool { return rule.file == nil && !filepath.IsAbs(rule.path) }
+
+// absolutePath returns the path of a rule from the root, or "" where that is not known.
+func (c *checker) absolutePath(rule *pathRule) string {
+	switch {
+	case filepath.IsAbs(rule.path):
+		return filepath.Clean(rule.path)
+	case rule.isRelative() && c.here != "":
+		return filepath.Join(c.here, rule.path)
 	}
-	path, err := filepath.Abs(rule.path)
-	if rule.file != nil || err != nil {
-		return ""
-	}
-	return path
+	return ""
 }
 
 // allRules returns the rules by their files.

@@ -397,7 +397,7 @@ func (p *plan) addOpenRule(ruleset int, rule *pathRule, fd int) error {
 	if allowed == 0 {
 		return nil // a quiet one
 	}
-	f.rule, f.allowed, f.path = rule, allowed, rule.absolutePath()
+	f.rule, f.allowed = rule, allowed
 	f.unreached = f.directory && !f.removed && rule.mayLeadOut() && !reachable(fd, f.id, rule.path)
 	if p.files == nil {
 		p.files = make([]fileRule, 0, len(p.paths))
