@@ -56,16 +56,21 @@ func idOf(stat *unix.Statx_t) fileID {
 	return fileID{unix.Mkdev(stat.Dev_major, stat.Dev_minor), stat.Ino, stat.Mnt_id}
 }
 
-// identifyRule is identify for a file that a rule is for, on any mount. It allocates
-// nothing.
+// identifyRule is identify for a file that a rule is for. It allocates nothing, and asks
+// no server of a network file system once more.
 func identifyRule(fd int) (f fileRule, err error) {
-	var stat unix.Stat_t
-	for err = unix.EINTR; err == unix.EINTR; {
-		err = unix.Fstat(fd, &stat)
+	var stat unix.Statx_t
+	var noPath byte
+	errno := unix.EINTR
+	for errno == unix.EINTR {
+		_, _, errno = unix.Syscall6(unix.SYS_STATX, uintptr(fd), uintptr(unsafe.Pointer(&noPath)), unix.AT_EMPTY_PATH|unix.AT_STATX_DONT_SYNC,
+			statxMask|unix.STATX_NLINK, uintptr(unsafe.Pointer(&stat)), 0)
 	}
-	f.id = fileID{device: unix.Mkdev(unix.Major(uint64(stat.Dev)), unix.Minor(uint64(stat.Dev))), inode: stat.Ino}
-	f.directory, f.removed = stat.Mode&unix.S_IFMT == unix.S_IFDIR, stat.Nlink == 0
-	return f, os.NewSyscallError("fstat", err)
+	if errno != 0 {
+		return f, os.NewSyscallError("statx", errno)
+	}
+	f.id, f.directory, f.removed = idOf(&stat), stat.Mode&unix.S_IFMT == unix.S_IFDIR, stat.Nlink == 0
+	return f, nil
 }
 
 // unmounted reports whether a mount is gone, as far as its number tells: those that are
@@ -107,7 +112,7 @@ func reachable(fd int, id fileID, openedBy string) bool {
 // leadsTo reports whether a path leads to a file, by whatever mount.
 func leadsTo(path string, id fileID) bool {
 	var stat unix.Statx_t
-	return statx(unix.AT_FDCWD, path, 0, &stat) == nil && idOf(&stat).onAnyMount() == id
+	return statx(unix.AT_FDCWD, path, 0, &stat) == nil && idOf(&stat).onAnyMount() == id.onAnyMount()
 }
 
 // pathOf returns the path of an open file, as far as /proc knows it.

@@ -405,20 +405,20 @@ func (p *plan) addOpenRule(ruleset int, rule *pathRule, fd int) error {
 	if f.devices, err = p.opensDevices(rule, fd, allowed); err != nil {
 		return err
 	}
+	p.noteMount(f.id)
+	f.id = f.id.onAnyMount()
 	p.files = append(p.files, f)
-	return p.noteMount(fd, f.id.device)
+	return nil
 }
 
 // noteMount keeps by which mount a file system was met first.
-func (p *plan) noteMount(fd int, device uint64) error {
+func (p *plan) noteMount(id fileID) {
 	for i := range p.mounts {
-		if p.mounts[i].device == device {
-			return nil
+		if p.mounts[i].device == id.device {
+			return
 		}
 	}
-	id, _, err := identify(fd)
 	p.mounts = append(p.mounts, id)
-	return os.NewSyscallError("statx", err)
 }
 
 // tryRule returns why a rule is wrong of which this kernel knows no right: one

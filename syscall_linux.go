@@ -169,7 +169,7 @@ func workingDirectoryRemoved() bool {
 // none of others.
 type opener struct {
 	buffer []byte
-	open   [16]int
+	open   [32]int
 	n      int
 }
 
