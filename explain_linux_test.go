@@ -67,6 +67,13 @@ func TestExplainOpen(t *testing.T) {
 		if denied := blamed(r.Explain(denial("open", unreadable))); denied == nil || !denied.Guess || denied.Missing.FS != FSWriteFile {
 			t.Errorf("what its mode forbids to read: %v", denied)
 		}
+		closed := write(t, filepath.Join(dir, "closed"), "")
+		if err := os.Chmod(closed, 0); err != nil {
+			t.Fatal(err)
+		}
+		if failed := denial("open", closed); r.Clone().Allow(FSReadFile, closed).Explain(failed) != failed {
+			t.Errorf("what its mode forbids to use: %v", r.Explain(failed))
+		}
 		r.Allow(FSReadFile, readable)
 		if failed, s := denial("open", readable), mustPrepare(t, r); s.Explain(failed) != failed {
 			t.Errorf("what its mode forbids to write: %v", s.Explain(failed))
@@ -457,6 +464,7 @@ func TestExplainHidden(t *testing.T) {
 	inBoth(t, func(t *testing.T, dir string) {
 		exists := func(path string) bool { _, err := os.Stat(path); return err == nil }
 		all := NewHandling(Rights{FS: FSReadFile}).AllowRead("/")
+		files := NewHandling(Rights{FS: FSReadFile}).AllowOptional(FSReadFile, "/etc/passwd", "/etc/group", "/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/usr/share/zoneinfo")
 		none := NewHandling(Rights{FS: FSReadFile}).AllowRead(dir)
 		for _, test := range []struct {
 			name  string
@@ -495,8 +503,10 @@ func TestExplainHidden(t *testing.T) {
 			case test.says != "" && (denied == nil || denied.Guess != test.guess || denied.Path == "" || !strings.Contains(explained.Error(), test.says+" would allow it")):
 				t.Errorf("%s: %v, want %s", test.name, explained, test.says)
 			}
-			if explained := all.Explain(test.err); explained != test.err {
-				t.Errorf("%s, where all may be read: %v", test.name, explained)
+			for _, r := range []*Ruleset{all, files} {
+				if explained := r.Explain(test.err); explained != test.err {
+					t.Errorf("%s, where it may be read: %v", test.name, explained)
+				}
 			}
 		}
 	})
