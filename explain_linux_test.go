@@ -283,6 +283,10 @@ func TestExplainWithoutRules(t *testing.T) {
 		if err := r.Check(FSReadFile, secret); blamed(err) != nil {
 			t.Errorf("Check, which is to tell what would be loaded: %v", err)
 		}
+		wrong := NewHandling(Rights{FS: FSReadFile | FSReadDir}).AllowRead(gone).Allow(FSReadDir, secret)
+		if explained := wrong.Explain(denial("open", secret)); blamed(explained) != nil || !strings.Contains(explained.Error(), "cannot be told") {
+			t.Errorf("with a rule that is wrong: %v", explained)
+		}
 		r.AllowFile(FSReadFile, nil)
 		if explained := r.Explain(denial("open", secret)); blamed(explained) != nil || !strings.Contains(explained.Error(), "cannot be told") {
 			t.Errorf("with another mistake: %v", explained)
