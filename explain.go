@@ -547,7 +547,7 @@ func (c *checker) executing(program string) []error {
 			}
 		}
 	}
-	if len(all) == 0 {
+	if len(all) == 0 && len(files) > 0 {
 		return c.failing(program, FSExecute|FSReadFile, modeExecute)
 	}
 	single := c.needsNoMore(files)

@@ -516,6 +516,26 @@ func TestExplainHidden(t *testing.T) {
 	})
 }
 
+// A server of names that is not reached is named by a text alone.
+func TestExplainServerOfNames(t *testing.T) {
+	needFilter(t)
+	lookup := func(text string) error {
+		return &net.DNSError{Err: text, Server: "192.0.2.1:53", Name: "x"}
+	}
+	const udp, tcp = "dial udp 192.0.2.1:53: socket: permission denied", "dial tcp 192.0.2.1:53: connect: permission denied"
+	r := NewHandling(Rights{Net: netUDP}).BestEffort(0).FilterSockets()
+	explained := r.Explain(lookup(udp))
+	if denied := blamed(explained); denied == nil || denied.Guess || denied.Port != 53 || !strings.Contains(explained.Error(), "Use(preset.DNS) would allow it") ||
+		strings.Contains(explained.Error(), allUDP) == hasUDP() {
+		t.Errorf("%v", explained)
+	}
+	for _, err := range []error{lookup(tcp), lookup("dial udp 192.0.2.1:53: connect: network is unreachable")} {
+		if explained := r.Explain(err); explained != err {
+			t.Errorf("%v", explained)
+		}
+	}
+}
+
 // What the standard library itself returns in a sandbox.
 func TestExplainHiddenFromLibrary(t *testing.T) {
 	inBoth(t, func(t *testing.T, dir string) {
