@@ -420,11 +420,7 @@ func (c *checker) opening(path string) []error {
 	}
 	writing := denied.Missing.FS &^ FSReadFile
 	if found, ok := c.replaced(denied.Missing.FS, path, p.path); ok {
-		reasons := []error{c.denyReplaced(denied.Missing.FS&found.allowed, denied, found)}
-		if writing == denied.Missing.FS {
-			guess(reasons, "if it was opened for writing")
-		}
-		return reasons
+		return []error{c.openingReplaced(denied, found)}
 	}
 	if writing != denied.Missing.FS {
 		c.narrow(denied, FSReadFile, p)
@@ -438,6 +434,23 @@ func (c *checker) opening(path string) []error {
 	}
 	suggestPreset(denied)
 	return append(c.allowedNow(p), denied)
+}
+
+// openingReplaced returns why a file may not have been opened that took the place of the
+// one that a rule is for.
+func (c *checker) openingReplaced(denied *DeniedError, found replacement) *DeniedError {
+	missing := denied.Missing.FS & found.allowed
+	reading := missing & FSReadFile
+	if reading == 0 || reading == missing {
+		reason := c.denyReplaced(missing, denied, found)
+		if denied.Missing.FS&FSReadFile == 0 {
+			guess([]error{reason}, "if it was opened for writing")
+		}
+		return reason
+	}
+	reason, all := c.denyReplaced(reading, denied, found), c.denyReplaced(missing, denied, found)
+	reason.Uncertain = "if it was opened for writing, " + strings.Replace(all.remedy, " would allow it", "", 1)
+	return reason
 }
 
 // narrow makes e about no more than these rights.
