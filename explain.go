@@ -668,7 +668,11 @@ func (c *checker) moving(from, to, op string, answer bool) []error {
 	}
 	var reasons []error
 	for _, e := range denied {
-		reasons = append(reasons, c.orReplaced(e, filepath.Dir(from), filepath.Dir(to)))
+		asked := filepath.Dir(to)
+		if e.Path == filepath.Dir(old.path) {
+			asked = filepath.Dir(from)
+		}
+		reasons = append(reasons, c.orReplaced(e, asked))
 	}
 	return reasons
 }

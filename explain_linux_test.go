@@ -193,6 +193,20 @@ func TestExplainReplaced(t *testing.T) {
 				}
 			})
 		}
+		// At each end of a move it is told for itself.
+		base, err := os.MkdirTemp(dir, "base")
+		if err != nil {
+			t.Fatal(err)
+		}
+		from, to := write(t, base+"/one/file", ""), write(t, base+"/to/file", "")
+		moves := mustPrepare(t, NewHandling(Rights{FS: V1.FS()}).AllowReadWrite(base+"/one"))
+		if err := again(base + "/one"); err != nil {
+			t.Fatal(err)
+		}
+		explained := moves.Explain(&os.LinkError{Op: "rename", Old: from, New: to, Err: unix.EACCES})
+		if text := explained.Error(); strings.Count(text, "replaced") != 1 || !strings.Contains(text, fmt.Sprintf("no rule for remove_file,make_reg,refer on %s/to: AllowReadWrite(\"%[1]s/to\")", base)) {
+			t.Errorf("%v", explained)
+		}
 		// What is still there was not replaced.
 		file := filepath.Join(dir, "own", "file")
 		s := mustPrepare(t, NewHandling(Rights{FS: V1.FS()}).AllowRead(file))
