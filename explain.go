@@ -419,7 +419,11 @@ func (c *checker) opening(path string) []error {
 		return c.allowedNow(p)
 	}
 	writing := denied.Missing.FS &^ FSReadFile
-	if found, ok := c.replaced(denied.Missing.FS, path, p.path); ok {
+	first := denied.Missing.FS
+	if first&FSReadFile != 0 {
+		first = FSReadFile
+	}
+	if found, ok := c.replaced(first, path, p.path); ok {
 		return []error{c.openingReplaced(denied, found)}
 	}
 	if writing != denied.Missing.FS {

@@ -151,6 +151,14 @@ func TestExplainReplaced(t *testing.T) {
 				func(base string) error { return read(base + "/current/file")() },
 				FSReadFile, `AllowRead("%s/releases") would allow it`, func(r *Ruleset, base string) { r.AllowRead(base + "/releases") },
 			},
+			"a link, and a file that may be written": {
+				func(r *Ruleset, base string) { r.AllowRead(base+"/current").Allow(FSWriteFile, base+"/current/file") },
+				func(base string) error {
+					return errors.Join(os.Remove(base+"/current"), os.Symlink("releases/2", base+"/current"))
+				},
+				func(base string) error { return read(base + "/current/file")() },
+				FSReadFile, `AllowRead("%s/releases") would allow it`, func(r *Ruleset, base string) { r.AllowRead(base + "/releases") },
+			},
 		} {
 			t.Run(name, func(t *testing.T) {
 				base, err := os.MkdirTemp(dir, "base")
