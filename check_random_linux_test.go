@@ -487,7 +487,7 @@ func (w *checkWorld) mend(op *checkOp) (wrong string) {
 			return ""
 		}
 		var second error
-		if second, wrong = w.again(more, op); wrong != "" {
+		if wrong, second = w.again(more, op); wrong != "" {
 			return wrong
 		}
 		if second == nil {
@@ -527,10 +527,10 @@ func follow(more *Ruleset, reasons []error) bool {
 
 // again tries once more what was refused, under other rules. It returns what Explain
 // says of another refusal.
-func (w *checkWorld) again(more *Ruleset, op *checkOp) (second error, wrong string) {
+func (w *checkWorld) again(more *Ruleset, op *checkOp) (wrong string, second error) {
 	s, err := more.Prepare()
 	if err != nil {
-		return nil, fmt.Sprintf("Explain's advice %v cannot be loaded: %v", op.reasons, err)
+		return fmt.Sprintf("Explain's advice %v cannot be loaded: %v", op.reasons, err), nil
 	}
 	defer s.Close()
 	w.must(s.Do(func() error {
@@ -546,7 +546,7 @@ func (w *checkWorld) again(more *Ruleset, op *checkOp) (second error, wrong stri
 	if second != nil && (op.kind == "rename" || op.kind == "link" || op.kind == "exchange") && strings.Contains(second.Error(), "may not gain") {
 		second = nil
 	}
-	return second, ""
+	return "", second
 }
 
 // disagree reports a disagreement, with no more rules than it takes to see it.

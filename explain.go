@@ -277,9 +277,9 @@ func filesOperation(e *fs.PathError) operation {
 		}
 		return func(c *checker) []error { return c.opening(path) }
 	case "ioctl":
-		return func(c *checker) []error { return c.using(path, FSIoctlDev, modeExists) }
+		return func(c *checker) []error { return c.failing(path, FSIoctlDev, modeExists) }
 	case "truncate", "ftruncate":
-		return func(c *checker) []error { return c.using(path, FSTruncate, modeWrite) }
+		return func(c *checker) []error { return c.failing(path, FSTruncate, modeWrite) }
 	case "mkdir":
 		return inDirectory(path, FSMakeDir)
 	case "mkfifo":
@@ -343,6 +343,20 @@ const (
 	modeRead    uint32 = 4
 )
 
+// failing returns why a path may not be used: what using says, or else that it is
+// another file than the one that was denied.
+func (c *checker) failing(path string, access AccessFS, mode uint32) []error {
+	if reasons := c.using(path, access, mode); len(reasons) > 0 || !modesAllow(path, mode) {
+		return reasons
+	}
+	p, err := findPlace(path, true)
+	if err != nil {
+		return notFound(err)
+	}
+	defer p.close()
+	return c.allowedNow(p)
+}
+
 // using returns why rights are denied on what a path leads to, where its mode is
 // not the reason: that is looked at first.
 func (c *checker) using(path string, access AccessFS, mode uint32) []error {
@@ -364,7 +378,7 @@ func (c *checker) usingPlace(p *place, access AccessFS, path string) []error {
 	case err != nil:
 		return cannotTell(err)
 	case denied == nil:
-		return c.allowedNow(p)
+		return nil
 	}
 	suggestPreset(denied)
 	return []error{c.orReplaced(denied, path)}
@@ -382,7 +396,7 @@ func (c *checker) opening(path string) []error {
 	mayRead, mayWrite := modesAllow(path, modeRead), modesAllow(path, modeWrite)
 	switch {
 	case !p.exists(): // so it was to be made
-		return c.usingPlace(p, FSMakeReg, path)
+		return p.modeToo(c.usingPlace(p, FSMakeReg, path))
 	case p.isDirectory() && !mayRead:
 		return nil
 	case p.isDirectory():
@@ -396,19 +410,21 @@ func (c *checker) opening(path string) []error {
 		asked |= FSWriteFile | FSTruncate
 	}
 	denied, err := c.at(asked, p)
-	if err != nil {
+	switch {
+	case err != nil:
 		return cannotTell(err)
-	}
-	if denied == nil {
+	case asked == 0:
+		return nil
+	case denied == nil:
 		return c.allowedNow(p)
 	}
 	writing := denied.Missing.FS &^ FSReadFile
-	if found, ok := c.replaced(denied.Missing.FS, path, p.path); ok {
-		reasons := []error{c.denyReplaced(denied.Missing.FS&found.allowed, denied, found)}
-		if writing == denied.Missing.FS {
-			guess(reasons, "if it was opened for writing")
-		}
-		return reasons
+	first := denied.Missing.FS
+	if first&FSReadFile != 0 {
+		first = FSReadFile
+	}
+	if found, ok := c.replaced(first, path, p.path); ok {
+		return []error{c.openingReplaced(denied, found)}
 	}
 	if writing != denied.Missing.FS {
 		c.narrow(denied, FSReadFile, p)
@@ -422,6 +438,23 @@ func (c *checker) opening(path string) []error {
 	}
 	suggestPreset(denied)
 	return append(c.allowedNow(p), denied)
+}
+
+// openingReplaced returns why a file may not have been opened that took the place of the
+// one that a rule is for.
+func (c *checker) openingReplaced(denied *DeniedError, found replacement) *DeniedError {
+	missing := denied.Missing.FS & found.allowed
+	reading := missing & FSReadFile
+	if reading == 0 || reading == missing {
+		reason := c.denyReplaced(missing, denied, found)
+		if denied.Missing.FS&FSReadFile == 0 {
+			guess([]error{reason}, "if it was opened for writing")
+		}
+		return reason
+	}
+	reason, all := c.denyReplaced(reading, denied, found), c.denyReplaced(missing, denied, found)
+	reason.Uncertain = "if it was opened for writing, " + strings.Replace(all.remedy, " would allow it", "", 1)
+	return reason
 }
 
 // narrow makes e about no more than these rights.
@@ -491,7 +524,16 @@ func (c *checker) above(p *place, access AccessFS, path string) []error {
 	if access&(access-1) != 0 {
 		uncertain([]error{denied}, "one of them, which the error does not tell")
 	}
-	return []error{c.orReplaced(denied, filepath.Dir(path))}
+	return p.modeToo([]error{c.orReplaced(denied, filepath.Dir(path))})
+}
+
+// modeToo says of reasons why nothing is made or removed in the directory of a place
+// where its mode is one too: the kernel asks Landlock first.
+func (p *place) modeToo(reasons []error) []error {
+	if p.mayChange() {
+		return reasons
+	}
+	return uncertain(reasons, "the mode of the directory forbids it too")
 }
 
 // removing returns why something may not be removed.
@@ -520,6 +562,9 @@ func (c *checker) executing(program string) []error {
 	var all []error
 	var denials []*DeniedError
 	files := programFiles(program)
+	if cannotRun(files) {
+		return nil
+	}
 	for i, file := range files {
 		if slices.Contains(files[:i], file) {
 			continue // a script may be its own interpreter
@@ -530,6 +575,9 @@ func (c *checker) executing(program string) []error {
 				denials = append(denials, denied)
 			}
 		}
+	}
+	if len(all) == 0 && len(files) > 0 {
+		return c.failing(program, FSExecute|FSReadFile, modeExecute)
 	}
 	single := c.needsNoMore(files)
 	for i, denied := range denials {
@@ -636,7 +684,11 @@ func (c *checker) moving(from, to, op string, answer bool) []error {
 	}
 	var reasons []error
 	for _, e := range denied {
-		reasons = append(reasons, c.orReplaced(e, filepath.Dir(from), filepath.Dir(to)))
+		asked := filepath.Dir(to)
+		if e.Path == filepath.Dir(old.path) {
+			asked = filepath.Dir(from)
+		}
+		reasons = append(reasons, c.orReplaced(e, asked))
 	}
 	return reasons
 }

@@ -73,17 +73,20 @@ func findNamed(err error, path, name string) (found reflect.Value) {
 // there is and which is denied, and names the preset for it.
 func (c *checker) lacking(preset string, access AccessFS, paths ...string) []error {
 	for _, path := range paths {
-		reasons := c.using(path, access, modeRead)
-		for _, reason := range reasons {
-			if denied, ok := reason.(*DeniedError); ok {
-				denied.suggest("Use(preset."+preset+")", path)
-			}
-		}
-		if len(reasons) > 0 {
-			return reasons
+		if reasons := c.using(path, access, modeRead); len(reasons) > 0 {
+			return suggestCall(reasons, "Use(preset."+preset+")")
 		}
 	}
 	return nil
+}
+
+func suggestCall(reasons []error, call string) []error {
+	for _, reason := range reasons {
+		if denied, ok := reason.(*DeniedError); ok {
+			denied.suggest(call, denied.Path)
+		}
+	}
+	return reasons
 }
 
 const (
@@ -258,12 +261,7 @@ func (c *checker) guessPrograms(access AccessFS, directories []string) []error {
 
 // suggestPrograms names the preset for a program whose name is not known.
 func suggestPrograms(reasons []error) []error {
-	for _, reason := range reasons {
-		if denied, ok := reason.(*DeniedError); ok {
-			denied.suggest(`Use(preset.Programs("NAME")) with the program's name`, denied.Path)
-		}
-	}
-	return reasons
+	return suggestCall(reasons, `Use(preset.Programs("NAME")) with the program's name`)
 }
 
 // libraryDirectories returns those of the loaders' own, where the C library is.

@@ -64,8 +64,20 @@ func TestExplainOpen(t *testing.T) {
 		if os.Geteuid() == 0 {
 			return // whom modes do not keep out
 		}
+		for _, op := range []string{"open", "mkdir"} {
+			if explained := r.Explain(denial(op, "/etc/none")); !strings.Contains(explained.Error(), "the mode of the directory forbids it too") {
+				t.Errorf("a directory that its mode keeps this user from: %v", explained)
+			}
+		}
 		if denied := blamed(r.Explain(denial("open", unreadable))); denied == nil || !denied.Guess || denied.Missing.FS != FSWriteFile {
 			t.Errorf("what its mode forbids to read: %v", denied)
+		}
+		closed := write(t, filepath.Join(dir, "closed"), "")
+		if err := os.Chmod(closed, 0); err != nil {
+			t.Fatal(err)
+		}
+		if failed := denial("open", closed); r.Clone().Allow(FSReadFile, closed).Explain(failed) != failed {
+			t.Errorf("what its mode forbids to use: %v", r.Explain(failed))
 		}
 		r.Allow(FSReadFile, readable)
 		if failed, s := denial("open", readable), mustPrepare(t, r); s.Explain(failed) != failed {
@@ -100,13 +112,13 @@ func TestExplainReplaced(t *testing.T) {
 				func(r *Ruleset, base string) { r.AllowRead(base + "/conf") },
 				func(base string) error { return replace(base + "/conf") },
 				func(base string) error { return read(base + "/conf")() },
-				FSReadFile, `AllowRead("%s")`, func(r *Ruleset, base string) { r.AllowRead(base) },
+				FSReadFile, `AllowRead("%s") would allow it`, func(r *Ruleset, base string) { r.AllowRead(base) },
 			},
 			"a file by a relative path": {
 				func(r *Ruleset, base string) { r.AllowRead(filepath.Base(base) + "/conf") },
 				func(base string) error { return replace(base + "/conf") },
 				func(base string) error { return read(filepath.Base(base) + "/./conf")() },
-				FSReadFile, `AllowRead("%s")`, func(r *Ruleset, base string) { r.AllowRead(base) },
+				FSReadFile, `AllowRead("%s") would allow it`, func(r *Ruleset, base string) { r.AllowRead(base) },
 			},
 			"a log": {
 				func(r *Ruleset, base string) { r.AllowReadWrite(base + "/conf") },
@@ -116,25 +128,25 @@ func TestExplainReplaced(t *testing.T) {
 					file.Close()
 					return err
 				},
-				FSReadFile | FSWriteFile, `AllowReadWrite("%s")`, func(r *Ruleset, base string) { r.AllowReadWrite(base) },
+				FSReadFile, `AllowRead("%[1]s") would allow it (if it was opened for writing, AllowReadWrite("%[1]s"))`, func(r *Ruleset, base string) { r.AllowReadWrite(base) },
 			},
 			"a directory": {
 				func(r *Ruleset, base string) { r.AllowRead(base + "/one") },
 				func(base string) error { return again(base + "/one") },
 				func(base string) error { _, err := os.ReadDir(base + "/one"); return err },
-				FSReadDir, `AllowRead("%s")`, func(r *Ruleset, base string) { r.AllowRead(base) },
+				FSReadDir, `AllowRead("%s") would allow it`, func(r *Ruleset, base string) { r.AllowRead(base) },
 			},
 			"a directory above": {
 				func(r *Ruleset, base string) { r.AllowRead(base + "/one") },
 				func(base string) error { return again(base + "/one") },
 				func(base string) error { return read(base + "/one/file")() },
-				FSReadFile, `AllowRead("%s")`, func(r *Ruleset, base string) { r.AllowRead(base) },
+				FSReadFile, `AllowRead("%s") would allow it`, func(r *Ruleset, base string) { r.AllowRead(base) },
 			},
 			"a directory in which files are made": {
 				func(r *Ruleset, base string) { r.AllowReadWrite(base + "/one") },
 				func(base string) error { return again(base + "/one") },
 				func(base string) error { return os.Mkdir(base+"/one/new", 0o777) },
-				FSMakeDir, `AllowReadWrite("%s")`, func(r *Ruleset, base string) { r.AllowReadWrite(base) },
+				FSMakeDir, `AllowReadWrite("%s") would allow it`, func(r *Ruleset, base string) { r.AllowReadWrite(base) },
 			},
 			"a link": {
 				func(r *Ruleset, base string) { r.AllowRead(base + "/current") },
@@ -142,7 +154,15 @@ func TestExplainReplaced(t *testing.T) {
 					return errors.Join(os.Remove(base+"/current"), os.Symlink("releases/2", base+"/current"))
 				},
 				func(base string) error { return read(base + "/current/file")() },
-				FSReadFile, `AllowRead("%s/releases")`, func(r *Ruleset, base string) { r.AllowRead(base + "/releases") },
+				FSReadFile, `AllowRead("%s/releases") would allow it`, func(r *Ruleset, base string) { r.AllowRead(base + "/releases") },
+			},
+			"a link, and a file that may be written": {
+				func(r *Ruleset, base string) { r.AllowRead(base+"/current").Allow(FSWriteFile, base+"/current/file") },
+				func(base string) error {
+					return errors.Join(os.Remove(base+"/current"), os.Symlink("releases/2", base+"/current"))
+				},
+				func(base string) error { return read(base + "/current/file")() },
+				FSReadFile, `AllowRead("%s/releases") would allow it`, func(r *Ruleset, base string) { r.AllowRead(base + "/releases") },
 			},
 		} {
 			t.Run(name, func(t *testing.T) {
@@ -175,7 +195,7 @@ func TestExplainReplaced(t *testing.T) {
 				if before != nil || !errors.Is(failed, unix.EACCES) {
 					t.Fatalf("before: %v, after: %v", before, failed)
 				}
-				advice := fmt.Sprintf(test.advice, base) + " would allow it"
+				advice := fmt.Sprintf(test.advice, base)
 				if denied == nil || denied.Guess || denied.Missing.FS != test.missing || !strings.Contains(explained.Error(), "it was replaced: "+advice) {
 					t.Errorf("%v, want %v and %s", explained, test.missing, advice)
 				}
@@ -185,6 +205,20 @@ func TestExplainReplaced(t *testing.T) {
 					t.Errorf("with what was advised: %v", err)
 				}
 			})
+		}
+		// At each end of a move it is told for itself.
+		base, err := os.MkdirTemp(dir, "base")
+		if err != nil {
+			t.Fatal(err)
+		}
+		from, to := write(t, base+"/one/file", ""), write(t, base+"/to/file", "")
+		moves := mustPrepare(t, NewHandling(Rights{FS: V1.FS()}).AllowReadWrite(base+"/one"))
+		if err := again(base + "/one"); err != nil {
+			t.Fatal(err)
+		}
+		explained := moves.Explain(&os.LinkError{Op: "rename", Old: from, New: to, Err: unix.EACCES})
+		if text := explained.Error(); strings.Count(text, "replaced") != 1 || !strings.Contains(text, fmt.Sprintf("no rule for remove_file,make_reg,refer on %s/to: AllowReadWrite(\"%[1]s/to\")", base)) {
+			t.Errorf("%v", explained)
 		}
 		// What is still there was not replaced.
 		file := filepath.Join(dir, "own", "file")
@@ -275,6 +309,10 @@ func TestExplainWithoutRules(t *testing.T) {
 		}
 		if err := r.Check(FSReadFile, secret); blamed(err) != nil {
 			t.Errorf("Check, which is to tell what would be loaded: %v", err)
+		}
+		wrong := NewHandling(Rights{FS: FSReadFile | FSReadDir}).AllowRead(gone).Allow(FSReadDir, secret)
+		if explained := wrong.Explain(denial("open", secret)); blamed(explained) != nil || !strings.Contains(explained.Error(), "cannot be told") {
+			t.Errorf("with a rule that is wrong: %v", explained)
 		}
 		r.AllowFile(FSReadFile, nil)
 		if explained := r.Explain(denial("open", secret)); blamed(explained) != nil || !strings.Contains(explained.Error(), "cannot be told") {
@@ -457,6 +495,7 @@ func TestExplainHidden(t *testing.T) {
 	inBoth(t, func(t *testing.T, dir string) {
 		exists := func(path string) bool { _, err := os.Stat(path); return err == nil }
 		all := NewHandling(Rights{FS: FSReadFile}).AllowRead("/")
+		files := NewHandling(Rights{FS: FSReadFile}).AllowOptional(FSReadFile, "/etc/passwd", "/etc/group", "/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/usr/share/zoneinfo")
 		none := NewHandling(Rights{FS: FSReadFile}).AllowRead(dir)
 		for _, test := range []struct {
 			name  string
@@ -495,11 +534,33 @@ func TestExplainHidden(t *testing.T) {
 			case test.says != "" && (denied == nil || denied.Guess != test.guess || denied.Path == "" || !strings.Contains(explained.Error(), test.says+" would allow it")):
 				t.Errorf("%s: %v, want %s", test.name, explained, test.says)
 			}
-			if explained := all.Explain(test.err); explained != test.err {
-				t.Errorf("%s, where all may be read: %v", test.name, explained)
+			for _, r := range []*Ruleset{all, files} {
+				if explained := r.Explain(test.err); explained != test.err {
+					t.Errorf("%s, where it may be read: %v", test.name, explained)
+				}
 			}
 		}
 	})
+}
+
+// A server of names that is not reached is named by a text alone.
+func TestExplainServerOfNames(t *testing.T) {
+	needFilter(t)
+	lookup := func(text string) error {
+		return &net.DNSError{Err: text, Server: "192.0.2.1:53", Name: "x"}
+	}
+	const udp, tcp = "dial udp 192.0.2.1:53: socket: permission denied", "dial tcp 192.0.2.1:53: connect: permission denied"
+	r := NewHandling(Rights{Net: netUDP}).BestEffort(0).FilterSockets()
+	explained := r.Explain(lookup(udp))
+	if denied := blamed(explained); denied == nil || denied.Guess || denied.Port != 53 || !strings.Contains(explained.Error(), "Use(preset.DNS) would allow it") ||
+		strings.Contains(explained.Error(), allUDP) == hasUDP() {
+		t.Errorf("%v", explained)
+	}
+	for _, err := range []error{lookup(tcp), lookup("dial udp 192.0.2.1:53: connect: network is unreachable")} {
+		if explained := r.Explain(err); explained != err {
+			t.Errorf("%v", explained)
+		}
+	}
 }
 
 // What the standard library itself returns in a sandbox.
@@ -620,6 +681,13 @@ func TestExplainProgram(t *testing.T) {
 		}
 		if explained := replaced.Explain(denial("fork/exec", copied)); strings.Contains(explained.Error(), "replaced") {
 			t.Errorf("a rule that did not allow to execute it: %v", explained)
+		}
+		broken := write(t, filepath.Join(dir, "broken"), "#!/")
+		if err := os.Chmod(broken, 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if failed := denial("fork/exec", broken); none.Explain(failed) != failed {
+			t.Errorf("what runs nowhere: %v", none.Explain(failed))
 		}
 		t.Chdir(dir)
 		if denied := blamed(none.Explain(denial("fork/exec", "./copied"))); denied == nil || !denied.Guess {

@@ -92,7 +92,7 @@ func (c *checker) denyReplaced(missing AccessFS, e *DeniedError, found replaceme
 		rule = "the rule for " + printable(found.rule)
 	}
 	replaced := &DeniedError{Path: e.Path, Port: -1, Missing: Rights{FS: missing}, Nearest: e.Nearest, Allowed: e.Allowed,
-		what: rule + " is for another file than the one there now: it was replaced"}
+		Guess: e.Guess, Uncertain: e.Uncertain, what: rule + " is for another file than the one there now: it was replaced"}
 	if call, on := c.call(missing, filepath.Dir(found.now.path), true); call != "" && on != "/" {
 		replaced.suggest(call, on)
 		return replaced
@@ -107,7 +107,7 @@ func (c *checker) denyReplaced(missing AccessFS, e *DeniedError, found replaceme
 // allowedNow is for a ruleset that was loaded to explain what failed under one that was
 // loaded earlier: it allows a file by a rule for the file itself.
 func (c *checker) allowedNow(p *place) []error {
-	if c.ruleset == noRuleset || p.isDirectory() {
+	if c.ruleset == noRuleset || !p.exists() || p.isDirectory() {
 		return nil
 	}
 	rule := c.allRules()[p.id.onAnyMount()]
