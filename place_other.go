@@ -20,11 +20,13 @@ func (id fileID) onAnyMount() fileID { return id }
 
 type level struct{ id fileID }
 
-func (l level) mayBeLost() bool { return false }
+func (l level) mayBeLost() error { return nil }
 
 func identifyRule(fd int) (fileRule, error)             { return fileRule{}, ErrNotBuilt }
 func identify(fd int) (fileID, uint32, error)           { return fileID{}, 0, ErrNotBuilt }
-func unmounted(mount uint64) bool                       { return false }
+func mayBeUnmounted(mount, here uint64) bool            { return false }
+func hasNoPlace(fd int) bool                            { return false }
+func workingDirectoryReached() bool                     { return false }
 func rootDirectory() (fileID, error)                    { return fileID{}, ErrNotBuilt }
 func reachable(fd int, id fileID, openedBy string) bool { return false }
 
