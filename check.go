@@ -1,6 +1,7 @@
 package landlock
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,33 +11,44 @@ import (
 	"strings"
 )
 
-// Check reports whether the ruleset would allow access on a path, on this
-// kernel: nil where it would, and a [DeniedError] where not. It can be asked
-// before Apply and after, restricts nothing, and opens nothing for reading or
-// writing.
+// Check reports whether the ruleset allows access on a path, on this kernel: nil
+// where it does, and a [DeniedError] where not. It restricts nothing, and opens
+// nothing for reading or writing.
 //
 // It decides as the kernel does, by files and not by names: the path is looked
 // up, symbolic links and all, and what counts are the rules of the file found
 // and of the directories above it, across mount points, to the root. Rights that
-// this kernel cannot restrict, or that the ruleset does not handle, are allowed.
-// So is FSIoctlDev on what is no device, and FSResolveUnix on what is no socket.
+// this kernel cannot restrict, or that the ruleset does not handle, are allowed; see
+// [Ruleset.CheckTarget] for what a newer one will say. So are rights that the kernel
+// never asks for: FSTruncate on what is no regular file, FSIoctlDev on what is no
+// device, FSResolveUnix on what is no socket.
 //
-// The rights to make and remove files, and FSRefer, are asked of the directory
-// that the file is in, or will be. Of a path that is a directory Check tells
-// what may be done in it; to remove or move the directory itself takes rights on
-// the one above.
+// After Apply it answers for what is enforced: by the files that the rules were loaded
+// for, whatever their paths lead to now, and where it was applied several times, by all
+// of them. That takes some microseconds, however many rules there are. Before, and where
+// the ruleset was changed since, it answers for what would be loaded now, and loads it;
+// the errors of that are Check's too: an [UnsupportedError] on a kernel that is too old,
+// [ErrNotBuilt] off Linux, the ruleset's mistakes. For a child, ask the Sandbox:
+// [Sandbox.Check].
+//
+// The rights to make and remove files, and FSRefer, are about names: they are asked
+// of the directory that the name is in, or will be, also where the name is a symbolic
+// link. Only a link that leads to nothing is followed for FSMakeReg, since a file that
+// is opened to be made is made there. Of a path that is a directory Check tells what may
+// be done in it; to remove or move the directory itself takes rights on the one above.
+// (A link to a directory is a name. With a slash at its end it is the directory.)
 //
 // A path that does not exist is judged as what would be made there; that its
 // directory does not exist either is an error, as is anything else that keeps
-// Check from finding out (a path that is too long, links that lead in a circle, a
-// directory that this user may not search): an [io/fs.PathError], and never a
-// wrong yes. Rules are for the files that their paths lead to now, so the errors
-// of loading the ruleset are Check's too: an [UnsupportedError] on a kernel that is
-// too old for it, [ErrNotBuilt] off Linux, its mistakes. Where BestEffort(0) leaves
-// nothing to enforce, everything is allowed. What is enforced already belongs to
-// the files of that time: see [Ruleset.Explain]. Beneath /proc, and where else
-// files are given other inodes (see [Ruleset.Allow]), Check speaks of a rule that
-// is loaded now: one that was loaded before may be lost.
+// Check from finding out: an [io/fs.PathError], and never a wrong yes. That is
+//   - a path that is too long, links that lead in a circle, a directory that this user
+//     may not search;
+//   - a directory above that is covered by a mount: the kernel looks at what is beneath;
+//   - a rule for something beneath /proc (or tracefs) other than its root, where it
+//     depends on that: the kernel loses such rules, see [Ruleset.Allow];
+//   - in a chroot, where it depends on a rule for a directory that may be above its root.
+//
+// Where BestEffort(0) leaves nothing to enforce, everything is allowed.
 //
 // Only this ruleset is looked at, and no other layer, file mode or security
 // module. Files are told apart by device and inode number: where a file system
@@ -45,37 +57,8 @@ import (
 // access of 0, an empty path and one with a NUL are errors that Are
 // [io/fs.ErrInvalid].
 func (r *Ruleset) Check(access AccessFS, path string) error {
-	if unknown := access &^ knownRights.FS; access == 0 || unknown != 0 {
-		return invalid(fmt.Sprintf("landlock: check access %v on %q: no right, or an unknown one", access, path))
-	}
-	if err := wrongPath(path); err != nil {
-		return checkError(&fs.PathError{Op: "look up", Path: path, Err: err})
-	}
-	c, err := r.newChecker()
-	if err != nil {
-		return err
-	}
-	defer c.close()
-	if access&c.denied.FS == 0 {
-		return nil
-	}
-	p, err := findPlace(path, true)
-	if err != nil {
-		return checkError(err)
-	}
-	defer p.close()
-	denied, err := c.at(access, p)
-	if err != nil {
-		return checkError(err)
-	}
-	if denied != nil {
-		return denied
-	}
-	return nil
+	return checkPath(r.layers, access, path)
 }
-
-// checkError is the error for what could not be found out.
-func checkError(err error) error { return fmt.Errorf("landlock: check: %w", err) }
 
 // CheckNet reports whether the ruleset would allow access on a port, on this
 // kernel: nil where it would, and a [DeniedError] where not. As with
@@ -84,18 +67,120 @@ func checkError(err error) error { return fmt.Errorf("landlock: check: %w", err)
 // is denied. What the TCP rights do not cover, such as Multipath TCP, is no
 // concern of it: see [AccessNet]. Its other errors are those of Check.
 func (r *Ruleset) CheckNet(access AccessNet, port uint16) error {
-	if unknown := access &^ knownRights.Net; access == 0 || unknown != 0 {
-		return invalid(fmt.Sprintf("landlock: check access %v on port %d: no right, or an unknown one", access, port))
+	return checkPort(r.layers, access, port)
+}
+
+// CheckTarget is [Ruleset.Check] for a kernel that can restrict all that the ruleset
+// handles: what a newer one than this will say. A program that is to run on many
+// kernels finds out by it, on any of them, whether its rules are enough. It needs no
+// Landlock; off Linux it is [ErrNotBuilt]. It takes the files that are there now, also
+// after Apply.
+func (r *Ruleset) CheckTarget(access AccessFS, path string) error {
+	return checkPath(r.onTarget, access, path)
+}
+
+// CheckNetTarget is [Ruleset.CheckNet] for a kernel that can restrict all that the
+// ruleset handles, as [Ruleset.CheckTarget] is for paths.
+func (r *Ruleset) CheckNetTarget(access AccessNet, port uint16) error {
+	return checkPort(r.onTarget, access, port)
+}
+
+// Check is [Ruleset.Check] for what the Sandbox was loaded with: by the files that the
+// rules were for then, whatever their paths lead to now. Like Report it can be asked
+// after Close.
+func (s *Sandbox) Check(access AccessFS, path string) error {
+	return checkPath(s.layers, access, path)
+}
+
+// CheckNet is [Ruleset.CheckNet] for what the Sandbox was loaded with.
+func (s *Sandbox) CheckNet(access AccessNet, port uint16) error {
+	return checkPort(s.layers, access, port)
+}
+
+// checkPath is Check for what answers.
+func checkPath(answers func() (layers, error), access AccessFS, path string) error {
+	if unknown := access &^ knownRights.FS; access == 0 || unknown != 0 {
+		return invalid(fmt.Sprintf("landlock: check access %v on %q: no right, or an unknown one", access, path))
 	}
-	c, err := r.newChecker()
+	if err := wrongPath(path); err != nil {
+		return checkError(&fs.PathError{Op: "look up", Path: path, Err: err})
+	}
+	all, err := answers()
 	if err != nil {
 		return err
 	}
-	defer c.close()
-	if denied := c.port(access, port); denied != nil {
-		return denied
+	defer all.close()
+	for _, c := range all {
+		if access&c.denied.FS == 0 {
+			continue
+		}
+		denied, err := c.path(access&c.denied.FS, path)
+		if err != nil {
+			return checkError(err)
+		}
+		if denied != nil {
+			return denied
+		}
 	}
 	return nil
+}
+
+// checkError is the error for what could not be found out.
+func checkError(err error) error { return fmt.Errorf("landlock: check: %w", err) }
+
+// checkPort is CheckNet for what answers.
+func checkPort(answers func() (layers, error), access AccessNet, port uint16) error {
+	if unknown := access &^ knownRights.Net; access == 0 || unknown != 0 {
+		return invalid(fmt.Sprintf("landlock: check access %v on port %d: no right, or an unknown one", access, port))
+	}
+	all, err := answers()
+	if err != nil {
+		return err
+	}
+	defer all.close()
+	for _, c := range all {
+		if denied := c.port(access, port); denied != nil {
+			return denied
+		}
+	}
+	return nil
+}
+
+// fsName is the rights that are about a name in a directory and not about the file.
+const fsName = FSRemoveDir | FSRemoveFile | FSMakeChar | FSMakeDir | FSMakeReg | FSMakeSock | FSMakeFifo | FSMakeBlock | FSMakeSym | FSRefer
+
+// path returns the error for rights that are denied on what a path leads to, or nil.
+func (c *checker) path(access AccessFS, path string) (*DeniedError, error) {
+	p, err := findPlace(path, true)
+	if err != nil {
+		return nil, err
+	}
+	defer p.close()
+	names := access & fsName
+	if !p.linked {
+		names = 0 // name and file are in one place
+	} else if !p.exists() {
+		names &^= FSMakeReg // which open makes there
+	}
+	denied, err := c.at(access&^names, p)
+	if err != nil || names == 0 {
+		return denied, err
+	}
+	link, err := findPlace(path, false)
+	if err != nil {
+		return nil, err
+	}
+	defer link.close()
+	name, err := c.at(names, link)
+	switch {
+	case err != nil:
+		return nil, err
+	case denied == nil:
+		return name, nil
+	case name != nil:
+		denied.Missing.FS |= name.Missing.FS
+	}
+	return denied, nil
 }
 
 // DeniedError says which rights a ruleset does not allow on a path or a port,
@@ -161,85 +246,42 @@ func printable(path string) string {
 	return path
 }
 
-// checker knows what a ruleset allows on this kernel.
-type checker struct {
-	kernel  Kernel
-	denied  Rights // denied, except where a rule allows it
-	sockets bool   // there is a socket filter
-	refused Rights // what of denied that one denies, in the kernel's stead
-	files   map[fileID]grant
-	ports   map[uint16]AccessNet
-	ruleset int // kept open, so that the files of the rules stay what they are
-}
-
-// grant is what the rules of one file allow.
-type grant struct {
-	path    string // of the first of them
-	allowed AccessFS
-}
-
-func (r *Ruleset) newChecker() (*checker, error) {
-	c := &checker{files: map[fileID]grant{}, ports: map[uint16]AccessNet{}}
-	ruleset, p, err := r.load(oneThread, c.add)
-	if err != nil {
-		return nil, err
-	}
-	c.ruleset, c.kernel, c.denied = ruleset, p.report.Kernel, p.report.Enforced
-	c.sockets, c.refused = p.report.SocketFilter, p.inStead()
-	if p.handled.FS != 0 {
-		c.denied.FS |= FSRefer // handled or not
-	}
-	for i := range p.ports {
-		allowed, _ := p.forPort(&p.ports[i])
-		c.ports[p.ports[i].port] |= allowed
-	}
-	return c, nil
-}
-
-// add notes a rule that the kernel has taken.
-func (c *checker) add(rule *pathRule, fd int, allowed AccessFS) error {
-	if allowed == 0 {
-		return nil // a quiet one
-	}
-	id, _, err := identify(fd)
-	if err != nil {
-		return fmt.Errorf("statx: %w", err)
-	}
-	id = id.onAnyMount()
-	g, known := c.files[id]
-	if !known {
-		g.path = rule.path
-	}
-	g.allowed |= allowed
-	c.files[id] = g
-	return nil
-}
-
-func (c *checker) close() {
-	if c.ruleset != noRuleset {
-		closeFd(c.ruleset)
-	}
-}
-
 // at returns the error for rights that are denied at a place, or nil.
 func (c *checker) at(access AccessFS, p *place) (*DeniedError, error) {
-	if p.exists() && !p.isDirectory() { // on a directory it is about the files in it
-		if !p.isDevice() {
-			access &^= FSIoctlDev
-		}
-		if !p.isSocket() {
-			access &^= FSResolveUnix
-		}
-	}
-	access &= c.denied.FS
+	access &= c.denied.FS &^ p.neverAsked()
 	if access == 0 || p.inside {
 		return nil, nil
 	}
-	allowed, nearest, err := c.allowed(p)
+	allowed, err := c.allowed(p)
 	if err != nil {
 		return nil, &fs.PathError{Op: "look above", Path: p.path, Err: err}
 	}
-	return c.deny(access&^allowed, p, nearest), nil
+	missing := access &^ allowed.sure
+	if missing == 0 {
+		return nil, nil
+	}
+	if certain := missing &^ allowed.unsure; certain != 0 {
+		return c.deny(certain, p, allowed.nearest), nil
+	}
+	return nil, &fs.PathError{Op: "look above", Path: p.path, Err: allowed.why}
+}
+
+// neverAsked returns the rights that the kernel does not ask for on such a file. On a
+// directory they are about the files in it.
+func (p *place) neverAsked() (rights AccessFS) {
+	if !p.exists() || p.isDirectory() {
+		return 0
+	}
+	if !p.isDevice() {
+		rights |= FSIoctlDev
+	}
+	if !p.isSocket() {
+		rights |= FSResolveUnix
+	}
+	if !p.isRegular() {
+		rights |= FSTruncate
+	}
+	return rights
 }
 
 // deny returns the error for rights that are missing at a place, or nil where
@@ -253,16 +295,48 @@ func (c *checker) deny(missing AccessFS, p *place, nearest grant) *DeniedError {
 	return e
 }
 
-// allowed returns what rules allow at a place, and what those nearest to it do.
-func (c *checker) allowed(p *place) (all AccessFS, nearest grant, err error) {
-	err = p.upwards(func(id fileID) {
-		g := c.files[id]
-		if nearest.allowed == 0 {
-			nearest = g
+// allowance is what rules allow at a place.
+type allowance struct {
+	sure    AccessFS
+	unsure  AccessFS // this too, perhaps
+	why     error    // it is not sure
+	nearest grant    // what those nearest to it allow
+}
+
+// Why it cannot be told whether a rule counts.
+var (
+	errMayBeLost = errors.New("it depends on a rule that the kernel loses once memory gets short, as it does for all that is beneath /proc: have the rule for /proc itself")
+	errAboveRoot = errors.New("it depends on a rule for a directory that may be above the root of this process")
+)
+
+// allowed returns what rules allow at a place.
+func (c *checker) allowed(p *place) (allowance, error) {
+	var all allowance
+	files := c.allRules()
+	err := p.upwards(func(on level) {
+		g := files[on.id.onAnyMount()]
+		if g.allowed == 0 {
+			return
 		}
-		all |= g.allowed
+		if all.nearest.allowed == 0 {
+			all.nearest = g
+		}
+		if on.mayBeLost() {
+			all.unsure |= g.allowed
+			all.why = errMayBeLost
+			return
+		}
+		all.sure |= g.allowed
 	})
-	return all, nearest, err
+	if err != nil {
+		return all, err
+	}
+	above, err := c.aboveRoot()
+	if above &^= all.sure; above != 0 {
+		all.unsure |= above
+		all.why = errAboveRoot
+	}
+	return all, err
 }
 
 // remedy returns the call that would allow what is missing, and its path: the
@@ -376,13 +450,13 @@ func (c *checker) move(m move) (denied []*DeniedError, crossing bool, err error)
 		return nil, false, errMountPoint
 	}
 	var atSource AccessFS
-	atTarget := m.from.makeRight()
+	atTarget := m.from.makeRight(c.kernel)
 	if !m.link {
 		atSource |= removeRight(m.from)
 		atTarget |= removeRight(m.to)
 	}
 	if m.exchange {
-		atSource |= m.to.makeRight()
+		atSource |= m.to.makeRight(c.kernel)
 	}
 	if source.id == target.id {
 		e, err := c.at(atSource|atTarget, target)
@@ -414,20 +488,28 @@ func (c *checker) move(m move) (denied []*DeniedError, crossing bool, err error)
 // gains returns the error for what a file would be allowed after a move and is
 // not before, or nil.
 func (c *checker) gains(file, from, to *place) (*DeniedError, error) {
-	here, nearest, err := c.allowed(from)
+	here, err := c.allowed(from)
 	if err != nil {
 		return nil, err
 	}
-	there, _, err := c.allowed(to)
+	there, err := c.allowed(to)
 	if err != nil {
 		return nil, err
 	}
-	here |= c.files[file.id.onAnyMount()].allowed
-	gained := there &^ here & c.denied.FS
+	if own := c.allRules()[file.id.onAnyMount()].allowed; file.level().mayBeLost() {
+		here.unsure, here.why = here.unsure|own, errMayBeLost
+	} else {
+		here.sure |= own
+	}
+	mayGain := c.denied.FS
 	if !file.isDirectory() {
-		gained &= fsFile
+		mayGain &= fsFile
 	}
-	e := c.deny(gained, from, nearest)
+	gained := there.sure &^ (here.sure | here.unsure) & mayGain
+	if perhaps := (there.sure | there.unsure) &^ here.sure & mayGain; gained == 0 && perhaps != 0 {
+		return nil, cmp.Or(here.why, there.why)
+	}
+	e := c.deny(gained, from, here.nearest)
 	if e != nil {
 		e.Uncertain = fmt.Sprintf("a file may not gain rights by a move, and %s allows these", printable(to.path))
 	}

@@ -145,54 +145,6 @@ func (c *checkCounts) assert(t *testing.T) {
 	}
 }
 
-// judge answers for rules that are loaded.
-type judge struct {
-	*Sandbox
-	loaded *checker
-}
-
-func (j judge) Check(access AccessFS, path string) error {
-	if err := wrongPath(path); err != nil {
-		return err
-	}
-	if access&j.loaded.denied.FS == 0 {
-		return nil
-	}
-	p, err := findPlace(path, true)
-	if err != nil {
-		return err
-	}
-	defer p.close()
-	if denied, err := j.loaded.at(access, p); err != nil || denied == nil {
-		return err
-	} else {
-		return denied
-	}
-}
-
-func (j judge) CheckNet(access AccessNet, port uint16) error {
-	if denied := j.loaded.port(access, port); denied != nil {
-		return denied
-	}
-	return nil
-}
-
-func (j judge) Explain(err error) error {
-	if operation := operationOf(err); operation != nil {
-		return explain(err, operation(j.loaded))
-	}
-	return err
-}
-
-func (j judge) Close() { j.Sandbox.Close(); j.loaded.close() }
-
-func newJudge(r *Ruleset) (j judge, err error) {
-	if j.Sandbox, err = r.Prepare(); err == nil {
-		j.loaded, err = r.newChecker()
-	}
-	return j, err
-}
-
 // The views of files in which what is above one is not what its path says.
 const (
 	viewCovered  = "by descriptor" // of a directory that a mount may cover
@@ -468,7 +420,7 @@ func long(path string, length int) string {
 func (w *checkWorld) run(more func() bool) {
 	for rulesets := 5; rulesets > 0 && more() && !w.Failed(); rulesets-- {
 		w.newRules()
-		rules, err := newJudge(w.rules)
+		rules, err := w.rules.Prepare()
 		if err != nil {
 			continue // such as a rule on a dangling link
 		}
@@ -528,7 +480,7 @@ func (w *checkWorld) resetView() {
 }
 
 // do calls f on a thread that is restricted, and sees the files as it is to.
-func (w *checkWorld) do(rules judge, f func()) {
+func (w *checkWorld) do(rules *Sandbox, f func()) {
 	w.must(rules.Do(func() error {
 		err := error(nil)
 		if w.chroot != "" || w.cwd >= 0 {
@@ -549,13 +501,13 @@ func (w *checkWorld) do(rules judge, f func()) {
 
 // sameRules reports whether the rules would be for the files that the kernel has
 // loaded: one may have been moved or removed.
-func sameRules(r *Ruleset, loaded judge) bool {
-	c, err := r.newChecker()
+func sameRules(r *Ruleset, loaded *Sandbox) bool {
+	anew, err := r.Prepare()
 	if err != nil {
 		return false
 	}
-	defer c.close()
-	return maps.Equal(c.files, loaded.loaded.files)
+	defer anew.Close()
+	return maps.Equal(anew.checker.allRules(), loaded.checker.allRules())
 }
 
 func (w *checkWorld) someRights(among AccessFS) (some AccessFS) {
@@ -687,7 +639,7 @@ func (w *checkWorld) owns(fd int) bool {
 
 // one tries something, and returns it where it was refused and it is time to see
 // what Explain's advice is worth, or where the kernel does not agree.
-func (w *checkWorld) one(rules judge) (refused *checkOp, wrong string) {
+func (w *checkWorld) one(rules *Sandbox) (refused *checkOp, wrong string) {
 	op := w.newOp()
 	if !op.special && !(w.inside(op.path) && w.inside(op.other)) {
 		return nil, ""
@@ -723,7 +675,7 @@ func (w *checkWorld) viewOf(op *checkOp) (view []string) {
 }
 
 // loadAnew compares what is loaded with the same that is not.
-func loadAnew(r *Ruleset, loaded judge, op *checkOp) (wrong string) {
+func loadAnew(r *Ruleset, loaded *Sandbox, op *checkOp) (wrong string) {
 	const access = FSReadFile | FSWriteFile | FSMakeReg | FSRemoveDir | FSTruncate
 	here, anew := loaded.Check(access, op.path), r.Check(access, op.path)
 	one, oneDenied := errors.AsType[*DeniedError](here)
@@ -737,7 +689,7 @@ func loadAnew(r *Ruleset, loaded judge, op *checkOp) (wrong string) {
 // try compares what is said of something with what the kernel does, on a thread
 // that these rules restrict. It returns what Explain says of a denial, and how
 // they disagree.
-func (w *checkWorld) try(rules judge, op *checkOp, counts []*checkCount) (wrong string, explanation error) {
+func (w *checkWorld) try(rules *Sandbox, op *checkOp, counts []*checkCount) (wrong string, explanation error) {
 	said := predict(rules, op)
 	err := op.do()
 	denied := errors.Is(err, unix.EACCES) || errors.Is(err, unix.EXDEV)
@@ -757,7 +709,7 @@ func (w *checkWorld) try(rules judge, op *checkOp, counts []*checkCount) (wrong 
 	if foreseen && (err == nil || afterLandlock(op, err)) {
 		return fmt.Sprintf("the kernel says %v, Check says %v", err, said), nil
 	}
-	if said == nil && errors.Is(err, unix.ENAMETOOLONG) && op.asked&rules.loaded.denied.FS != 0 {
+	if said == nil && errors.Is(err, unix.ENAMETOOLONG) && op.asked&rules.checker.denied.FS != 0 {
 		return "the path is too long, Check allows it", nil
 	}
 	if !denied || said != nil && !foreseen {
@@ -871,7 +823,7 @@ func (w *checkWorld) mend(op *checkOp) (wrong string) {
 			more.Allow(denied.Missing.FS, denied.on)
 		}
 	}
-	rules, err := newJudge(more)
+	rules, err := more.Prepare()
 	if err != nil {
 		return fmt.Sprintf("Explain's advice %v cannot be loaded: %v", op.reasons, err)
 	}
@@ -914,7 +866,7 @@ func (w *checkWorld) disagree(op *checkOp, wrong string) {
 }
 
 func (w *checkWorld) tryAlone(r *Ruleset, op *checkOp) (wrong string) {
-	rules, err := newJudge(r)
+	rules, err := r.Prepare()
 	if err != nil {
 		return ""
 	}
@@ -933,9 +885,9 @@ var inDirectoryNeeds = map[string]AccessFS{"unlink": FSRemoveFile, "rmdir": FSRe
 
 // predict returns what Check says: nil, a DeniedError or what keeps it from
 // finding out.
-func predict(rules judge, op *checkOp) error {
+func predict(rules *Sandbox, op *checkOp) error {
 	if access, ok := inDirectoryNeeds[op.kind]; ok {
-		if op.kind == "mkchar" && op.flags == 0 && rules.loaded.kernel.Errata&ErratumWhiteouts != 0 {
+		if op.kind == "mkchar" && op.flags == 0 && rules.checker.kernel.Errata&ErratumWhiteouts != 0 {
 			access = FSMakeReg
 		}
 		return op.ask(rules, access, byName(op.path))
@@ -957,7 +909,7 @@ func predict(rules judge, op *checkOp) error {
 	return predictMove(rules, op)
 }
 
-func (op *checkOp) ask(rules judge, access AccessFS, path string) error {
+func (op *checkOp) ask(rules *Sandbox, access AccessFS, path string) error {
 	op.asked = access
 	return rules.Check(access, path)
 }
@@ -971,7 +923,7 @@ func byName(path string) string {
 	return directoryOf(path) + "."
 }
 
-func predictOpen(rules judge, op *checkOp, more AccessFS) error {
+func predictOpen(rules *Sandbox, op *checkOp, more AccessFS) error {
 	path, flags := op.path, op.flags
 	var access AccessFS
 	info, err := os.Stat(path)
@@ -992,7 +944,7 @@ func predictOpen(rules judge, op *checkOp, more AccessFS) error {
 	return op.ask(rules, access|more, path)
 }
 
-func predictExec(rules judge, path string) error {
+func predictExec(rules *Sandbox, path string) error {
 	for _, file := range programFiles(path) {
 		if err := rules.Check(FSExecute|FSReadFile, file); err != nil {
 			return err
@@ -1001,7 +953,7 @@ func predictExec(rules judge, path string) error {
 	return nil
 }
 
-func predictMove(rules judge, op *checkOp) error {
+func predictMove(rules *Sandbox, op *checkOp) error {
 	old, err := findPlace(op.path, false)
 	if err != nil {
 		return err
@@ -1013,7 +965,7 @@ func predictMove(rules judge, op *checkOp) error {
 	}
 	defer to.close()
 	op.asked = FSRefer
-	denied, _, err := rules.loaded.move(move{from: old, to: to, link: op.kind == "link", exchange: op.kind == "exchange"})
+	denied, _, err := rules.checker.move(move{from: old, to: to, link: op.kind == "link", exchange: op.kind == "exchange"})
 	if err == nil && len(denied) > 0 {
 		return denied[0]
 	}

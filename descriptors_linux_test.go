@@ -42,7 +42,7 @@ func TestNoDescriptorLeaks(t *testing.T) {
 
 // A path is open for a moment only, but another goroutine may start a child then.
 func TestPathsAreCloseOnExec(t *testing.T) {
-	fd, err := openPath("/", new([]byte))
+	fd, err := new(opener).path("/")
 	if err != nil {
 		t.Fatal(err)
 	}

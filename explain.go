@@ -45,7 +45,15 @@ import (
 // Where the ruleset itself cannot be loaded any more, because the path of a rule
 // is gone, or where there is no descriptor to look with, the error says so. On a kernel that is too old for the ruleset, and off
 // Linux, nothing is enforced and err is returned as it is. So is nil.
-func (r *Ruleset) Explain(err error) error {
+func (r *Ruleset) Explain(err error) error { return explainBy(r.layers, err) }
+
+// Explain is [Ruleset.Explain] for what the Sandbox was loaded with: by the files that
+// the rules were for then. It answers for a child, whose error has to come back as one
+// of this process's, and for a Do. Like Report it can be asked after Close.
+func (s *Sandbox) Explain(err error) error { return explainBy(s.layers, err) }
+
+// explainBy is Explain by what answers.
+func explainBy(answers func() (layers, error), err error) error {
 	if err == nil || find[*DeniedError](err) != nil {
 		return err // there is nothing to add
 	}
@@ -53,15 +61,20 @@ func (r *Ruleset) Explain(err error) error {
 	if operation == nil {
 		return err
 	}
-	c, checkErr := r.newChecker()
+	all, checkErr := answers()
 	if errors.Is(checkErr, errors.ErrUnsupported) {
 		return err // so nothing is enforced
 	}
 	if checkErr != nil {
 		return explain(err, cannotTell(checkErr))
 	}
-	defer c.close()
-	return explain(err, operation(c))
+	defer all.close()
+	for _, c := range all {
+		if reasons := operation(c); len(reasons) > 0 {
+			return explain(err, reasons)
+		}
+	}
+	return err
 }
 
 // cannotTell is the reason where a reason could not be looked for.
@@ -260,7 +273,7 @@ func (c *checker) usingPlace(p *place, access AccessFS) []error {
 
 // replaced is for a file that was denied, and is allowed by a rule for itself.
 func (c *checker) replaced(p *place) []error {
-	rule := c.files[p.id.onAnyMount()]
+	rule := c.allRules()[p.id.onAnyMount()]
 	if rule.allowed == 0 || p.isDirectory() {
 		return nil
 	}

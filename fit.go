@@ -39,7 +39,7 @@ type plan struct {
 	report  Report
 	skipped map[string]bool // what report.Skipped names
 
-	added func(rule *pathRule, fd int, allowed AccessFS) error // see load
+	files []fileRule // what each rule was added for
 }
 
 // forPath returns the arguments of landlock_add_rule for a path rule. Neither

@@ -20,6 +20,8 @@ type place struct {
 	path   string // all of it, for people
 	id     fileID // of file, as all below
 	kind   uint32 // S_IFREG and so on; 0 where nothing is
+	linked bool   // the path ends in a symbolic link that was followed
+	number uint64 // of a device
 	inside bool   // a file of the kernel's own, such as a pipe, which no rule is about
 }
 
@@ -31,16 +33,66 @@ type fileID struct {
 
 func (id fileID) onAnyMount() fileID { id.mount = 0; return id }
 
-// identify returns which file is open.
+// identify returns which file is open. Whatever the mount, it is only known by statx.
 func identify(fd int) (id fileID, kind uint32, err error) {
 	var stat unix.Statx_t
-	return identifyAs(fd, &stat)
+	err = statx(fd, "", unix.AT_EMPTY_PATH, &stat)
+	return idOf(&stat), uint32(stat.Mode) & unix.S_IFMT, err
 }
 
-func identifyAs(fd int, stat *unix.Statx_t) (id fileID, kind uint32, err error) {
-	err = unix.Statx(fd, "", unix.AT_EMPTY_PATH|unix.AT_STATX_DONT_SYNC, unix.STATX_TYPE|unix.STATX_INO|unix.STATX_MNT_ID, stat)
-	return fileID{unix.Mkdev(stat.Dev_major, stat.Dev_minor), stat.Ino, stat.Mnt_id}, uint32(stat.Mode) & unix.S_IFMT, err
+func statx(at int, path string, flags int, stat *unix.Statx_t) error {
+	for {
+		err := unix.Statx(at, path, flags|unix.AT_STATX_DONT_SYNC|unix.AT_NO_AUTOMOUNT, unix.STATX_TYPE|unix.STATX_INO|unix.STATX_MNT_ID, stat)
+		if err != unix.EINTR {
+			return err
+		}
+	}
 }
+
+func idOf(stat *unix.Statx_t) fileID {
+	return fileID{unix.Mkdev(stat.Dev_major, stat.Dev_minor), stat.Ino, stat.Mnt_id}
+}
+
+// identifyRule is identify for a file that a rule is for, on any mount. It allocates
+// nothing.
+func identifyRule(fd int) (f fileRule, err error) {
+	var stat unix.Stat_t
+	for err = unix.EINTR; err == unix.EINTR; {
+		err = unix.Fstat(fd, &stat)
+	}
+	f.id = fileID{device: unix.Mkdev(unix.Major(uint64(stat.Dev)), unix.Minor(uint64(stat.Dev))), inode: stat.Ino}
+	f.directory, f.removed = stat.Mode&unix.S_IFMT == unix.S_IFDIR, stat.Nlink == 0
+	return f, os.NewSyscallError("fstat", err)
+}
+
+// hasPlaces says that there are system calls here to look paths up with.
+const hasPlaces = true
+
+// rootDirectory returns which directory "/" is, for this process.
+func rootDirectory() (fileID, error) {
+	var stat unix.Statx_t
+	err := statx(unix.AT_FDCWD, "/", 0, &stat)
+	return idOf(&stat), err
+}
+
+// reachable reports whether a path leads to an open directory, which is then beneath
+// the root of this process: the one that it was opened by, or that it has now.
+func reachable(fd int, id fileID, openedBy string) bool {
+	if filepath.IsAbs(openedBy) && !strings.Contains(openedBy, "/proc/") && leadsTo(openedBy, id) {
+		return true
+	}
+	path, err := pathOf(fd)
+	return err == nil && filepath.IsAbs(path) && leadsTo(path, id)
+}
+
+// leadsTo reports whether a path leads to a file, by whatever mount.
+func leadsTo(path string, id fileID) bool {
+	var stat unix.Statx_t
+	return statx(unix.AT_FDCWD, path, 0, &stat) == nil && idOf(&stat).onAnyMount() == id
+}
+
+// pathOf returns the path of an open file, as far as /proc knows it.
+func pathOf(fd int) (string, error) { return os.Readlink("/proc/self/fd/" + strconv.Itoa(fd)) }
 
 // maxLinks is how many symbolic links the kernel follows in one path.
 const maxLinks = 40
@@ -57,6 +109,9 @@ func findPlace(path string, follow bool) (p *place, err error) {
 	}()
 	if err := wrongPath(path); err != nil {
 		return p, err
+	}
+	if len(path) >= unix.PathMax {
+		return p, unix.ENAMETOOLONG
 	}
 	rest := path
 	for range maxLinks + 1 {
@@ -90,8 +145,7 @@ func (p *place) step(path string, follow bool) (target string, err error) {
 		}
 		p.close()
 		p.parent, p.file, p.name = -1, fd, ""
-		p.id, p.kind, err = identify(fd)
-		return "", err
+		return "", p.identify()
 	}
 	if dir == "" {
 		dir = "."
@@ -110,11 +164,12 @@ func (p *place) step(path string, follow bool) (target string, err error) {
 	if err != nil {
 		return "", err
 	}
-	if p.id, p.kind, err = identify(p.file); err != nil {
+	if err := p.identify(); err != nil {
 		return "", err
 	}
 	mustBeDir := len(trimmed) < len(path)
 	if p.kind == unix.S_IFLNK && (follow || mustBeDir) {
+		p.linked = !mustBeDir
 		return p.readLink(mustBeDir)
 	}
 	if mustBeDir && p.kind != unix.S_IFDIR {
@@ -163,10 +218,10 @@ func (p *place) jump(text string) error {
 	}
 	p.close()
 	p.parent, p.file, p.name = -1, fd, text
-	if p.id, p.kind, err = identify(fd); err != nil {
+	if err := p.identify(); err != nil {
 		return err
 	}
-	if !filepath.IsAbs(text) {
+	if !filepath.IsAbs(text) || p.isMemory() {
 		p.inside = true
 		return nil
 	}
@@ -182,7 +237,33 @@ func (p *place) jump(text string) error {
 		return errNoName
 	}
 	p.close()
+	named.linked = p.linked
 	*p = *named
+	return nil
+}
+
+// isMemory reports whether a file is on the mount of the kernel's own where memfd_create
+// makes files: the name of such a file could be anybody's.
+func (p *place) isMemory() bool {
+	if p.kind != unix.S_IFREG || unix.Major(p.id.device) != 0 {
+		return false
+	}
+	other, err := unix.MemfdCreate("landlock", unix.MFD_CLOEXEC)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(other)
+	id, _, err := identify(other)
+	return err == nil && id.device == p.id.device && id.mount == p.id.mount
+}
+
+// identify finds out what was opened.
+func (p *place) identify() error {
+	var stat unix.Statx_t
+	if err := statx(p.file, "", unix.AT_EMPTY_PATH, &stat); err != nil {
+		return err
+	}
+	p.id, p.kind, p.number = idOf(&stat), uint32(stat.Mode)&unix.S_IFMT, unix.Mkdev(stat.Rdev_major, stat.Rdev_minor)
 	return nil
 }
 
@@ -197,7 +278,7 @@ func (p *place) describe(given string) string {
 	if p.kind == unix.S_IFDIR || fd < 0 {
 		fd, name = p.file, ""
 	}
-	dir, err := os.Readlink("/proc/self/fd/" + strconv.Itoa(fd))
+	dir, err := pathOf(fd)
 	if err != nil || !filepath.IsAbs(dir) {
 		if absolute, err := filepath.Abs(given); err == nil {
 			return absolute
@@ -223,13 +304,16 @@ func (p *place) isSocket() bool    { return p.kind == unix.S_IFSOCK }
 func (p *place) isDevice() bool    { return p.kind == unix.S_IFCHR || p.kind == unix.S_IFBLK }
 
 // makeRight returns the right that making a file of this kind takes.
-func (p *place) makeRight() AccessFS {
+func (p *place) makeRight(kernel Kernel) AccessFS {
 	switch p.kind {
 	case unix.S_IFLNK:
 		return FSMakeSym
 	case unix.S_IFDIR:
 		return FSMakeDir
 	case unix.S_IFCHR:
+		if p.number == 0 && kernel.Errata&ErratumWhiteouts != 0 {
+			return FSMakeReg // as overlayfs marks what was removed
+		}
 		return FSMakeChar
 	case unix.S_IFBLK:
 		return FSMakeBlock
@@ -241,12 +325,47 @@ func (p *place) makeRight() AccessFS {
 	return FSMakeReg
 }
 
+// level is a file or a directory on the way up.
+type level struct {
+	id        fileID
+	mountRoot bool   // it is the root of its mount
+	dir       int    // an open directory, or the file itself,
+	back      string // and the way from there: "", "..", "../.." and so on
+}
+
+// level is the first.
+func (p *place) level() level { return level{id: p.id, dir: p.file} }
+
+// mayBeLost reports whether the kernel may have lost a rule for this: on procfs and
+// tracefs all files but the root (number 1) are given other inodes when memory is short.
+func (l level) mayBeLost() bool {
+	if unix.Major(l.id.device) != 0 || l.id.inode == 1 {
+		return false
+	}
+	fd, err := l.open()
+	if err != nil {
+		return true
+	}
+	defer unix.Close(fd)
+	var stat unix.Statfs_t
+	err = unix.Fstatfs(fd, &stat)
+	return err != nil || stat.Type == unix.PROC_SUPER_MAGIC || stat.Type == unix.TRACEFS_MAGIC
+}
+
+// open opens it once more.
+func (l level) open() (int, error) {
+	if l.back == "" {
+		return unix.FcntlInt(uintptr(l.dir), unix.F_DUPFD_CLOEXEC, 3)
+	}
+	return unix.Openat(l.dir, l.back, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+}
+
 // upwards calls visit for the file itself and for each directory above it, to
 // the root of this process: that is the way on which the kernel looks for rules.
 // It leads across mount points.
-func (p *place) upwards(visit func(fileID)) error {
+func (p *place) upwards(visit func(level)) error {
 	if p.exists() && !p.isDirectory() {
-		visit(p.id.onAnyMount())
+		visit(p.level())
 	}
 	if p.isDirectory() {
 		return upwardsFrom(p.file, visit)
@@ -257,36 +376,96 @@ func (p *place) upwards(visit func(fileID)) error {
 	return upwardsFrom(p.parent, visit)
 }
 
-func upwardsFrom(start int, visit func(fileID)) error {
-	var below fileID
-	mountRoot := true // whether what is below is the root of its mount
-	for dir := start; ; {
-		var stat unix.Statx_t
-		id, _, err := identifyAs(dir, &stat)
-		top := err == nil && id == below // above "/" is "/"
-		above := -1
-		switch {
-		case err != nil || top:
-		case id.mount != below.mount && !mountRoot:
-			err = errCovered
-		default:
-			visit(id.onAnyMount())
-			above, err = unix.Openat(dir, "..", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+// maxBack is how long a way back may be before it begins anew.
+const maxBack = 192
+
+func upwardsFrom(start int, visit func(level)) error {
+	root, err := rootDirectory()
+	if err != nil {
+		return err
+	}
+	here := level{dir: start}
+	defer func() {
+		if here.dir != start {
+			unix.Close(here.dir)
 		}
-		if dir != start {
-			unix.Close(dir)
+	}()
+	if err := here.look(); err != nil {
+		return err
+	}
+	for {
+		visit(here)
+		if here.id == root {
+			return nil
 		}
-		if err != nil || top {
+		above, err := here.above(root)
+		if err != nil || above.id == here.id { // above the top is the top
 			return err
 		}
-		mountRoot = stat.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0
-		below, dir = id, above
+		if here = above; len(here.back) > maxBack {
+			fd, err := here.open()
+			if err != nil {
+				return err
+			}
+			if here.dir != start {
+				unix.Close(here.dir)
+			}
+			here.dir, here.back = fd, ""
+		}
 	}
+}
+
+// look finds out what is there.
+func (l *level) look() error {
+	flags := 0
+	if l.back == "" {
+		flags = unix.AT_EMPTY_PATH
+	}
+	var stat unix.Statx_t
+	err := statx(l.dir, l.back, flags, &stat)
+	l.id, l.mountRoot = idOf(&stat), stat.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0
+	return err
 }
 
 // The kernel goes on beneath a mount that covers a directory on the way; a path
 // cannot.
 var errCovered = errors.New("a directory above is covered by a mount")
+
+// above returns the directory above one. Where a mount covers that, ".." leads to the
+// mount, and the kernel looks at what is beneath.
+func (l level) above(root fileID) (level, error) {
+	above := level{dir: l.dir, back: ".."}
+	if l.back != "" {
+		above.back = l.back + "/.."
+	}
+	if err := above.look(); err != nil || above.id.mount == l.id.mount || above.id == l.id {
+		return above, err
+	}
+	fd, err := l.open()
+	if err != nil {
+		return level{}, err
+	}
+	defer unix.Close(fd)
+	path, err := pathOf(fd)
+	if err != nil {
+		return level{}, err
+	}
+	name := filepath.Base(path)
+	if l.mountRoot && l.isAt(above.dir, above.back+"/"+name) {
+		return above, nil
+	}
+	if l.isAt(unix.AT_FDCWD, "/"+name) { // a path that begins at the root begins beneath what covers it
+		above.id = root
+		return above, nil
+	}
+	return level{}, errCovered
+}
+
+// isAt reports whether a path leads to this very directory, by this very mount.
+func (l level) isAt(dir int, path string) bool {
+	var stat unix.Statx_t
+	return statx(dir, path, unix.AT_SYMLINK_NOFOLLOW, &stat) == nil && idOf(&stat) == l.id
+}
 
 // above returns the directory that a place is in.
 func (p *place) above() (*place, error) {

@@ -6,17 +6,25 @@ import "io/fs"
 
 // Without Landlock there is nothing to check, and none of this is ever called.
 
+const hasPlaces = false
+
 type place struct {
-	path   string
-	id     fileID
-	inside bool
+	path           string
+	id             fileID
+	linked, inside bool
 }
 
 type fileID struct{ device, inode, mount uint64 }
 
 func (id fileID) onAnyMount() fileID { return id }
 
-func identify(fd int) (fileID, uint32, error) { return fileID{}, 0, ErrNotBuilt }
+type level struct{ id fileID }
+
+func (l level) mayBeLost() bool { return false }
+
+func identifyRule(fd int) (fileRule, error)             { return fileRule{}, ErrNotBuilt }
+func rootDirectory() (fileID, error)                    { return fileID{}, ErrNotBuilt }
+func reachable(fd int, id fileID, openedBy string) bool { return false }
 
 func findPlace(path string, follow bool) (*place, error) { return nil, fs.ErrNotExist }
 
@@ -26,8 +34,9 @@ func (p *place) isDirectory() bool                { return false }
 func (p *place) isRegular() bool                  { return false }
 func (p *place) isSocket() bool                   { return false }
 func (p *place) isDevice() bool                   { return false }
-func (p *place) makeRight() AccessFS              { return 0 }
-func (p *place) upwards(visit func(fileID)) error { return ErrNotBuilt }
+func (p *place) makeRight(kernel Kernel) AccessFS { return 0 }
+func (p *place) level() level                     { return level{} }
+func (p *place) upwards(visit func(level)) error  { return ErrNotBuilt }
 func (p *place) above() (*place, error)           { return nil, ErrNotBuilt }
 func modesAllow(path string, mode uint32) bool    { return true }
 func mayExecute(path string) bool                 { return true }

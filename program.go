@@ -2,7 +2,6 @@ package landlock
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,12 +15,7 @@ func (s *Sandbox) explain(err error, path string) error {
 	if !errors.Is(err, errDenied) {
 		return err
 	}
-	c, checkErr := s.rules.newChecker()
-	if checkErr != nil {
-		return fmt.Errorf("%w (whether the ruleset denies it cannot be told any more: %w)", err, checkErr)
-	}
-	defer c.close()
-	return explain(err, c.executing(path))
+	return explain(err, s.checker.executing(path))
 }
 
 // programPath returns the path of what cmd runs, as this process sees it.

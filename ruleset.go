@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 )
 
 // Ruleset is what a caller wants: the rights to deny, and rules that allow some
@@ -25,6 +26,12 @@ import (
 // A Ruleset is made by [New] or [NewHandling]. It must not be changed while
 // another goroutine uses it: give each a [Ruleset.Clone].
 type Ruleset struct {
+	wanted
+	applied atomic.Pointer[applied] // nil before Apply
+}
+
+// wanted is what the calls of a Ruleset say.
+type wanted struct {
 	target     ABI
 	handled    Rights
 	bestEffort bool
@@ -67,7 +74,7 @@ type portRule struct {
 //
 // A target that is not one of V1 to V11 is a mistake.
 func New(target ABI) *Ruleset {
-	r := &Ruleset{target: target, handled: target.Rights()}
+	r := &Ruleset{wanted: wanted{target: target, handled: target.Rights()}}
 	if target < V1 || target > newest {
 		r.mistake("target ABI %d: this version of the package knows 1 to %d", int(target), int(newest))
 	}
@@ -81,7 +88,7 @@ func New(target ABI) *Ruleset {
 //
 // Handling nothing, or an unknown bit, is a mistake.
 func NewHandling(handled Rights) *Ruleset {
-	r := &Ruleset{target: lowestABI(handled), handled: handled}
+	r := &Ruleset{wanted: wanted{target: lowestABI(handled), handled: handled}}
 	if handled.isZero() {
 		r.mistakes = append(r.mistakes, errNothing)
 	}
@@ -393,13 +400,13 @@ func (r *Ruleset) Clone() *Ruleset {
 	if r == nil {
 		return nil
 	}
-	clone := *r
+	clone := &Ruleset{wanted: r.wanted}
 	// Rules and mistakes are only ever appended. Without room at their ends,
 	// the first append of the clone makes slices of its own.
 	clone.paths = slices.Clip(r.paths)
 	clone.ports = slices.Clip(r.ports)
 	clone.mistakes = slices.Clip(r.mistakes)
-	return &clone
+	return clone
 }
 
 // Handled returns the rights that the ruleset handles.

@@ -25,7 +25,7 @@ var errOnlyDirectories error = &sentinel{"not a directory, and only directories 
 // calling thread has is not passed on. Other differences are errors: see Exec.
 type Sandbox struct {
 	file         *os.File // the ruleset; nil where Landlock has nothing to enforce
-	rules        *Ruleset // what was loaded, to explain a refusal
+	checker      *checker // what was loaded, to answer for it
 	unrestricted bool     // there is nothing to enforce; the zero value is no way out
 	restriction
 	report Report
@@ -49,14 +49,15 @@ func (r *restriction) setsNoNewPrivs() bool { return r.noNewPrivs || r.flags&res
 // releases the kernel's copy; a Sandbox that is forgotten is closed by the
 // garbage collector.
 func (r *Ruleset) Prepare() (*Sandbox, error) {
-	ruleset, p, err := r.load(oneThread, nil)
+	l, err := r.load(oneThread)
 	if err != nil {
 		return nil, err
 	}
-	s := &Sandbox{rules: r.Clone(), restriction: p.restriction, report: p.report}
-	s.unrestricted = ruleset == noRuleset && p.filter == nil
-	if ruleset != noRuleset {
-		s.file = os.NewFile(uintptr(ruleset), "landlock-ruleset")
+	s := &Sandbox{checker: l.checker, restriction: l.restriction, report: l.report}
+	s.unrestricted = l.ruleset == noRuleset && l.filter == nil
+	if l.ruleset != noRuleset {
+		s.file = os.NewFile(uintptr(l.ruleset), "landlock-ruleset")
+		l.checker.ruleset = noRuleset // it is the file's now
 	}
 	return s, nil
 }
@@ -140,17 +141,16 @@ func (s *Sandbox) Close() error {
 // has under the same number, or it is a [PartialError]. Below ABI 8 the scopes count as missing: threads would have
 // domains of their own.
 func (r *Ruleset) Apply() (Report, error) {
-	ruleset, p, err := r.load(wholeProcess, nil)
+	l, err := r.load(wholeProcess)
 	if err != nil {
 		return Report{}, err
 	}
-	if ruleset != noRuleset {
-		defer closeFd(ruleset)
-	}
-	if err := p.restrictProcess(ruleset); err != nil {
+	defer l.checker.close()
+	if err := l.restrictProcess(l.ruleset); err != nil {
 		return Report{}, err
 	}
-	return p.report, nil
+	r.noteApplied(l.checker)
+	return l.report, nil
 }
 
 // DryRun returns what Apply would answer here and now, and restricts nothing.
@@ -159,24 +159,29 @@ func (r *Ruleset) Apply() (Report, error) {
 // itself remains to be seen: whether there is room for another layer, say. A
 // child gets what [Sandbox.Report] says, which can be more.
 func (r *Ruleset) DryRun() (Report, error) {
-	ruleset, p, err := r.load(wholeProcess, nil)
+	l, err := r.load(wholeProcess)
 	if err != nil {
 		return Report{}, err
 	}
-	if ruleset != noRuleset {
-		closeFd(ruleset)
-	}
-	return p.report, nil
+	l.checker.close()
+	return l.report, nil
 }
 
 // noRuleset stands in place of a ruleset's descriptor where there is nothing to
 // enforce.
 const noRuleset = -1
 
-// load makes the kernel's ruleset of r, and returns its descriptor with the plan
-// that it follows. It calls added, if there is one, for each rule of a path that
-// the kernel has taken.
-func (r *Ruleset) load(who reach, added func(rule *pathRule, fd int, allowed AccessFS) error) (int, *plan, error) {
+// loaded is a ruleset that the kernel has: the plan that it follows, its descriptor,
+// which is noRuleset where there is nothing to enforce, and what answers for it. The
+// descriptor is the checker's to close.
+type loaded struct {
+	*plan
+	ruleset int
+	checker *checker
+}
+
+// load has the kernel make a ruleset of r.
+func (r *Ruleset) load(who reach) (*loaded, error) {
 	r = r.orEmpty()
 	errs := r.allMistakes()
 	kernel, probeErr := Probe()
@@ -198,20 +203,20 @@ func (r *Ruleset) load(who reach, added func(rule *pathRule, fd int, allowed Acc
 	ruleset := noRuleset
 	if err == nil && !p.handled.isZero() {
 		var more []error
-		p.added = added
 		ruleset, more = p.makeRuleset()
 		errs = append(errs, more...)
 	}
 	if len(errs) == 0 {
-		return ruleset, p, nil
+		c, err := p.newChecker(ruleset)
+		if err == nil {
+			return &loaded{p, ruleset, c}, nil
+		}
+		errs = append(errs, err)
 	}
 	if ruleset != noRuleset {
 		closeFd(ruleset)
 	}
-	if len(errs) == 1 {
-		return noRuleset, nil, errs[0]
-	}
-	return noRuleset, nil, errors.Join(errs...)
+	return nil, joined(errs)
 }
 
 // socketPrograms holds each filter that was used: there are four in all.
@@ -252,10 +257,11 @@ func (p *plan) makeRuleset() (int, []error) {
 // addRules adds every rule, and returns an error for each that is wrong.
 func (p *plan) addRules(ruleset int) []error {
 	var errs []error
-	var buffer []byte // for all paths
+	var open opener
+	defer open.close()
 	for i := range p.paths {
 		rule := &p.paths[i]
-		err := p.addPathRule(ruleset, rule, &buffer)
+		err := p.addPathRule(ruleset, rule, &open)
 		switch {
 		case err == nil:
 		case rule.optional && errors.Is(err, fs.ErrNotExist):
@@ -269,6 +275,9 @@ func (p *plan) addRules(ruleset int) []error {
 		allowed, flags := p.forPort(rule)
 		if allowed == 0 && flags == 0 {
 			continue
+		}
+		if ruleset == noRuleset {
+			continue // it takes any port
 		}
 		if err := addPort(ruleset, rule.port, allowed, flags); err != nil {
 			errs = append(errs, &RuleError{Port: int(rule.port), Access: rule.access, Err: err})
@@ -289,18 +298,18 @@ func (p *plan) skip(path string) {
 }
 
 // addPathRule opens the rule's path, or borrows its file, and adds the rule.
-func (p *plan) addPathRule(ruleset int, rule *pathRule, buffer *[]byte) error {
+func (p *plan) addPathRule(ruleset int, rule *pathRule, open *opener) error {
 	if rule.file != nil {
 		return p.addFileRule(ruleset, rule, rule.file)
 	}
-	fd, err := openPath(rule.path, buffer)
+	fd, err := open.path(rule.path)
 	if err != nil {
 		return err
 	}
 	if rule.judge != nil {
 		return p.addJudgedRule(ruleset, rule, os.NewFile(uintptr(fd), rule.path))
 	}
-	defer closeFd(fd)
+	defer open.closeLater(fd)
 	return p.addOpenRule(ruleset, rule, fd)
 }
 
@@ -331,48 +340,60 @@ func (p *plan) addFileRule(ruleset int, rule *pathRule, file *os.File) error {
 	return err
 }
 
-// addOpenRule adds the rule for an open file. Of rights that are handled, the
-// kernel answers EINVAL only to those that just a directory can have: so it
-// tells what fd is, and a directory costs no call more.
+// addOpenRule adds the rule for an open file, and notes which file that is. Of rights
+// that just a directory can have the kernel takes none on another file.
 func (p *plan) addOpenRule(ruleset int, rule *pathRule, fd int) error {
 	allowed, flags := p.forPath(rule)
 	if allowed == 0 && flags == 0 {
-		return tryRule(fd, rule)
+		return tryRule(ruleset, fd, rule)
 	}
-	err := p.addRule(ruleset, rule, fd, allowed, flags)
-	if err != errInvalid || allowed&^fsFile == 0 {
+	f, err := identifyRule(fd)
+	if err != nil {
 		return err
 	}
-	if rule.access&fsFile == 0 {
-		return errOnlyDirectories
+	if !f.directory && allowed&^fsFile != 0 {
+		if allowed &= fsFile; allowed == 0 {
+			return tryRule(ruleset, fd, rule)
+		}
 	}
-	if allowed &= fsFile; allowed == 0 {
-		return nil
+	if ruleset != noRuleset {
+		if err := addPath(ruleset, fd, allowed, flags); err != nil {
+			return err
+		}
 	}
-	return p.addRule(ruleset, rule, fd, allowed, flags)
-}
-
-func (p *plan) addRule(ruleset int, rule *pathRule, fd int, allowed AccessFS, flags uint32) error {
-	err := addPath(ruleset, fd, allowed, flags)
-	if err == nil && p.added != nil {
-		err = p.added(rule, fd, allowed)
+	if allowed == 0 {
+		return nil // a quiet one
 	}
-	return err
+	f.rule, f.allowed = rule, allowed
+	f.unreached = f.directory && !f.removed && rule.mayLeadOut() && !reachable(fd, f.id, rule.path)
+	if p.files == nil {
+		p.files = make([]fileRule, 0, len(p.paths))
+	}
+	p.files = append(p.files, f)
+	return nil
 }
 
 // tryRule returns why a rule is wrong of which this kernel knows no right: one
 // that is wrong is wrong on every kernel. It asks by a ruleset of its own, with
-// rights that each kernel knows.
-func tryRule(fd int, rule *pathRule) error {
-	known := plan{handled: V1.Rights(), attrSize: attrSize(V1)}
-	try := pathRule{access: FSReadFile}
+// rights that each kernel knows. Without a ruleset there is none to ask.
+func tryRule(ruleset, fd int, rule *pathRule) error {
+	access := FSReadFile
 	if rule.access&fsFile == 0 && !rule.quiet {
-		try.access = FSReadDir
+		access = FSReadDir
 	}
-	ruleset, err := createRuleset(known.handled, known.quiet, known.attrSize)
-	if err != nil {
-		return err
+	var err error = errInvalid
+	if ruleset != noRuleset {
+		ruleset, createErr := createRuleset(V1.Rights(), Rights{}, attrSize(V1))
+		if createErr != nil {
+			return createErr
+		}
+		defer closeFd(ruleset)
+		err = addPath(ruleset, fd, access, 0)
+	} else if access == FSReadFile {
+		return nil
 	}
-	defer closeFd(ruleset)
-	return known.addOpenRule(ruleset, &try, fd)
+	if err == errInvalid {
+		return errOnlyDirectories
+	}
+	return err
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 	"unsafe"
@@ -106,20 +107,56 @@ func addRuleError(errno syscall.Errno) error {
 	return err
 }
 
-// openPath opens a path without a NUL, to make a rule for it. It copies it into
-// the buffer, which is there to be used again.
-func openPath(path string, buffer *[]byte) (int, error) {
-	*buffer = append(append((*buffer)[:0], path...), 0)
+// opener opens the paths of rules. It closes them some at a time, which takes one call
+// where their numbers follow each other: between numbers that are all its own there are
+// none of others.
+type opener struct {
+	buffer []byte
+	open   [16]int
+	n      int
+}
+
+// path opens a path without a NUL, to make a rule for it.
+func (o *opener) path(path string) (int, error) {
+	o.buffer = append(append(o.buffer[:0], path...), 0)
 	for {
 		at := unix.AT_FDCWD
-		fd, _, errno := unix.Syscall6(unix.SYS_OPENAT, uintptr(at), uintptr(unsafe.Pointer(&(*buffer)[0])), unix.O_PATH|unix.O_CLOEXEC, 0, 0, 0)
-		switch errno {
-		case 0:
+		fd, _, errno := unix.Syscall6(unix.SYS_OPENAT, uintptr(at), uintptr(unsafe.Pointer(&o.buffer[0])), unix.O_PATH|unix.O_CLOEXEC, 0, 0, 0)
+		switch {
+		case errno == 0:
 			return int(fd), nil
-		case unix.EINTR: // which a network filesystem may answer
+		case errno == unix.EINTR: // which a network filesystem may answer
+		case (errno == unix.EMFILE || errno == unix.ENFILE) && o.n > 0:
+			o.close()
 		default:
 			return -1, os.NewSyscallError("open", errno)
 		}
+	}
+}
+
+// closeLater closes one, some time before close returns.
+func (o *opener) closeLater(fd int) {
+	o.open[o.n] = fd
+	if o.n++; o.n == len(o.open) {
+		o.close()
+	}
+}
+
+// close closes all that are to be closed.
+func (o *opener) close() {
+	all := o.open[:o.n]
+	o.n = 0
+	slices.Sort(all)
+	for len(all) > 0 {
+		run := 1
+		for run < len(all) && all[run] == all[0]+run {
+			run++
+		}
+		if run == 1 || unix.CloseRange(uint(all[0]), uint(all[run-1]), 0) != nil {
+			run = 1
+			closeFd(all[0])
+		}
+		all = all[run:]
 	}
 }
 

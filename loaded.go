@@ -1,0 +1,208 @@
+package landlock
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"sync"
+)
+
+// checker is a ruleset as it was loaded: what is denied, and which files its rules
+// are for. It knows those by their numbers and keeps none open: as long as the
+// kernel has the rules, it gives the numbers to no other files.
+type checker struct {
+	kernel  Kernel
+	denied  Rights // denied, except where a rule allows it
+	sockets bool   // there is a socket filter
+	refused Rights // what of denied that one denies, in the kernel's stead
+	ports   map[uint16]AccessNet
+	rules   []fileRule
+	root    fileID // what "/" was
+
+	once    sync.Once
+	files   map[fileID]grant // of rules, made when it is asked for
+	outside AccessFS         // what rules allow that may be for directories above "/"
+
+	ruleset int // to be closed in the end: noRuleset where others do that
+}
+
+// fileRule is a rule for a path, and the file that was there.
+type fileRule struct {
+	id        fileID // on any mount
+	rule      *pathRule
+	allowed   AccessFS
+	directory bool
+	removed   bool // and has nothing beneath
+	unreached bool // a directory to which no path is known: it may be above "/"
+}
+
+// grant is what the rules of one file allow.
+type grant struct {
+	path    string // of the first of them
+	allowed AccessFS
+}
+
+// newChecker returns what a plan has loaded as ruleset.
+func (p *plan) newChecker(ruleset int) (*checker, error) {
+	c := &checker{kernel: p.report.Kernel, denied: p.report.Enforced, sockets: p.report.SocketFilter, refused: p.inStead(),
+		rules: p.files, ruleset: ruleset}
+	if p.handled.FS != 0 {
+		c.denied.FS |= FSRefer // handled or not
+	}
+	for i := range p.ports {
+		if allowed, _ := p.forPort(&p.ports[i]); allowed != 0 {
+			if c.ports == nil {
+				c.ports = make(map[uint16]AccessNet, len(p.ports))
+			}
+			c.ports[p.ports[i].port] |= allowed
+		}
+	}
+	var err error
+	if len(c.rules) > 0 {
+		c.root, err = rootDirectory()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("landlock: find out what is loaded: %w", err)
+	}
+	return c, nil
+}
+
+// mayLeadOut reports whether a rule may be for something that is not beneath the root of
+// this process: what was open, or found from the working directory or by a link of /proc.
+func (rule *pathRule) mayLeadOut() bool {
+	return rule.file != nil || !filepath.IsAbs(rule.path) || strings.Contains(rule.path, "/proc/")
+}
+
+// allRules returns the rules by their files.
+func (c *checker) allRules() map[fileID]grant {
+	c.once.Do(func() {
+		c.files = make(map[fileID]grant, len(c.rules))
+		for i := range c.rules {
+			f := &c.rules[i]
+			g, known := c.files[f.id]
+			if !known {
+				g.path = f.rule.path
+			}
+			g.allowed |= f.allowed
+			c.files[f.id] = g
+			if f.unreached {
+				c.outside |= f.allowed
+			}
+		}
+	})
+	return c.files
+}
+
+// aboveRoot returns what rules may allow on directories above the root of this
+// process, where the kernel goes on and no path leads to.
+func (c *checker) aboveRoot() (AccessFS, error) {
+	c.allRules()
+	root, err := rootDirectory()
+	if err != nil || root == c.root {
+		return c.outside, err
+	}
+	var all AccessFS
+	for i := range c.rules {
+		if c.rules[i].directory && !c.rules[i].removed {
+			all |= c.rules[i].allowed
+		}
+	}
+	return all, nil
+}
+
+func (c *checker) close() {
+	if c.ruleset != noRuleset {
+		closeFd(c.ruleset)
+		c.ruleset = noRuleset
+	}
+}
+
+// layers is what answers for a ruleset: one for each time that it was applied, or
+// one for what would be loaded now.
+type layers []*checker
+
+func (l layers) close() {
+	for _, c := range l {
+		c.close()
+	}
+}
+
+// applied is what Apply has made of a ruleset.
+type applied struct {
+	wanted // as it was
+	layers layers
+}
+
+// noteApplied keeps what is enforced from now on, to answer for it.
+func (r *Ruleset) noteApplied(c *checker) {
+	for {
+		before := r.applied.Load()
+		now := &applied{wanted: r.wanted, layers: layers{c}}
+		if before != nil {
+			now.layers = append(append(layers{}, before.layers...), c)
+		}
+		if r.applied.CompareAndSwap(before, now) {
+			return
+		}
+	}
+}
+
+// isAs reports whether nothing was added that matters to what is allowed. Rules and
+// mistakes are only ever appended.
+func (w *wanted) isAs(other *wanted) bool {
+	return len(w.paths) == len(other.paths) && len(w.ports) == len(other.ports) && len(w.mistakes) == len(other.mistakes) &&
+		w.sockets == other.sockets && w.bestEffort == other.bestEffort && w.floor == other.floor
+}
+
+// layers returns what answers for r: what is in force, or where that is nothing,
+// or r was changed since, what Prepare would load now. The caller closes it.
+func (r *Ruleset) layers() (layers, error) {
+	if r != nil {
+		if now := r.applied.Load(); now != nil && now.isAs(&r.wanted) {
+			return now.layers, nil
+		}
+	}
+	l, err := r.load(oneThread)
+	if err != nil {
+		return nil, err
+	}
+	return layers{l.checker}, nil
+}
+
+// target returns what answers for r on a kernel that can restrict all that r
+// handles.
+func (r *Ruleset) onTarget() (layers, error) {
+	r = r.orEmpty()
+	if _, err := Probe(); errors.Is(err, ErrNotBuilt) && !hasPlaces {
+		return nil, err
+	}
+	if mistakes := r.allMistakes(); len(mistakes) > 0 {
+		return nil, joined(mistakes)
+	}
+	p, err := r.fit(Kernel{ABI: newest, Errata: ^Errata(0)}, nil, oneThread)
+	if err != nil {
+		return nil, err
+	}
+	if errs := p.addRules(noRuleset); len(errs) > 0 {
+		return nil, joined(errs)
+	}
+	c, err := p.newChecker(noRuleset)
+	return layers{c}, err
+}
+
+// joined returns errors as one, of which there is at least one.
+func joined(errs []error) error {
+	if len(errs) == 1 {
+		return errs[0]
+	}
+	return errors.Join(errs...)
+}
+
+// what the Sandbox answers by.
+func (s *Sandbox) layers() (layers, error) {
+	if s == nil || s.checker == nil {
+		return nil, errClosed
+	}
+	return layers{s.checker}, nil
+}

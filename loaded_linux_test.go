@@ -1,0 +1,533 @@
+package landlock
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"example.com/landlock/internal/testchild"
+)
+
+// agree compares an answer of Check with what the kernel has just said.
+func agree(t *testing.T, what string, said, kernel error) {
+	t.Helper()
+	_, denied := errors.AsType[*DeniedError](said)
+	switch {
+	case said != nil && !denied:
+		t.Errorf("%s: Check cannot tell: %v", what, said)
+	case denied != errors.Is(kernel, unix.EACCES):
+		t.Errorf("%s: Check says %v, the kernel %v", what, said, kernel)
+	}
+}
+
+// replace puts another file in the place of one, as editors do.
+func replace(t *testing.T, path string) {
+	t.Helper()
+	if err := errors.Join(os.WriteFile(path+".new", nil, 0o600), os.Rename(path+".new", path)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// After Apply a ruleset answers by the files that its rules were loaded for.
+func TestCheckIsOfWhatIsEnforced(t *testing.T) {
+	needABI(t, V1)
+	inChild(t, nil, func(t *testing.T, dir string) {
+		replaced, kept, other := write(t, dir+"/replaced", ""), write(t, dir+"/kept", ""), write(t, dir+"/other", "")
+		link := dir + "/current"
+		if err := errors.Join(os.Mkdir(dir+"/v1", 0o700), os.Mkdir(dir+"/v2", 0o700), os.Symlink("v1", link)); err != nil {
+			t.Fatal(err)
+		}
+		write(t, dir+"/v2/file", "")
+		r := NewHandling(Rights{FS: FSReadFile}).Allow(FSReadFile, replaced, kept, link)
+		before := r.Clone()
+		mustApply(t, r)
+		replace(t, replaced)
+		if err := errors.Join(os.Remove(link), os.Symlink("v2", link)); err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range []string{replaced, kept, other, link + "/file"} {
+			_, err := os.ReadFile(path)
+			agree(t, path, r.Check(FSReadFile, path), err)
+			if denied := r.Check(FSReadFile, path) != nil; denied == (path == kept) {
+				t.Errorf("%s: denied %v", path, denied)
+			}
+		}
+		if err := before.Check(FSReadFile, replaced); err != nil {
+			t.Errorf("a clone that was not applied answers for what is enforced: %v", err)
+		}
+		if err := os.Remove(kept); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Check(FSReadFile, other); !errors.Is(err, fs.ErrPermission) {
+			t.Errorf("with the path of a rule gone: %v", err)
+		}
+		if err := r.Allow(FSReadFile, other).Check(FSReadFile, other); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("a ruleset that was changed is not loaded: %v", err)
+		}
+	})
+}
+
+// What was applied several times is all in force.
+func TestCheckAfterTwoApplies(t *testing.T) {
+	needABI(t, V1)
+	inChild(t, nil, func(t *testing.T, dir string) {
+		first, both := write(t, dir+"/first", ""), write(t, dir+"/both", "")
+		r := NewHandling(Rights{FS: FSReadFile}).Allow(FSReadFile, first, both)
+		mustApply(t, r)
+		replace(t, first)
+		mustApply(t, r)
+		for _, path := range []string{first, both} {
+			_, err := os.ReadFile(path)
+			agree(t, path, r.Check(FSReadFile, path), err)
+		}
+		if err := r.Check(FSReadFile, first); err == nil {
+			t.Error("the first Apply is forgotten")
+		}
+	})
+}
+
+// A Sandbox answers by the files that it was loaded with.
+func TestCheckOfSandbox(t *testing.T) {
+	needABI(t, V1)
+	dir := t.TempDir()
+	replaced, kept, gone := write(t, dir+"/replaced", ""), write(t, dir+"/kept", ""), write(t, dir+"/gone", "")
+	s := mustPrepare(t, NewHandling(Rights{FS: FSReadFile}).Allow(FSReadFile, replaced, kept, gone))
+	replace(t, replaced)
+	if err := os.Remove(gone); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{replaced, kept} {
+		err := s.Do(func() error {
+			_, err := os.ReadFile(path)
+			return err
+		})
+		agree(t, path, s.Check(FSReadFile, path), err)
+		if explained := s.Explain(err); err != nil && explained == err {
+			t.Errorf("%s is not explained", path)
+		}
+	}
+	s.Close()
+	if s.Check(FSReadFile, kept) != nil || s.Check(FSReadFile, replaced) == nil {
+		t.Error("after Close the answers are others")
+	}
+	for _, none := range []*Sandbox{nil, {}} {
+		if err := errors.Join(none.Check(FSReadFile, kept), none.CheckNet(NetBindTCP, 1)); !errors.Is(err, os.ErrClosed) {
+			t.Errorf("a Sandbox that was never prepared: %v", err)
+		}
+		if err := none.Explain(fs.ErrExist); err != fs.ErrExist {
+			t.Errorf("a Sandbox that was never prepared explains %v", err)
+		}
+	}
+}
+
+func TestCheckNetOfSandbox(t *testing.T) {
+	needABI(t, V4)
+	s := mustPrepare(t, NewHandling(Rights{Net: NetConnectTCP}).AllowConnectTCP(443))
+	if err := s.CheckNet(NetConnectTCP, 443); err != nil {
+		t.Error(err)
+	}
+	if err := s.CheckNet(NetConnectTCP, 80); !errors.Is(err, fs.ErrPermission) {
+		t.Errorf("port 80: %v", err)
+	}
+}
+
+// AllowIf's judge is asked when the ruleset is loaded, and not for each answer.
+func TestCheckJudgesOnce(t *testing.T) {
+	needABI(t, V1)
+	path, asked := write(t, t.TempDir()+"/file", ""), 0
+	s := mustPrepare(t, NewHandling(Rights{FS: FSReadFile}).AllowIf(FSReadFile, func(*os.File) error { asked++; return nil }, path))
+	if err := s.Check(FSReadFile, path); err != nil || asked != 1 {
+		t.Errorf("%v, judged %d times", err, asked)
+	}
+}
+
+func TestCheckBesideApply(t *testing.T) {
+	needABI(t, V1)
+	inChild(t, nil, func(t *testing.T, dir string) {
+		r := NewHandling(Rights{FS: FSReadFile}).Allow(FSReadFile, dir)
+		var group sync.WaitGroup
+		for range 4 {
+			group.Go(func() { mustApply(t, r) })
+			group.Go(func() {
+				if err := r.Check(FSReadFile, dir); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		group.Wait()
+		if n := len(r.applied.Load().layers); n != 4 {
+			t.Errorf("%d layers are known of 4", n)
+		}
+	})
+}
+
+// What a newer kernel will deny is known on an older one.
+func TestCheckTarget(t *testing.T) {
+	dir := t.TempDir()
+	socket, file := dir+"/socket", write(t, dir+"/file", "")
+	if err := unix.Mknod(socket, unix.S_IFSOCK|0o666, 0); err != nil {
+		t.Fatal(err)
+	}
+	r := New(newest).AllowRead(dir).AllowConnectTCP(443)
+	for _, test := range []struct {
+		access  AccessFS
+		path    string
+		allowed bool
+	}{
+		{FSReadFile, file, true},
+		{FSWriteFile, file, false},
+		{FSResolveUnix, socket, false},
+		{FSResolveUnix, file, true}, // no socket
+		{FSReadDir, "/", false},
+	} {
+		if err := r.CheckTarget(test.access, test.path); (err == nil) != test.allowed || err != nil && !errors.Is(err, fs.ErrPermission) {
+			t.Errorf("%v on %s: %v", test.access, test.path, err)
+		}
+	}
+	for access, denied := range map[AccessNet]bool{NetConnectTCP: false, NetConnectSendUDP: true} {
+		if err := r.CheckNetTarget(access, 443); (err != nil) != denied {
+			t.Errorf("%v: %v", access, err)
+		}
+	}
+	if err := NewHandling(Rights{FS: FSReadFile}).CheckTarget(FSResolveUnix, socket); err != nil {
+		t.Errorf("what is not handled is denied: %v", err)
+	}
+	for _, wrong := range []*Ruleset{New(0), New(V1).AllowRead(""), New(V1).AllowRead(dir + "/none"), New(V1).Allow(FSReadDir, file), nil} {
+		if err := wrong.CheckTarget(FSReadFile, file); err == nil || errors.Is(err, fs.ErrPermission) {
+			t.Errorf("%v: %v", wrong, err)
+		}
+	}
+	if kernel, _ := Probe(); kernel.ABI >= V9 {
+		if err := r.Check(FSResolveUnix, socket); err == nil {
+			t.Error("this kernel denies it, and Check does not say so")
+		}
+	}
+}
+
+// The rights that are about a name are asked of the directory that it is in.
+func TestCheckOfNames(t *testing.T) {
+	needABI(t, V1)
+	dir := t.TempDir()
+	write(t, dir+"/to/file", "")
+	write(t, dir+"/from/file", "")
+	for name, target := range map[string]string{"link": "../to/file", "dir": "../to", "dangling": "../to/new"} {
+		if err := os.Symlink(target, dir+"/from/"+name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := NewHandling(Rights{FS: V1.FS()}).Allow(FSReadFile|FSRemoveFile|FSMakeReg|FSMakeSym|FSRefer, dir+"/to")
+	for _, test := range []struct {
+		access AccessFS
+		path   string
+		denied AccessFS
+	}{
+		{FSReadFile, "link", 0},
+		{FSRemoveFile, "link", FSRemoveFile},
+		{FSRemoveFile | FSReadFile, "link", FSRemoveFile},
+		{FSRemoveFile | FSWriteFile, "link", FSRemoveFile | FSWriteFile},
+		{FSRefer | FSMakeSym, "link", FSRefer | FSMakeSym},
+		{FSRemoveFile, "dir", FSRemoveFile},
+		{FSRemoveFile, "dir/", 0},
+		{FSRemoveFile, "dir/file", 0},
+		{FSMakeReg, "dangling", 0}, // as open makes it
+		{FSMakeSym | FSMakeReg, "dangling", FSMakeSym},
+		{FSRemoveFile, "dangling", FSRemoveFile},
+	} {
+		var missing AccessFS
+		err := r.Check(test.access, dir+"/from/"+test.path)
+		if denied, ok := errors.AsType[*DeniedError](err); ok {
+			missing = denied.Missing.FS
+		}
+		if missing != test.denied || (err == nil) != (test.denied == 0) {
+			t.Errorf("%v on %s: %v, want %v", test.access, test.path, err, test.denied)
+		}
+	}
+	s := mustPrepare(t, r)
+	agree(t, "unlink", r.Check(FSRemoveFile, dir+"/from/link"), s.Do(func() error { return unix.Unlink(dir + "/from/link") }))
+	agree(t, "create", r.Check(FSReadFile|FSMakeReg, dir+"/from/dangling"), s.Do(func() error {
+		fd, err := unix.Open(dir+"/from/dangling", unix.O_CREAT|unix.O_RDONLY, 0o600)
+		unix.Close(fd)
+		return err
+	}))
+}
+
+// Where the kernel never asks for a right, it is allowed.
+func TestCheckOfWhatIsNeverAsked(t *testing.T) {
+	needABI(t, V3)
+	dir := t.TempDir()
+	fifo, file := dir+"/fifo", write(t, dir+"/file", "")
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := NewHandling(Rights{FS: FSTruncate})
+	s := mustPrepare(t, r)
+	for path, denied := range map[string]bool{fifo: false, "/dev/null": false, file: true} {
+		said := r.Check(FSTruncate, path)
+		agree(t, path, said, s.Do(func() error {
+			fd, err := unix.Open(path, unix.O_RDWR|unix.O_TRUNC|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+			unix.Close(fd)
+			return err
+		}))
+		if (said != nil) != denied {
+			t.Errorf("truncate %s: %v", path, said)
+		}
+	}
+}
+
+// A path is as long as the kernel takes it.
+func TestCheckOfLongPaths(t *testing.T) {
+	needABI(t, V1)
+	dir := t.TempDir()
+	file := write(t, dir+"/file", "")
+	r := NewHandling(Rights{FS: FSReadFile}).Allow(FSReadFile, dir)
+	for _, length := range []int{unix.PathMax - 2, unix.PathMax - 1, unix.PathMax, unix.PathMax + 55} {
+		path := filepath.Dir(file)
+		path += strings.Repeat("/", length-len(path)-len("file")) + "file"
+		_, kernel := os.ReadFile(path)
+		if said := r.Check(FSReadFile, path); (said == nil) != (kernel == nil) || errors.Is(said, unix.ENAMETOOLONG) != errors.Is(kernel, unix.ENAMETOOLONG) {
+			t.Errorf("%d bytes: Check says %v, the kernel %v", len(path), said, kernel)
+		}
+	}
+}
+
+// A file of memory has no place, and no rule is about it; a file of that name has.
+func TestCheckOfMemory(t *testing.T) {
+	needABI(t, V1)
+	fd, err := unix.MemfdCreate("x", unix.MFD_CLOEXEC)
+	if err != nil {
+		t.Skip("needs memfd_create: ", err)
+	}
+	defer unix.Close(fd)
+	removed, err := os.Create(t.TempDir() + "/memfd:x (deleted)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer removed.Close()
+	os.Remove(removed.Name())
+	r := NewHandling(Rights{FS: FSReadFile})
+	s := mustPrepare(t, r)
+	path := fmt.Sprintf("/proc/self/fd/%d", fd)
+	agree(t, "memfd", r.Check(FSReadFile, path), s.Do(func() error {
+		_, err := os.ReadFile(path)
+		return err
+	}))
+	if err := r.Check(FSReadFile, fmt.Sprintf("/proc/self/fd/%d", removed.Fd())); err == nil {
+		t.Error("a file that was removed is taken for one of memory")
+	}
+}
+
+// The kernel loses rules for what is beneath /proc, so nothing is sure.
+func TestCheckOfProc(t *testing.T) {
+	needABI(t, V1)
+	uncertain := func(r *Ruleset, access AccessFS, path string) {
+		t.Helper()
+		if err := r.Check(access, path); !errors.Is(err, errMayBeLost) {
+			t.Errorf("%v on %s under %v: %v", access, path, r, err)
+		}
+	}
+	none := NewHandling(Rights{FS: FSReadFile | FSReadDir | FSWriteFile})
+	uncertain(none.Clone().Allow(FSReadFile, "/proc/meminfo"), FSReadFile, "/proc/meminfo")
+	uncertain(none.Clone().Allow(FSReadFile, "/proc/sys"), FSReadFile, "/proc/sys/kernel/ostype")
+	uncertain(none.Clone().Allow(FSReadFile, "/proc/self"), FSReadFile, "/proc/self/status")
+	for _, certain := range []struct {
+		rules   *Ruleset
+		access  AccessFS
+		allowed bool
+	}{
+		{none.Clone().AllowRead("/proc"), FSReadFile, true},
+		{none.Clone().AllowRead("/"), FSReadFile, true},
+		{none.Clone().AllowRead("/proc", "/proc/meminfo"), FSReadFile, true},
+		{none.Clone().Allow(FSReadFile, "/proc/meminfo"), FSWriteFile, false},
+		{none.Clone().Allow(FSReadFile, "/proc/meminfo"), FSReadFile | FSWriteFile, false},
+		{none.Clone(), FSReadFile, false},
+	} {
+		err := certain.rules.Check(certain.access, "/proc/meminfo")
+		if (err == nil) != certain.allowed || err != nil && !errors.Is(err, fs.ErrPermission) {
+			t.Errorf("%v under %v: %v", certain.access, certain.rules, err)
+		}
+	}
+}
+
+// inMountNamespace runs f as root in a process with mounts of its own.
+func inMountNamespace(t *testing.T, f func(t *testing.T, dir string)) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
+	testchild.Run(t, "apart", func(t *testing.T, cmd *exec.Cmd, own string) {
+		cmd.Path = self()
+		cmd.Env = append(cmd.Env, childDir+"="+scratch(t))
+		cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNS}
+	}, func(t *testing.T, _ string) { f(t, os.Getenv(childDir)) })
+}
+
+func bindMount(t *testing.T, from, to string) {
+	t.Helper()
+	if err := unix.Mount(from, to, "", unix.MS_BIND, ""); err != nil {
+		t.Skipf("needs root that may mount: %v", err)
+	}
+	t.Cleanup(func() { unix.Unmount(to, unix.MNT_DETACH) })
+}
+
+// A mount that covers a directory on the way up is not on the kernel's way.
+func TestCheckBeneathCoveredMounts(t *testing.T) {
+	needABI(t, V1)
+	inMountNamespace(t, func(t *testing.T, dir string) {
+		for _, file := range []string{"/a/b/c/file", "/cover/b/c/file", "/mount/file", "/other/file"} {
+			write(t, dir+file, "")
+		}
+		bindMount(t, dir+"/mount", dir+"/a/b")
+		t.Chdir(dir + "/a/b") // the root of a mount, whose parent is covered now
+		bindMount(t, dir+"/cover", dir+"/a")
+		for _, test := range []struct {
+			rule string
+			sure bool
+		}{{dir + "/a", false}, {dir + "/cover", false}, {dir + "/mount", true}, {dir, false}} {
+			r := NewHandling(Rights{FS: FSReadFile}).Allow(FSReadFile, test.rule)
+			s := mustPrepare(t, r)
+			read := s.Do(func() error {
+				fd, err := unix.Open("file", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+				unix.Close(fd)
+				return err
+			})
+			said := s.Check(FSReadFile, "file")
+			if said == nil && read != nil {
+				t.Errorf("rule for %s: Check says yes, the kernel %v", test.rule, read)
+			}
+			if test.sure && said == nil || !test.sure && said != nil && !errors.Is(said, fs.ErrPermission) {
+				continue
+			}
+			if !test.sure || !errors.Is(said, errCovered) {
+				t.Errorf("rule for %s: Check says %v, the kernel %v", test.rule, said, read)
+			}
+		}
+	})
+}
+
+// A mount on a mount's root is looked through.
+func TestCheckBeneathStackedMounts(t *testing.T) {
+	needABI(t, V1)
+	inMountNamespace(t, func(t *testing.T, dir string) {
+		for _, file := range []string{"/a/file", "/lower/file", "/upper/file"} {
+			write(t, dir+file, "")
+		}
+		bindMount(t, dir+"/lower", dir+"/a")
+		bindMount(t, dir+"/upper", dir+"/a")
+		for _, rule := range []string{dir + "/lower", dir + "/upper", dir + "/a", dir} {
+			r := NewHandling(Rights{FS: FSReadFile}).Allow(FSReadFile, rule)
+			s := mustPrepare(t, r)
+			agree(t, rule, s.Check(FSReadFile, dir+"/a/file"), s.Do(func() error {
+				fd, err := unix.Open(dir+"/a/file", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+				unix.Close(fd)
+				return err
+			}))
+		}
+	})
+}
+
+// What is mounted over "/" is on nobody's way but its own files'.
+func TestCheckBeneathMountOverRoot(t *testing.T) {
+	needABI(t, V1)
+	inMountNamespace(t, func(t *testing.T, dir string) {
+		write(t, dir+"/over/file", "")
+		write(t, dir+"/file", "")
+		bindMount(t, dir+"/over", "/")
+		over, err := unix.Open("/..", unix.O_PATH|unix.O_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(over)
+		root, err := unix.Open("/", unix.O_PATH|unix.O_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(root)
+		for name, fd := range map[string]int{"the mount": over, "the root": root} {
+			r := NewHandling(Rights{FS: FSReadFile}).AllowFile(FSReadFile, os.NewFile(uintptr(fd), name))
+			s := mustPrepare(t, r)
+			for _, path := range []string{dir + "/file", "/../file", "/etc/passwd", "/proc/meminfo"} {
+				said, kernel := s.Check(FSReadFile, path), s.Do(func() error {
+					fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+					unix.Close(fd)
+					return err
+				})
+				if name == "the mount" && errors.Is(said, errAboveRoot) {
+					continue // no path leads to that directory that says it is not above
+				}
+				agree(t, "rule for "+name+": "+path, said, kernel)
+			}
+		}
+	})
+}
+
+// In a chroot the kernel goes on above its root.
+func TestCheckInChroot(t *testing.T) {
+	needABI(t, V1)
+	inMountNamespace(t, func(t *testing.T, dir string) {
+		write(t, dir+"/jail/file", "")
+		if err := os.Mkdir(dir+"/jail/proc", 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := unix.Mount("/proc", dir+"/jail/proc", "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+			t.Skipf("needs root that may mount: %v", err)
+		}
+		write(t, dir+"/jail/in/file", "")
+		write(t, dir+"/beside/file", "")
+		open := func(path string) *os.File {
+			file, err := os.Open(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { file.Close() })
+			return file
+		}
+		above, beside := open(dir), open(dir+"/beside")
+		only := NewHandling(Rights{FS: FSReadFile | FSReadDir})
+		before := mustPrepare(t, only.Clone().AllowRead(dir))
+		inside := mustPrepare(t, only.Clone().AllowRead(dir+"/jail/in"))
+		if err := unix.Chroot(dir + "/jail"); err != nil {
+			t.Skipf("needs root that may chroot: %v", err)
+		}
+		t.Chdir("/")
+		read := func(s *Sandbox, path string) error {
+			return s.Do(func() error {
+				fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+				unix.Close(fd)
+				return err
+			})
+		}
+		for _, test := range []struct {
+			name   string
+			s      *Sandbox
+			path   string
+			unsure bool
+		}{
+			{"loaded before", before, "/file", true},
+			{"loaded before, beneath", inside, "/in/file", false},
+			{"loaded before, elsewhere", inside, "/file", true},
+			{"open above", mustPrepare(t, only.Clone().AllowFile(FSRead, above)), "/file", true},
+			{"open beside", mustPrepare(t, only.Clone().AllowFile(FSRead, beside)), "/file", true},
+			{"open beneath", mustPrepare(t, only.Clone().AllowFile(FSRead, open("/in"))), "/file", false},
+			{"loaded now", mustPrepare(t, only.Clone().AllowRead("/in")), "/file", false},
+			{"loaded now, beneath", mustPrepare(t, only.Clone().AllowRead("/in")), "/in/file", false},
+		} {
+			said, kernel := test.s.Check(FSReadFile, test.path), read(test.s, test.path)
+			if test.unsure {
+				if !errors.Is(said, errAboveRoot) {
+					t.Errorf("%s: Check says %v, the kernel %v", test.name, said, kernel)
+				}
+			} else {
+				agree(t, test.name, said, kernel)
+			}
+		}
+	})
+}
