@@ -464,6 +464,9 @@ func (w *checkWorld) changeView() {
 	switch n := w.IntN(12); {
 	case n < 2 && canMount() && !w.overRoot:
 		w.chroot = []string{w.root, filepath.Dir(w.root), w.directory()}[w.IntN(3)]
+		if !dirAt(w.chroot) { // something else took its place
+			w.chroot = w.top
+		}
 		if proc := w.chroot + "/proc"; w.IntN(3) > 0 && os.MkdirAll(proc, 0o777) == nil {
 			if unix.Mount("/proc", proc, "", unix.MS_BIND, "") == nil {
 				w.closes = append(w.closes, func() { unix.Unmount(proc, unix.MNT_DETACH) })
