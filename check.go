@@ -163,6 +163,9 @@ func (c *checker) path(access AccessFS, path string) (*DeniedError, error) {
 		names &^= FSMakeReg // which open makes there
 	}
 	denied, err := c.at(access&^names, p)
+	if denied != nil && denied.Missing.FS&FSResolveUnix != 0 && p.isSocket() {
+		denied.Uncertain = "a socket that was made in the sandbox can be connected to all the same"
+	}
 	if err != nil || names == 0 {
 		return denied, err
 	}
@@ -185,24 +188,38 @@ func (c *checker) path(access AccessFS, path string) (*DeniedError, error) {
 
 // DeniedError says which rights a ruleset does not allow on a path or a port,
 // and what would. It Is [io/fs.ErrPermission].
+//
+// Without Guess the ruleset refuses what the error is about, and adding what its
+// text says lets it through, unless something else refuses it as well.
 type DeniedError struct {
-	Path    string   // as resolved; empty for a port and for a scope
-	Port    int      // -1 for a path and for a scope
-	Missing Rights   // those that were asked for and are denied
+	Path    string   // as resolved; empty for a port, a scope, and where what failed names no file
+	Port    int      // -1 for a path and for a scope; meant only where Path is empty and Missing.Net is not
+	Missing Rights   // those that were asked for and are denied; none for a process outside the sandbox
 	Nearest string   // the path of the nearest rule above, as the ruleset has it; empty where there is none
 	Allowed AccessFS // what is allowed there
-	// Uncertain says what else may be the reason; empty where nothing can be.
+	// Guess: something else that is known may be the reason as well, and what was
+	// tried is not known well enough to tell. Uncertain says what.
+	Guess bool
+	// Uncertain says what else may be the reason, or missing; empty where nothing can be.
 	Uncertain string
 
+	what   string // what is denied, in place of rights that no rule allows
 	remedy string // what would allow it; empty where nothing does
 	on     string // the path to allow it on
 }
 
-// Error says what is missing, what there is, and what to add, such as
+// Error says in one line what is missing, what there is, and what to add, such as
 //
-//	landlock: write_file on /srv/data/x: the ruleset allows read_file,read_dir beneath /srv: AllowReadWrite("/srv/data") would allow it
-func (e *DeniedError) Error() string {
-	text := "landlock: " + e.subject()
+//	landlock: no rule for write_file on /srv/data/x, only for read_file,read_dir on /srv: AllowReadWrite("/srv/data/x") would allow it
+func (e *DeniedError) Error() string { return e.text("") }
+
+// text is Error for who has named a path already.
+func (e *DeniedError) text(named string) string {
+	text := "landlock: "
+	if e.Guess {
+		text += "a guess: "
+	}
+	text += e.subject(named)
 	if e.remedy != "" {
 		text += ": " + e.remedy
 	}
@@ -212,26 +229,42 @@ func (e *DeniedError) Error() string {
 	return text
 }
 
-// suggest notes a call that would allow what is missing, and its path.
+// suggest notes a call that would allow what is missing, and its path. Without a call
+// it takes more than is to be advised.
 func (e *DeniedError) suggest(call, on string) {
-	e.on = on
-	if call != "" {
-		e.remedy = call + " would allow it"
+	switch {
+	case call != "":
+		e.on, e.remedy = on, call+" would allow it"
+	case on != "":
+		e.on, e.remedy = "", fmt.Sprintf("only a rule to write beneath %s would allow it", printable(on))
 	}
 }
 
-func (e *DeniedError) subject() string {
+func (e *DeniedError) subject(named string) string {
 	switch {
+	case e.what != "" && (e.Path == "" || e.Path == named):
+		return e.what
+	case e.what != "":
+		return printable(e.Path) + ": " + e.what
 	case e.Missing.Scope != 0:
 		return fmt.Sprintf("%v outside the sandbox: the ruleset's scope denies it, and no rule can allow it", e.Missing.Scope)
-	case e.Port >= 0:
-		return fmt.Sprintf("%v on port %d: no rule allows it", e.Missing.Net, e.Port)
-	case e.Nearest == "":
-		return fmt.Sprintf("%v on %s: no rule allows anything there", e.Missing.FS, printable(e.Path))
-	case e.Nearest == e.Path:
-		return fmt.Sprintf("%v on %s: the ruleset allows only %v there", e.Missing.FS, printable(e.Path), e.Allowed)
+	case e.Path == "" && e.Missing.Net != 0:
+		return fmt.Sprintf("no rule for %v on port %d", e.Missing.Net, e.Port)
 	}
-	return fmt.Sprintf("%v on %s: the ruleset allows %v beneath %s", e.Missing.FS, printable(e.Path), e.Allowed, printable(e.Nearest))
+	text := "denied"
+	if e.Missing.FS != 0 {
+		text = "no rule for " + e.Missing.FS.String()
+	}
+	if e.Path != "" && e.Path != named {
+		text += " on " + printable(e.Path)
+	}
+	switch e.Nearest {
+	case "":
+		return text
+	case e.Path:
+		return fmt.Sprintf("%s, only for %v", text, e.Allowed)
+	}
+	return fmt.Sprintf("%s, only for %v on %s", text, e.Allowed, printable(e.Nearest))
 }
 
 // Is reports whether target is [io/fs.ErrPermission].
@@ -252,7 +285,7 @@ func (c *checker) at(access AccessFS, p *place) (*DeniedError, error) {
 	if access == 0 || p.inside {
 		return nil, nil
 	}
-	allowed, err := c.allowed(p)
+	allowed, err := c.allowed(access, p)
 	if err != nil {
 		return nil, &fs.PathError{Op: "look above", Path: p.path, Err: err}
 	}
@@ -309,14 +342,15 @@ var (
 	errAboveRoot = errors.New("it depends on a rule for a directory that may be above the root of this process")
 )
 
-// allowed returns what rules allow at a place.
-func (c *checker) allowed(p *place) (allowance, error) {
+// allowed returns what rules allow at a place. It looks no further than it takes to
+// allow access.
+func (c *checker) allowed(access AccessFS, p *place) (allowance, error) {
 	var all allowance
 	files := c.allRules()
-	err := p.upwards(func(on level) {
+	err := p.upwards(func(on level) (more bool) {
 		g := files[on.id.onAnyMount()]
 		if g.allowed == 0 {
-			return
+			return true
 		}
 		if all.nearest.allowed == 0 {
 			all.nearest = g
@@ -324,11 +358,12 @@ func (c *checker) allowed(p *place) (allowance, error) {
 		if on.mayBeLost() {
 			all.unsure |= g.allowed
 			all.why = errMayBeLost
-			return
+		} else {
+			all.sure |= g.allowed
 		}
-		all.sure |= g.allowed
+		return access&^all.sure != 0
 	})
-	if err != nil {
+	if err != nil || access&^all.sure == 0 {
 		return all, err
 	}
 	above, err := c.aboveRoot()
@@ -339,20 +374,23 @@ func (c *checker) allowed(p *place) (allowance, error) {
 	return all, err
 }
 
-// remedy returns the call that would allow what is missing, and its path: the
-// file, or its directory where files are made, removed or written, since who
-// writes a file often makes a new one and puts that in its place.
+// remedy returns the call that would allow what is missing, and its path: the file
+// itself, or its directory where files are made and removed. It returns no call where
+// that would be to write beneath a directory of the system's.
 func (c *checker) remedy(missing AccessFS, p *place) (call, on string) {
 	if c.kernel.ABI == V1 && missing&FSRefer != 0 {
 		return "", ""
 	}
 	on = p.path
-	inDirectory := missing&^fsFile != 0 || missing&(FSWriteFile|FSTruncate) != 0 && p.isRegular() || !p.exists()
-	if inDirectory && !p.isDirectory() {
+	if (missing&^fsFile != 0 || !p.exists()) && !p.isDirectory() {
 		on = filepath.Dir(p.path)
-		if on == "/" && p.exists() && missing&^fsFile == 0 {
-			on = p.path // that much is nobody's advice
-		}
+	}
+	if strings.HasPrefix(on, "/proc/") {
+		on = "/proc" // the kernel loses rules for what is beneath, and the next process has other files there
+	}
+	wholeDirectory := on != p.path || p.isDirectory()
+	if wholeDirectory && missing&^(FSReadExecute|FSIoctlDev|FSResolveUnix) != 0 && isSystems(on) {
+		return "", on
 	}
 	for _, helper := range []struct {
 		name   string
@@ -364,6 +402,24 @@ func (c *checker) remedy(missing AccessFS, p *place) (call, on string) {
 	}
 	names := goNames("landlock.FS", fsWords, uint64(missing))
 	return fmt.Sprintf("Allow(%s, %q)", strings.Join(names, "|"), on), on
+}
+
+// isSystems reports whether a directory is one of the system's, beneath which nobody is
+// advised to let a program write.
+func isSystems(dir string) bool {
+	switch dir {
+	case "/", "/home", "/opt", "/root", "/run", "/srv", "/var":
+		return true
+	}
+	if shared := "/dev/shm"; dir == shared || strings.HasPrefix(dir, shared+"/") {
+		return false
+	}
+	top, _, _ := strings.Cut(strings.TrimPrefix(dir, "/"), "/")
+	switch top {
+	case "bin", "boot", "dev", "etc", "lib", "lib32", "lib64", "libx32", "proc", "sbin", "sys", "usr":
+		return true
+	}
+	return false
 }
 
 // goNames returns the names that rights have in Go, such as landlock.FSReadFile.
@@ -488,11 +544,15 @@ func (c *checker) move(m move) (denied []*DeniedError, crossing bool, err error)
 // gains returns the error for what a file would be allowed after a move and is
 // not before, or nil.
 func (c *checker) gains(file, from, to *place) (*DeniedError, error) {
-	here, err := c.allowed(from)
+	mayGain := c.denied.FS
+	if !file.isDirectory() {
+		mayGain &= fsFile
+	}
+	here, err := c.allowed(mayGain, from)
 	if err != nil {
 		return nil, err
 	}
-	there, err := c.allowed(to)
+	there, err := c.allowed(mayGain, to)
 	if err != nil {
 		return nil, err
 	}
@@ -500,10 +560,6 @@ func (c *checker) gains(file, from, to *place) (*DeniedError, error) {
 		here.unsure, here.why = here.unsure|own, errMayBeLost
 	} else {
 		here.sure |= own
-	}
-	mayGain := c.denied.FS
-	if !file.isDirectory() {
-		mayGain &= fsFile
 	}
 	gained := there.sure &^ (here.sure | here.unsure) & mayGain
 	if perhaps := (there.sure | there.unsure) &^ here.sure & mayGain; gained == 0 && perhaps != 0 {

@@ -662,7 +662,7 @@ func (w *checkWorld) one(rules *Sandbox) (refused *checkOp, wrong string) {
 	if wrong != "" {
 		return op, wrong
 	}
-	if explanation == nil || op.kind == "ioctl" || w.IntN(8) > 0 { // which is denied once the file is open, too
+	if explanation == nil || w.IntN(8) > 0 {
 		return nil, ""
 	}
 	op.reasons = explanation.(*explained).reasons
@@ -738,7 +738,7 @@ func (w *checkWorld) try(rules *Sandbox, op *checkOp, counts []*checkCount) (wro
 		return fmt.Sprintf("the kernel says %v, Check allows it", err), nil
 	case !blamed && explanation != failure && strings.Contains(explanation.Error(), "cannot be told"):
 		return "", nil // it is asked for less than Check was
-	case !blamed && strings.HasPrefix(op.path, "/") && op.kind != "ioctl": // what a relative path begins at is not in an error
+	case !blamed && strings.HasPrefix(op.path, "/"): // what a relative path begins at is not in an error
 		return fmt.Sprintf("Check says %v, Explain leaves %v as it is", said, failure), nil
 	case !blamed:
 		return "", nil
@@ -815,34 +815,51 @@ func mountOf(path string) uint64 {
 	return stat.Mnt_id
 }
 
-// mend tries once more what was refused, with what Explain said to add.
+// mend tries once more what was refused, with what Explain said to add. What an error
+// does not say, such as how a file was opened, takes a second step, or a third.
 func (w *checkWorld) mend(op *checkOp) (wrong string) {
-	if op.kind == "exec" { // of which the sandbox may have hidden half
-		op.reasons = w.rules.Explain(op.asError(unix.EACCES)).(*explained).reasons
-	}
 	more := w.rules.Clone()
-	for _, reason := range op.reasons {
-		denied, ok := reason.(*DeniedError)
-		switch {
-		case !ok:
-		case denied.Port >= 0:
-			more.AllowNet(denied.Missing.Net, uint16(denied.Port))
-		case denied.on == "":
-			return "" // nothing helps, on ABI 1
-		case strings.Contains(denied.remedy, "AllowReadWrite"):
-			more.AllowReadWrite(denied.on)
-		case strings.Contains(denied.remedy, "AllowExecute"):
-			more.AllowExecute(denied.on)
-		default:
-			more.Allow(denied.Missing.FS, denied.on)
+	for range 4 {
+		advised := false
+		for _, reason := range op.reasons {
+			denied, ok := reason.(*DeniedError)
+			if !ok || adviceCall(denied) == "" {
+				continue // it is said elsewhere, or nothing helps
+			}
+			advised = true
+			if err := follow(more, denied); err != nil {
+				return err.Error()
+			}
 		}
+		if !advised {
+			return ""
+		}
+		second, err := w.tryWith(more, op)
+		if err != nil {
+			return fmt.Sprintf("Explain's advice %v cannot be loaded: %v", op.reasons, err)
+		}
+		if second == nil {
+			w.mended++
+			return ""
+		}
+		wrong = fmt.Sprintf("with Explain's advice %v it is still refused: %v", op.reasons, second)
+		next, ok := second.(*explained)
+		if !ok {
+			break
+		}
+		op.reasons = next.reasons
 	}
+	return wrong
+}
+
+// tryWith tries once more what was refused, under other rules. It returns what Explain
+// says of another refusal.
+func (w *checkWorld) tryWith(more *Ruleset, op *checkOp) (second, err error) {
 	rules, err := more.Prepare()
 	if err != nil {
-		return fmt.Sprintf("Explain's advice %v cannot be loaded: %v", op.reasons, err)
+		return nil, err
 	}
 	defer rules.Close()
-	var second error
 	w.do(rules, func() {
 		if err := op.do(); errors.Is(err, unix.EACCES) || errors.Is(err, unix.EXDEV) {
 			second = rules.Explain(op.asError(err))
@@ -855,11 +872,7 @@ func (w *checkWorld) mend(op *checkOp) (wrong string) {
 	if second != nil && (op.kind == "rename" || op.kind == "link" || op.kind == "exchange") && strings.Contains(second.Error(), "may not gain") {
 		second = nil
 	}
-	if second != nil {
-		return fmt.Sprintf("with Explain's advice %v it is still refused: %v", op.reasons, second)
-	}
-	w.mended++
-	return ""
+	return second, nil
 }
 
 // disagree reports a disagreement, with no more rules than it takes to see it.

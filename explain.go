@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"reflect"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -45,15 +45,20 @@ import (
 // Where the ruleset itself cannot be loaded any more, because the path of a rule
 // is gone, or where there is no descriptor to look with, the error says so. On a kernel that is too old for the ruleset, and off
 // Linux, nothing is enforced and err is returned as it is. So is nil.
-func (r *Ruleset) Explain(err error) error { return explainBy(r.layers, err) }
+func (r *Ruleset) Explain(err error) error { return explainBy(r.layersNow, err) }
 
 // Explain is [Ruleset.Explain] for what the Sandbox was loaded with: by the files that
 // the rules were for then. It answers for a child, whose error has to come back as one
 // of this process's, and for a Do. Like Report it can be asked after Close.
-func (s *Sandbox) Explain(err error) error { return explainBy(s.layers, err) }
+func (s *Sandbox) Explain(err error) error {
+	return explainBy(func() (layers, []string, error) {
+		l, err := s.layers()
+		return l, nil, err
+	}, err)
+}
 
 // explainBy is Explain by what answers.
-func explainBy(answers func() (layers, error), err error) error {
+func explainBy(answers func() (l layers, gone []string, err error), err error) error {
 	if err == nil || find[*DeniedError](err) != nil {
 		return err // there is nothing to add
 	}
@@ -61,7 +66,7 @@ func explainBy(answers func() (layers, error), err error) error {
 	if operation == nil {
 		return err
 	}
-	all, checkErr := answers()
+	all, gone, checkErr := answers()
 	if errors.Is(checkErr, errors.ErrUnsupported) {
 		return err // so nothing is enforced
 	}
@@ -69,12 +74,19 @@ func explainBy(answers func() (layers, error), err error) error {
 		return explain(err, cannotTell(checkErr))
 	}
 	defer all.close()
+	var reasons []error
 	for _, c := range all {
-		if reasons := operation(c); len(reasons) > 0 {
-			return explain(err, reasons)
+		if more := operation(c); len(reasons) == 0 || certain(more) {
+			reasons = more
+		}
+		if certain(reasons) {
+			break
 		}
 	}
-	return err
+	if len(gone) > 0 && len(reasons) > 0 {
+		uncertain(reasons[:1], withoutRules(gone))
+	}
+	return explain(err, reasons)
 }
 
 // cannotTell is the reason where a reason could not be looked for.
@@ -112,9 +124,21 @@ func (e *explained) Error() string {
 		if i > 0 {
 			separator = "; "
 		}
-		text += separator + reason.Error()
+		text += separator + reasonText(reason, e.err)
 	}
 	return text
+}
+
+// reasonText returns the text of a reason, without the path that err has named.
+func reasonText(reason, err error) string {
+	denied, ok := reason.(*DeniedError)
+	if !ok {
+		return reason.Error()
+	}
+	if path := find[*fs.PathError](err); path != nil {
+		return denied.text(path.Path)
+	}
+	return denied.Error()
 }
 
 func (e *explained) Unwrap() []error { return append([]error{e.err}, e.reasons...) }
@@ -126,6 +150,9 @@ type operation func(c *checker) []error
 // operationOf returns what was tried when err came of it, or nil for an error
 // that is not Landlock's.
 func operationOf(err error) operation {
+	if o := hiddenOperation(err); o != nil {
+		return o
+	}
 	if link := find[*os.LinkError](err); link != nil {
 		return linkOperation(link)
 	}
@@ -135,17 +162,29 @@ func operationOf(err error) operation {
 	if path := find[*fs.PathError](err); path != nil {
 		return pathOperation(path)
 	}
-	call := find[*os.SyscallError](err)
-	if call != nil && makesSocket(call.Syscall) && answered(call, errDenied) {
-		return (*checker).socket
+	if call := find[*os.SyscallError](err); call != nil {
+		return callOperation(call)
 	}
-	if call != nil && answered(call, errNotPermitted) {
-		switch call.Syscall {
-		case "kill", "tgkill", "tkill", "pidfd_send_signal", "rt_sigqueueinfo", "rt_tgsigqueueinfo":
-			return func(c *checker) []error {
-				return c.scope(ScopeSignal, "or the process is another user's")
-			}
+	return errnoOperation(err)
+}
+
+// callOperation returns what a system call that has no path was for.
+func callOperation(e *os.SyscallError) operation {
+	switch denied := answered(e, errDenied); {
+	case denied && makesSocket(e.Syscall):
+		return (*checker).socket
+	case denied && e.Syscall == "ioctl":
+		return (*checker).controlling
+	case !answered(e, errNotPermitted):
+		return nil
+	}
+	switch e.Syscall {
+	case "kill", "tgkill", "tkill", "pidfd_send_signal", "rt_sigqueueinfo", "rt_tgsigqueueinfo":
+		return func(c *checker) []error {
+			return c.scope(ScopeSignal, "or the process is another user's")
 		}
+	case "ptrace", "process_vm_readv", "process_vm_writev", "pidfd_getfd", "kcmp", "get_robust_list", "move_pages", "migrate_pages":
+		return (*checker).tracing
 	}
 	return nil
 }
@@ -195,38 +234,83 @@ func answered(err, errno error) bool {
 	return walk(err, func(err error) bool { return err == errno }) != nil
 }
 
-// pathOperation returns what failed at a path. All that Landlock denies of files
-// fails with EACCES.
+// pathOperation returns what failed at a path.
 func pathOperation(e *fs.PathError) operation {
-	if !answered(e.Err, errDenied) || wrongPath(e.Path) != nil {
+	if wrongPath(e.Path) != nil {
+		return nil
+	}
+	o := filesOperation(e)
+	if answered(e.Err, errDenied) || answered(e.Err, errNotPermitted) {
+		if process, ok := guardedProcess(e.Path); ok {
+			return lookingInto(e, process, o)
+		}
+	}
+	return o
+}
+
+// filesOperation returns what failed with EACCES, which is Landlock's answer where
+// rules are about files.
+func filesOperation(e *fs.PathError) operation {
+	if !answered(e.Err, errDenied) {
 		return nil
 	}
 	path := e.Path
-	var o operation
+	if strings.HasSuffix(e.Op, "at") && !filepath.IsAbs(path) {
+		return nil // it is beneath an os.Root, and nobody knows where that is
+	}
 	switch strings.TrimSuffix(e.Op, "at") {
 	case "open", "openfd":
-		o = func(c *checker) []error { return c.opening(path) }
+		if fs.ValidPath(path) {
+			return func(c *checker) []error { return c.openingHere(path) }
+		}
+		return func(c *checker) []error { return c.opening(path) }
+	case "ioctl":
+		return func(c *checker) []error { return c.using(path, FSIoctlDev, modeExists) }
 	case "truncate", "ftruncate":
-		o = func(c *checker) []error { return c.using(path, FSTruncate, modeWrite) }
+		return func(c *checker) []error { return c.using(path, FSTruncate, modeWrite) }
 	case "mkdir":
-		o = inDirectory(path, FSMakeDir)
+		return inDirectory(path, FSMakeDir)
 	case "mkfifo":
-		o = inDirectory(path, FSMakeFifo)
+		return inDirectory(path, FSMakeFifo)
 	case "mknod":
-		o = inDirectory(path, FSMakeReg|FSMakeChar|FSMakeBlock|FSMakeFifo|FSMakeSock)
+		return inDirectory(path, FSMakeReg|FSMakeChar|FSMakeBlock|FSMakeFifo|FSMakeSock)
 	case "symlink":
-		o = inDirectory(path, FSMakeSym)
+		return inDirectory(path, FSMakeSym)
 	case "remove", "unlink", "rmdir":
-		o = func(c *checker) []error { return c.removing(path, e.Op) }
+		return func(c *checker) []error { return c.removing(path, e.Op) }
 	case "fork/exec", "exec", "execve":
-		o = func(c *checker) []error { return c.executing(path) }
+		return func(c *checker) []error {
+			if filepath.IsAbs(path) {
+				return c.executing(path)
+			}
+			return guess(c.executing(path), "if the path is relative to the working directory, and not to Dir of an exec.Cmd")
+		}
 	}
-	if o == nil || !strings.HasSuffix(e.Op, "at") || filepath.IsAbs(path) {
-		return o
+	return nil
+}
+
+// openingHere is opening for a path that is relative to the working directory, or
+// to that of an os.DirFS: so it is a guess, and none where there is no such file here.
+func (c *checker) openingHere(path string) []error {
+	p, err := findPlace(path, true)
+	if err != nil {
+		return notFound(err)
 	}
-	return func(c *checker) []error {
-		return uncertain(o(c), "if the path is relative to the working directory and not to an os.Root")
+	defer p.close()
+	if !p.exists() {
+		return nil
 	}
+	return guess(c.opening(path), "if the path is relative to the working directory, and not to an os.DirFS")
+}
+
+// guess makes reasons guesses, and says why they are.
+func guess(reasons []error, why string) []error {
+	for _, reason := range reasons {
+		if denied, ok := reason.(*DeniedError); ok {
+			denied.Guess = true
+		}
+	}
+	return uncertain(reasons, why)
 }
 
 // uncertain adds what is not known to each reason.
@@ -241,6 +325,7 @@ func uncertain(reasons []error, why string) []error {
 
 // What file modes have to allow.
 const (
+	modeExists  uint32 = 0
 	modeExecute uint32 = 1
 	modeWrite   uint32 = 2
 	modeRead    uint32 = 4
@@ -257,113 +342,102 @@ func (c *checker) using(path string, access AccessFS, mode uint32) []error {
 	if !p.exists() || !modesAllow(path, mode) {
 		return nil
 	}
-	return c.usingPlace(p, access)
+	return c.usingPlace(p, access, path)
 }
 
-func (c *checker) usingPlace(p *place, access AccessFS) []error {
+// usingPlace is using for a place, which a path has led to.
+func (c *checker) usingPlace(p *place, access AccessFS, path string) []error {
 	denied, err := c.at(access, p)
 	switch {
 	case err != nil:
 		return cannotTell(err)
-	case denied != nil:
-		return []error{denied}
+	case denied == nil:
+		return c.allowedNow(p)
 	}
-	return c.replaced(p)
+	suggestPreset(denied)
+	return []error{c.orReplaced(denied, path)}
 }
 
-// replaced is for a file that was denied, and is allowed by a rule for itself.
-func (c *checker) replaced(p *place) []error {
-	rule := c.allRules()[p.id.onAnyMount()]
-	if rule.allowed == 0 || p.isDirectory() {
-		return nil
-	}
-	return []error{fmt.Errorf("landlock: this ruleset allows it now, by the rule for the file %s: "+
-		"if the file was replaced since the ruleset was enforced, as editors and log rotation do, the rule stayed with the old one: allow its directory; "+
-		"otherwise another layer or another security module denied it", printable(rule.path))}
-}
-
-// opening returns why a file may not have been opened. The error does not tell
-// how it was, so what is missing is looked for in each way that its mode allows.
+// opening returns why a file may not have been opened. The error does not tell how it
+// was. So reading comes first, which most opens ask for, and that it was opened for
+// writing is a guess, and the last.
 func (c *checker) opening(path string) []error {
 	p, err := findPlace(path, true)
 	if err != nil {
 		return notFound(err)
 	}
 	defer p.close()
+	mayRead, mayWrite := modesAllow(path, modeRead), modesAllow(path, modeWrite)
 	switch {
 	case !p.exists(): // so it was to be made
-		reasons := c.usingPlace(p, FSMakeReg)
-		if !filepath.IsAbs(path) {
-			uncertain(reasons, "if the path is relative to the working directory")
-		}
-		return reasons
+		return c.usingPlace(p, FSMakeReg, path)
+	case p.isDirectory() && !mayRead:
+		return nil
 	case p.isDirectory():
-		if !modesAllow(path, modeRead) {
-			return nil
-		}
-		return c.usingPlace(p, FSReadDir)
+		return c.usingPlace(p, FSReadDir, path)
 	}
-	denied, err := c.at(FSReadFile|FSWriteFile|FSTruncate, p)
+	var asked AccessFS
+	if mayRead {
+		asked |= FSReadFile
+	}
+	if mayWrite {
+		asked |= FSWriteFile | FSTruncate
+	}
+	denied, err := c.at(asked, p)
 	if err != nil {
 		return cannotTell(err)
 	}
-	var missing AccessFS
-	modeDenies, allowed := false, false
-	for _, way := range waysToOpen(p) {
-		switch {
-		case !modesAllow(path, way.mode):
-			modeDenies = true
-		case denied != nil && way.access&denied.Missing.FS != 0:
-			missing |= way.access & denied.Missing.FS
-		default:
-			allowed = true
-		}
+	if denied == nil {
+		return c.allowedNow(p)
 	}
-	if missing == 0 {
-		if modeDenies {
-			return nil
-		}
-		return c.replaced(p)
+	if found, ok := c.replaced(denied.Missing.FS, path, p.path); ok {
+		return []error{c.denyReplaced(denied.Missing.FS&found.allowed, denied, found)}
 	}
-	denied.Missing.FS = missing
-	denied.suggest(c.remedy(missing, p))
-	reasons := []error{denied}
-	if read := missing & FSReadFile; read != 0 && read != missing {
-		// Not the right to write to whom it may be enough to read.
-		call, _ := c.remedy(read, p)
-		both, _ := c.remedy(missing, p)
-		denied.remedy = fmt.Sprintf("%s would allow reading it, %s writing as well", call, both)
+	writing := denied.Missing.FS &^ FSReadFile
+	if writing != denied.Missing.FS {
+		c.narrow(denied, FSReadFile, p)
+		denied.Uncertain = besidesReading(p, writing != 0, mayWrite)
+		return []error{denied}
 	}
-	if missing&(missing-1) != 0 {
-		uncertain(reasons, "perhaps not all of these: the error does not say how it was opened")
+	denied.Guess = true
+	denied.Uncertain = "if it was opened for writing: the ruleset allows to read it, though another layer or security module may not"
+	if !mayRead {
+		denied.Uncertain = "if it was opened for writing: its mode forbids to read it"
 	}
-	if missing&FSReadFile != 0 && missing&FSWriteFile == 0 && p.isRegular() {
-		uncertain(reasons, "os.Create and os.CreateTemp read as well, and leave an empty file where they may not")
-	}
-	if modeDenies {
-		uncertain(reasons, "or it was opened in a way that its mode forbids")
-	}
-	if allowed {
-		uncertain(reasons, "or it was opened in a way that this ruleset allows: then another layer or another security module denied it")
-	}
-	return reasons
+	suggestPreset(denied)
+	return append(c.allowedNow(p), denied)
 }
 
-type way struct {
-	mode   uint32
-	access AccessFS
+// narrow makes e about no more than these rights.
+func (c *checker) narrow(e *DeniedError, missing AccessFS, p *place) {
+	e.Missing.FS = missing
+	e.suggest(c.remedy(missing, p))
+	suggestPreset(e)
 }
 
-func waysToOpen(p *place) []way {
-	ways := []way{
-		{modeRead, FSReadFile},
-		{modeWrite, FSWriteFile},
-		{modeRead | modeWrite, FSReadFile | FSWriteFile},
+// besidesReading returns what else may have been asked of a file that may not be read.
+func besidesReading(p *place, writingDenied, mayWrite bool) string {
+	switch {
+	case writingDenied && !isSystems(filepath.Dir(p.path)):
+		return fmt.Sprintf("if it was opened for writing, AllowReadWrite(%q)", p.path)
+	case !writingDenied && mayWrite && p.isRegular():
+		return "os.Create and os.CreateTemp read as well, and leave an empty file where they may not"
 	}
-	if p.isRegular() {
-		ways = append(ways, way{modeWrite, FSWriteFile | FSTruncate})
+	return ""
+}
+
+// suggestPreset names the preset that is made for a file.
+func suggestPreset(e *DeniedError) {
+	preset := ""
+	switch path := e.Path; {
+	case path == "/dev/null", path == "/dev/zero", path == "/dev/full", path == "/dev/random", path == "/dev/urandom":
+		preset = "NullDevices"
+	case path == "/dev/tty", path == "/dev/ptmx", strings.HasPrefix(path, "/dev/pts/"):
+		preset = "Terminal"
+	default:
+		return
 	}
-	return ways
+	e.suggest("Use(preset."+preset+")", e.Path)
 }
 
 // inDirectory is for what takes rights in the directory of a path, whose last
@@ -375,12 +449,12 @@ func inDirectory(path string, access AccessFS) operation {
 			return notFound(err)
 		}
 		defer p.close()
-		return c.above(p, access)
+		return c.above(p, access, path)
 	}
 }
 
 // above returns why rights are denied in the directory of a place.
-func (c *checker) above(p *place, access AccessFS) []error {
+func (c *checker) above(p *place, access AccessFS, path string) []error {
 	directory, err := p.above()
 	if errors.Is(err, errNothingAbove) {
 		return nil
@@ -399,7 +473,7 @@ func (c *checker) above(p *place, access AccessFS) []error {
 	if access&(access-1) != 0 {
 		uncertain([]error{denied}, "one of them, which the error does not tell")
 	}
-	return []error{denied}
+	return []error{c.orReplaced(denied, filepath.Dir(path))}
 }
 
 // removing returns why something may not be removed.
@@ -419,13 +493,14 @@ func (c *checker) removing(path, op string) []error {
 	case "rmdir":
 		access = FSRemoveDir
 	}
-	return c.above(p, access)
+	return c.above(p, access, path)
 }
 
 // executing returns why a program may not be executed: itself, its interpreter or
-// its loader.
+// its loader. A rule for the first of them alone leads to the next refusal.
 func (c *checker) executing(program string) []error {
-	var all, denials []error
+	var all []error
+	var denials []*DeniedError
 	files := programFiles(program)
 	for i, file := range files {
 		if slices.Contains(files[:i], file) {
@@ -434,19 +509,53 @@ func (c *checker) executing(program string) []error {
 		for _, reason := range c.using(file, FSExecute|FSReadFile, modeExecute) {
 			all = append(all, reason)
 			if denied, ok := reason.(*DeniedError); ok {
-				// More than is missing: it is libraries that come next.
-				denied.suggest(fmt.Sprintf("AllowExecute(%q)", denied.on), denied.on)
 				denials = append(denials, denied)
 			}
 		}
 	}
-	if len(denials) == 0 {
-		return all
+	single := c.needsNoMore(files)
+	for i, denied := range denials {
+		switch {
+		case single:
+			denied.suggest(fmt.Sprintf("AllowExecute(%q)", denied.Path), denied.Path)
+		case i == 0:
+			denied.suggest(fmt.Sprintf("Use(preset.Programs(%q))", programName(files[0])), denied.Path)
+		default:
+			denied.on, denied.remedy = denied.Path, "" // it is said already
+		}
 	}
-	if last := files[len(files)-1]; !canRead(last) {
-		uncertain(denials, fmt.Sprintf("what interprets or loads %s cannot be read from here, and may be denied as well", printable(last)))
+	return all
+}
+
+// needsNoMore reports whether it can be seen that a program takes no other files to
+// start than these, or may read the libraries of the loader, which is the last of them.
+func (c *checker) needsNoMore(files []string) bool {
+	if len(files) == 0 {
+		return true
 	}
-	return denials
+	last := files[len(files)-1]
+	if !canRead(last) {
+		return false
+	}
+	return !isLoaderOf(files) || len(c.using(filepath.Dir(last), FSReadFile, modeExists)) == 0
+}
+
+// programName returns the name by which a program is found in PATH, or else its path.
+func programName(path string) string {
+	name := filepath.Base(path)
+	if found, err := exec.LookPath(name); err == nil && isSameFile(found, path) {
+		return name
+	}
+	if absolute, err := filepath.Abs(path); err == nil {
+		return absolute
+	}
+	return path
+}
+
+func isSameFile(a, b string) bool {
+	one, err := os.Stat(a)
+	other, otherErr := os.Stat(b)
+	return err == nil && otherErr == nil && os.SameFile(one, other)
 }
 
 func canRead(path string) bool {
@@ -464,23 +573,18 @@ func linkOperation(e *os.LinkError) operation {
 	if !denied && !crossing || wrongPath(e.New) != nil {
 		return nil
 	}
+	inRoot := strings.HasSuffix(e.Op, "at") // an os.Root, and nobody knows where that is
 	switch op := strings.TrimSuffix(e.Op, "at"); op {
 	case "symlink":
-		if !denied {
+		if !denied || inRoot && !filepath.IsAbs(e.New) {
 			return nil
 		}
 		return inDirectory(e.New, FSMakeSym)
 	case "rename", "link", "exchange":
-		if wrongPath(e.Old) != nil {
+		if wrongPath(e.Old) != nil || inRoot && !(filepath.IsAbs(e.Old) && filepath.IsAbs(e.New)) {
 			return nil
 		}
-		return func(c *checker) []error {
-			reasons := c.moving(e.Old, e.New, op, crossing)
-			if strings.HasSuffix(e.Op, "at") && !(filepath.IsAbs(e.Old) && filepath.IsAbs(e.New)) {
-				uncertain(reasons, "if the paths are relative to the working directory and not to an os.Root")
-			}
-			return reasons
-		}
+		return func(c *checker) []error { return c.moving(e.Old, e.New, op, crossing) }
 	}
 	return nil
 }
@@ -509,12 +613,33 @@ func (c *checker) moving(from, to, op string, answer bool) []error {
 		return cannotTell(err)
 	case crossing != answer:
 		return nil
+	case len(denied) == 0 && answer:
+		return []error{c.otherLayer()}
 	}
 	var reasons []error
 	for _, e := range denied {
-		reasons = append(reasons, e)
+		reasons = append(reasons, c.orReplaced(e, filepath.Dir(from), filepath.Dir(to)))
 	}
 	return reasons
+}
+
+// otherLayer says whose answer EXDEV is where this ruleset allows a move.
+func (c *checker) otherLayer() error {
+	if c.denied.FS == 0 {
+		return errors.New("landlock: no rule can allow the move here: this ruleset handles no filesystem right, and some kernels deny moves for such a layer too; " +
+			"or another layer denies it")
+	}
+	return errors.New("landlock: this ruleset allows the move: another layer denies it, which needs a rule with FSRefer too, or the file system has reasons of its own")
+}
+
+// controlling returns why an ioctl may have failed on a device of which nothing is known.
+func (c *checker) controlling() []error {
+	if c.denied.FS&FSIoctlDev == 0 {
+		return nil
+	}
+	denied := &DeniedError{Port: -1, Missing: Rights{FS: FSIoctlDev}}
+	denied.suggest("for a terminal, Use(preset.Terminal)", "")
+	return guess([]error{denied}, "or the device has reasons of its own: the error does not say which it is")
 }
 
 // scope returns why something outside the sandbox was not reached.
@@ -523,133 +648,4 @@ func (c *checker) scope(scope Scope, unless string) []error {
 		return nil
 	}
 	return []error{&DeniedError{Port: -1, Missing: Rights{Scope: scope}, Uncertain: unless}}
-}
-
-func makesSocket(call string) bool { return call == "socket" || call == "socketpair" }
-
-// errFilteredSocket is why a socket could not be made. There is no right that
-// would allow it.
-var errFilteredSocket error = &sentinel{"landlock: FilterSockets refuses this kind of socket", fs.ErrPermission}
-
-// socket returns why a socket could not be made.
-func (c *checker) socket() []error {
-	if !c.sockets {
-		return nil
-	}
-	return []error{errFilteredSocket}
-}
-
-// socketCall is what failed with a socket, of a *net.OpError. Package net is too
-// big to import for that, and makes a binary one with cgo.
-type socketCall struct {
-	op, call       string // net's word, and the system call
-	network        string
-	address, local string
-	err            error
-}
-
-func socketOperation(err error) (s socketCall, ok bool) {
-	found := walk(err, func(err error) bool {
-		t := reflect.TypeOf(err)
-		return t.Kind() == reflect.Pointer && t.Elem().PkgPath() == "net" && t.Elem().Name() == "OpError" && !reflect.ValueOf(err).IsNil()
-	})
-	if found == nil {
-		return s, false
-	}
-	fields := reflect.ValueOf(found).Elem()
-	s.op, s.network = fields.FieldByName("Op").String(), fields.FieldByName("Net").String()
-	s.address, s.local = addressText(fields.FieldByName("Addr")), addressText(fields.FieldByName("Source"))
-	s.err, _ = fields.FieldByName("Err").Interface().(error)
-	if call := find[*os.SyscallError](s.err); call != nil {
-		s.call = call.Syscall
-	}
-	return s, true
-}
-
-// addressText returns the text of a net.Addr, "" of none.
-func addressText(field reflect.Value) string {
-	if field.Kind() != reflect.Interface || field.IsNil() {
-		return ""
-	}
-	if value := field.Elem(); value.Kind() == reflect.Pointer && value.IsNil() {
-		return ""
-	}
-	address, ok := field.Interface().(fmt.Stringer)
-	if !ok {
-		return ""
-	}
-	return address.String()
-}
-
-// operation returns what failed. Landlock denies ports and paths with EACCES, and
-// what is out of scope with EPERM.
-func (s socketCall) operation() operation {
-	unix := strings.HasPrefix(s.network, "unix")
-	abstract := unix && strings.HasPrefix(s.address, "@")
-	switch {
-	case abstract && answered(s.err, errNotPermitted) && s.call != "bind":
-		return func(c *checker) []error { return c.scope(ScopeAbstractUnixSocket, "") }
-	case !answered(s.err, errDenied) || abstract:
-		return nil
-	case makesSocket(s.call):
-		return s.making
-	case unix && s.call == "bind":
-		return inDirectory(s.address, FSMakeSock)
-	case unix:
-		return func(c *checker) []error { return c.using(s.address, FSResolveUnix, modeWrite) }
-	case s.call == "bind":
-		address := s.address
-		if s.local != "" {
-			address = s.local
-		}
-		return s.ports(portAccess{address, NetBindTCP, NetBindUDP})
-	}
-	return s.ports(portAccess{s.address, NetConnectTCP, NetConnectSendUDP}, portAccess{":0", 0, NetBindUDP})
-}
-
-// making returns why the socket could not be made: for UDP it is what the filter
-// stands in for.
-func (s socketCall) making(c *checker) []error {
-	switch udp := strings.HasPrefix(s.network, "udp"); {
-	case udp && c.refused.Net == 0 || strings.HasPrefix(s.network, "tcp") || strings.HasPrefix(s.network, "unix"):
-		return nil // not by the filter
-	case udp && s.op == "listen":
-		return s.ports(portAccess{s.address, 0, NetBindUDP})(c)
-	case udp:
-		return s.ports(portAccess{s.address, 0, NetConnectSendUDP})(c)
-	}
-	return c.socket()
-}
-
-// portAccess is what is needed on the port of an address.
-type portAccess struct {
-	address  string
-	tcp, udp AccessNet
-}
-
-// ports returns the operation that needs all of these.
-func (s socketCall) ports(needs ...portAccess) operation {
-	return func(c *checker) []error {
-		var reasons []error
-		for _, need := range needs {
-			access := need.tcp
-			if strings.HasPrefix(s.network, "udp") {
-				access = need.udp
-			} else if !strings.HasPrefix(s.network, "tcp") {
-				continue
-			}
-			port, err := strconv.ParseUint(need.address[strings.LastIndexByte(need.address, ':')+1:], 10, 16)
-			if err != nil {
-				continue
-			}
-			if denied := c.port(access, uint16(port)); denied != nil {
-				if access == NetBindTCP && 0 < port && port < 1024 {
-					// Multipath TCP, which is net.Listen's default, gets past Landlock and no further.
-					denied.Uncertain = "or, for a Multipath TCP socket, CAP_NET_BIND_SERVICE is missing"
-				}
-				reasons = append(reasons, denied)
-			}
-		}
-		return reasons
-	}
 }

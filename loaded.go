@@ -24,6 +24,9 @@ type checker struct {
 	files   map[fileID]grant // of rules, made when it is asked for
 	outside AccessFS         // what rules allow that may be for directories above "/"
 
+	pathsOnce sync.Once
+	paths     map[string][]*fileRule // of rules, made when an error is explained by it
+
 	ruleset int // to be closed in the end: noRuleset where others do that
 }
 

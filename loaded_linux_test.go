@@ -64,6 +64,9 @@ func TestCheckIsOfWhatIsEnforced(t *testing.T) {
 		if err := before.Check(FSReadFile, replaced); err != nil {
 			t.Errorf("a clone that was not applied answers for what is enforced: %v", err)
 		}
+		if err := r.Clone().Check(FSReadFile, replaced); err != nil {
+			t.Errorf("a clone of what was applied answers for what is enforced: %v", err)
+		}
 		if err := os.Remove(kept); err != nil {
 			t.Fatal(err)
 		}
@@ -192,6 +195,9 @@ func TestCheckTarget(t *testing.T) {
 		if err := r.CheckTarget(test.access, test.path); (err == nil) != test.allowed || err != nil && !errors.Is(err, fs.ErrPermission) {
 			t.Errorf("%v on %s: %v", test.access, test.path, err)
 		}
+	}
+	if denied, ok := errors.AsType[*DeniedError](r.CheckTarget(FSResolveUnix, socket)); !ok || denied.Uncertain == "" {
+		t.Error("it does not say that a socket of the sandbox's own is free")
 	}
 	for access, denied := range map[AccessNet]bool{NetConnectTCP: false, NetConnectSendUDP: true} {
 		if err := r.CheckNetTarget(access, 443); (err != nil) != denied {

@@ -361,11 +361,11 @@ func (l level) open() (int, error) {
 }
 
 // upwards calls visit for the file itself and for each directory above it, to
-// the root of this process: that is the way on which the kernel looks for rules.
-// It leads across mount points.
-func (p *place) upwards(visit func(level)) error {
-	if p.exists() && !p.isDirectory() {
-		visit(p.level())
+// the root of this process, as long as it wants more: that is the way on which the
+// kernel looks for rules. It leads across mount points.
+func (p *place) upwards(visit func(level) (more bool)) error {
+	if p.exists() && !p.isDirectory() && !visit(p.level()) {
+		return nil
 	}
 	if p.isDirectory() {
 		return upwardsFrom(p.file, visit)
@@ -379,7 +379,7 @@ func (p *place) upwards(visit func(level)) error {
 // maxBack is how long a way back may be before it begins anew.
 const maxBack = 192
 
-func upwardsFrom(start int, visit func(level)) error {
+func upwardsFrom(start int, visit func(level) (more bool)) error {
 	root, err := rootDirectory()
 	if err != nil {
 		return err
@@ -394,8 +394,7 @@ func upwardsFrom(start int, visit func(level)) error {
 		return err
 	}
 	for {
-		visit(here)
-		if here.id == root {
+		if !visit(here) || here.id == root {
 			return nil
 		}
 		above, err := here.above(root)

@@ -28,16 +28,19 @@ func reachable(fd int, id fileID, openedBy string) bool { return false }
 
 func findPlace(path string, follow bool) (*place, error) { return nil, fs.ErrNotExist }
 
-func (p *place) close()                           {}
-func (p *place) exists() bool                     { return false }
-func (p *place) isDirectory() bool                { return false }
-func (p *place) isRegular() bool                  { return false }
-func (p *place) isSocket() bool                   { return false }
-func (p *place) isDevice() bool                   { return false }
-func (p *place) makeRight(kernel Kernel) AccessFS { return 0 }
-func (p *place) level() level                     { return level{} }
-func (p *place) upwards(visit func(level)) error  { return ErrNotBuilt }
-func (p *place) above() (*place, error)           { return nil, ErrNotBuilt }
-func modesAllow(path string, mode uint32) bool    { return true }
-func mayExecute(path string) bool                 { return true }
-func leadsNowhere(err error) bool                 { return true }
+func (p *place) close()                               {}
+func (p *place) exists() bool                         { return false }
+func (p *place) isDirectory() bool                    { return false }
+func (p *place) isRegular() bool                      { return false }
+func (p *place) isSocket() bool                       { return false }
+func (p *place) isDevice() bool                       { return false }
+func (p *place) makeRight(kernel Kernel) AccessFS     { return 0 }
+func (p *place) level() level                         { return level{} }
+func (p *place) upwards(visit func(level) bool) error { return ErrNotBuilt }
+func (p *place) above() (*place, error)               { return nil, ErrNotBuilt }
+func modesAllow(path string, mode uint32) bool        { return true }
+func mayExecute(path string) bool                     { return true }
+func leadsNowhere(err error) bool                     { return true }
+
+func seeProcess(dir string) sight { return sightUnknown }
+func mayBind(port int) bool       { return true }

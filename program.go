@@ -46,3 +46,12 @@ func programFiles(path string) []string {
 	}
 	return files
 }
+
+// isLoaderOf reports whether the last of a program's files is the loader of the one before.
+func isLoaderOf(files []string) bool {
+	if len(files) < 2 {
+		return false
+	}
+	start, err := program.Read(files[len(files)-2])
+	return err != nil || start.ELF
+}
