@@ -209,6 +209,14 @@ func openPath(path string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), path), nil
 }
 
+func canOpen(path string) bool {
+	file, err := openPath(path)
+	if err == nil {
+		file.Close()
+	}
+	return err == nil
+}
+
 // anything returns the path of something that is there, as often as not by way of
 // the link.
 func (w *explainWorld) anything() string {
@@ -243,7 +251,9 @@ func (w *explainWorld) asLoaded() *Ruleset {
 func (w *explainWorld) anew() *Ruleset {
 	r := NewHandling(w.handled)
 	for _, rule := range w.rules {
-		r.Allow(rule.access, rule.path)
+		if canOpen(rule.path) { // its mode may have changed
+			r.Allow(rule.access, rule.path)
+		}
 	}
 	return w.allowPorts(r)
 }
@@ -346,7 +356,10 @@ func (w *explainWorld) newOp() *explainOp {
 		op.kind, op.path, op.undo = "Create new", new, removed(new)
 		op.do = func() error { return closing(os.Create(new)) }
 	case 9:
-		flags := []int{os.O_RDONLY, os.O_WRONLY, os.O_RDWR}[w.IntN(3)] | []int{0, os.O_APPEND, os.O_CREATE, os.O_TRUNC | os.O_RDWR}[w.IntN(4)]
+		flags := []int{os.O_RDONLY, os.O_WRONLY, os.O_RDWR}[w.IntN(3)] | []int{0, os.O_APPEND, os.O_CREATE}[w.IntN(3)]
+		if w.IntN(4) == 0 {
+			flags = []int{os.O_WRONLY, os.O_RDWR}[w.IntN(2)] | os.O_TRUNC
+		}
 		op.kind, op.text = "OpenFile", fmt.Sprintf("%s %#x", file, flags)
 		op.do = func() error { return closing(os.OpenFile(file, flags, 0o777)) }
 	case 10:
@@ -423,8 +436,6 @@ func (w *explainWorld) in(s *Sandbox, op *explainOp) (err, explanation error) {
 	}))
 	if err == nil {
 		op.undo()
-	} else if strings.HasSuffix(op.kind, " new") {
-		op.undo() // an empty file may be there all the same
 	}
 	return err, explanation
 }
@@ -442,7 +453,11 @@ func (w *explainWorld) try(s *Sandbox, op *explainOp) {
 		}
 	}
 	count(func(n *explainCount) *int { return &n.tried })
-	replaced := w.replacedRule(op)
+	if strings.HasSuffix(op.kind, " new") { // what was refused may have left an empty file, which is what Explain sees
+		defer op.undo()
+		op.undo = func() {}
+	}
+	replaced := w.replacedRules(op)
 	err, explanation := w.in(s, op)
 	switch {
 	case err == nil:
@@ -468,7 +483,7 @@ func (w *explainWorld) try(s *Sandbox, op *explainOp) {
 	}
 	if w.help(op, explanation, count) {
 		count(func(n *explainCount) *int { return &n.helped })
-		if replaced != "" {
+		if len(replaced) > 0 {
 			w.replaced++
 		}
 	}
@@ -495,7 +510,9 @@ func (w *explainWorld) help(op *explainOp, explanation error, count func(func(*e
 	with := func(r *Ruleset, narrowed *DeniedError, without AccessFS) *Sandbox {
 		for _, denied := range advice {
 			if denied == narrowed {
-				r.Allow(denied.Missing.FS&^without, adviceOn(denied))
+				if rest := denied.Missing.FS &^ without; rest != 0 {
+					r.Allow(rest, adviceOn(denied))
+				}
 			} else if err := follow(r, denied); err != nil {
 				w.wrong(op, "%v", err)
 			}
@@ -519,7 +536,7 @@ func (w *explainWorld) help(op *explainOp, explanation error, count func(func(*e
 			return w.hopeless(op, explanation)
 		}
 		for _, denied := range advice[before:] {
-			for _, without := range lessThan(denied) {
+			for _, without := range lessThan(denied, advice) {
 				s := with(w.asLoaded(), denied, without)
 				if s == nil {
 					return false
@@ -532,6 +549,19 @@ func (w *explainWorld) help(op *explainOp, explanation error, count func(func(*e
 					return false
 				}
 			}
+			if path := narrower(denied); path != "" {
+				s := with(w.asLoaded().Allow(denied.Missing.FS, path), denied, denied.Missing.FS)
+				if s == nil {
+					return false
+				}
+				err, _ := w.in(s, op)
+				enough := err == nil && w.lasts(s, op)
+				s.Close()
+				if enough {
+					w.wrong(op, "Explain says %v, and a rule for %s is enough", explanation, path)
+					return false
+				}
+			}
 		}
 		s := with(w.asLoaded(), nil, 0)
 		if s == nil {
@@ -539,8 +569,8 @@ func (w *explainWorld) help(op *explainOp, explanation error, count func(func(*e
 		}
 		var err error
 		err, explanation = w.in(s, op)
-		if err == nil && op.kind == "ReadFile" {
-			w.again(s, op, advice)
+		if err == nil && op.kind == "ReadFile" && !w.lasts(s, op) {
+			w.wrong(op, "Explain's advice %v is lost once its file is replaced again", advice)
 		}
 		s.Close()
 		if err == nil {
@@ -573,44 +603,62 @@ func (w *explainWorld) hopeless(op *explainOp, explanation error) bool {
 	return false
 }
 
-// again replaces once more what has lost its rule: the advice has to hold.
-func (w *explainWorld) again(s *Sandbox, op *explainOp, advice []*DeniedError) {
-	path := w.replacedRule(op)
-	if path == "" {
-		return
+// lasts reports whether something still works in a Sandbox once what has lost its rule
+// is replaced again.
+func (w *explainWorld) lasts(s *Sandbox, op *explainOp) bool {
+	for _, path := range w.replacedRules(op) {
+		w.replace(path)
 	}
-	w.replace(path)
-	if err, explanation := w.in(s, op); isRefusal(err) {
-		w.wrong(op, "Explain's advice %v is lost once %s is replaced again: %v", advice, path, explanation)
-	}
+	err, _ := w.in(s, op)
+	return !isRefusal(err)
 }
 
-// replacedRule returns the path of a rule that would allow to read what an operation
-// is about, were it not for a file that is there no more.
-func (w *explainWorld) replacedRule(op *explainOp) string {
+// replacedRules returns the paths of rules that would allow to read what an operation
+// is about, were they not for files that are there no more.
+func (w *explainWorld) replacedRules(op *explainOp) (paths []string) {
 	for _, rule := range w.rules {
-		if rule.access&FSReadFile == 0 || op.path != rule.path && !strings.HasPrefix(op.path, rule.path+"/") {
+		if rule.access&FSReadFile == 0 || op.path != rule.path && !strings.HasPrefix(op.path, rule.path+"/") || slices.Contains(paths, rule.path) {
 			continue
 		}
 		loaded, err := rule.file.Stat()
 		w.must(err)
 		if now, err := os.Stat(rule.path); err == nil && !os.SameFile(now, loaded) {
-			return rule.path
+			paths = append(paths, rule.path)
 		}
 	}
-	return ""
+	return paths
 }
 
-// lessThan returns what to leave out of the rights that are missing, each alone.
-func lessThan(denied *DeniedError) (without []AccessFS) {
-	if adviceOn(denied) == "" || strings.HasPrefix(adviceCall(denied), "Use") {
+// narrower returns the path one step from where a rule is advised to what is denied,
+// empty where none could do.
+func narrower(denied *DeniedError) string {
+	on := adviceOn(denied)
+	rest, below := strings.CutPrefix(denied.Path, on+"/")
+	if on == "" || !below || adviceCall(denied) == "Use" {
+		return ""
+	}
+	next, _, _ := strings.Cut(rest, "/")
+	path := on + "/" + next
+	if info, err := os.Stat(path); err != nil || !info.IsDir() && denied.Missing.FS&^fsFile != 0 {
+		return ""
+	}
+	return path
+}
+
+// lessThan returns what to leave out of the rights that are missing, each alone. What
+// is allowed by other advice too, for a directory above, is not left out by that.
+func lessThan(denied *DeniedError, advice []*DeniedError) (without []AccessFS) {
+	on := adviceOn(denied)
+	if on == "" || strings.HasPrefix(adviceCall(denied), "Use") || bits.OnesCount64(uint64(denied.Missing.FS)) < 2 {
 		return nil
 	}
-	if bits.OnesCount64(uint64(denied.Missing.FS)) < 2 {
-		return nil
+	for _, other := range advice {
+		if other != denied && strings.HasPrefix(on+"/", adviceOn(other)+"/") {
+			return nil
+		}
 	}
 	for bit := AccessFS(1); bit <= denied.Missing.FS; bit <<= 1 {
-		if denied.Missing.FS&bit != 0 {
+		if denied.Missing.FS&bit != 0 && !(denied.Guess && bit == FSTruncate) { // an open does not say whether it truncates
 			without = append(without, bit)
 		}
 	}
