@@ -418,7 +418,7 @@ func long(path string, length int) string {
 }
 
 func (w *checkWorld) run(more func() bool) {
-	for rulesets := 5; rulesets > 0 && more() && !w.Failed(); rulesets-- {
+	for rulesets := 10; rulesets > 0 && more() && !w.Failed(); rulesets-- {
 		w.newRules()
 		rules, err := w.rules.Prepare()
 		if err != nil {
