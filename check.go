@@ -46,6 +46,8 @@ import (
 //   - a directory above that is covered by a mount: the kernel looks at what is beneath;
 //   - a rule for something beneath /proc (or tracefs) other than its root, where it
 //     depends on that: the kernel loses such rules, see [Ruleset.Allow];
+//   - where it depends on a rule whose file system may have been unmounted everywhere
+//     since, which takes the rule with it (found out from Linux 6.8 on);
 //   - in a chroot, where it depends on a rule for a directory that may be above its root.
 //
 // Where BestEffort(0) leaves nothing to enforce, everything is allowed.
@@ -340,7 +342,21 @@ type allowance struct {
 var (
 	errMayBeLost = errors.New("it depends on a rule that the kernel loses once memory gets short, as it does for all that is beneath /proc: have the rule for /proc itself")
 	errAboveRoot = errors.New("it depends on a rule for a directory that may be above the root of this process")
+	errUnmounted = errors.New("it depends on a rule that was loaded by a mount that is gone: where its file system was unmounted everywhere, so is the rule")
 )
+
+// doubt returns why the kernel may not have the rule for a file any more.
+func (c *checker) doubt(on level) error {
+	if on.mayBeLost() {
+		return errMayBeLost
+	}
+	for _, loaded := range c.mounts {
+		if loaded.device == on.id.device && loaded.mount != on.id.mount && unmounted(loaded.mount) {
+			return errUnmounted
+		}
+	}
+	return nil
+}
 
 // allowed returns what rules allow at a place. It looks no further than it takes to
 // allow access.
@@ -355,9 +371,9 @@ func (c *checker) allowed(access AccessFS, p *place) (allowance, error) {
 		if all.nearest.allowed == 0 {
 			all.nearest = g
 		}
-		if on.mayBeLost() {
+		if doubt := c.doubt(on); doubt != nil {
 			all.unsure |= g.allowed
-			all.why = errMayBeLost
+			all.why = doubt
 		} else {
 			all.sure |= g.allowed
 		}
@@ -385,11 +401,16 @@ func (c *checker) remedy(missing AccessFS, p *place) (call, on string) {
 	if (missing&^fsFile != 0 || !p.exists()) && !p.isDirectory() {
 		on = filepath.Dir(p.path)
 	}
+	return c.call(missing, on, on != p.path || p.isDirectory())
+}
+
+// call is remedy for a path, which may be a directory's.
+func (c *checker) call(missing AccessFS, path string, directory bool) (call, on string) {
+	on = path
 	if strings.HasPrefix(on, "/proc/") {
-		on = "/proc" // the kernel loses rules for what is beneath, and the next process has other files there
+		on, directory = "/proc", true // the kernel loses rules for what is beneath, and the next process has other files there
 	}
-	wholeDirectory := on != p.path || p.isDirectory()
-	if wholeDirectory && missing&^(FSReadExecute|FSIoctlDev|FSResolveUnix) != 0 && isSystems(on) {
+	if directory && missing&^(FSReadExecute|FSIoctlDev|FSResolveUnix) != 0 && isSystems(on) {
 		return "", on
 	}
 	for _, helper := range []struct {
@@ -438,6 +459,8 @@ func goNames(prefix string, w words, mask uint64) []string {
 	return names
 }
 
+const allUDP = ", and all other UDP with it: the socket filter refuses UDP as a whole, and this kernel cannot tell its ports apart"
+
 // port is CheckNet.
 func (c *checker) port(access AccessNet, port uint16) *DeniedError {
 	missing := access & c.denied.Net &^ c.ports[port]
@@ -456,7 +479,7 @@ func (c *checker) port(access AccessNet, port uint16) *DeniedError {
 		e.suggest(fmt.Sprintf("AllowNet(%s, %d)", strings.Join(names, "|"), port), "")
 	}
 	if missing&c.refused.Net != 0 {
-		e.remedy += ", and all other UDP with it: the socket filter refuses UDP as a whole, and this kernel cannot tell its ports apart"
+		e.remedy += allUDP
 	}
 	return e
 }
@@ -556,8 +579,9 @@ func (c *checker) gains(file, from, to *place) (*DeniedError, error) {
 	if err != nil {
 		return nil, err
 	}
-	if own := c.allRules()[file.id.onAnyMount()].allowed; file.level().mayBeLost() {
-		here.unsure, here.why = here.unsure|own, errMayBeLost
+	if own := c.allRules()[file.id.onAnyMount()].allowed; own == 0 {
+	} else if doubt := c.doubt(file.level()); doubt != nil {
+		here.unsure, here.why = here.unsure|own, doubt
 	} else {
 		here.sure |= own
 	}

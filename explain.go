@@ -390,10 +390,14 @@ func (c *checker) opening(path string) []error {
 	if denied == nil {
 		return c.allowedNow(p)
 	}
-	if found, ok := c.replaced(denied.Missing.FS, path, p.path); ok {
-		return []error{c.denyReplaced(denied.Missing.FS&found.allowed, denied, found)}
-	}
 	writing := denied.Missing.FS &^ FSReadFile
+	if found, ok := c.replaced(denied.Missing.FS, path, p.path); ok {
+		reasons := []error{c.denyReplaced(denied.Missing.FS&found.allowed, denied, found)}
+		if writing == denied.Missing.FS {
+			guess(reasons, "if it was opened for writing")
+		}
+		return reasons
+	}
 	if writing != denied.Missing.FS {
 		c.narrow(denied, FSReadFile, p)
 		denied.Uncertain = besidesReading(p, writing != 0, mayWrite)
@@ -426,18 +430,20 @@ func besidesReading(p *place, writingDenied, mayWrite bool) string {
 	return ""
 }
 
-// suggestPreset names the preset that is made for a file.
+// suggestPreset names the preset that is made for a device.
 func suggestPreset(e *DeniedError) {
-	preset := ""
-	switch path := e.Path; {
-	case path == "/dev/null", path == "/dev/zero", path == "/dev/full", path == "/dev/random", path == "/dev/urandom":
-		preset = "NullDevices"
-	case path == "/dev/tty", path == "/dev/ptmx", strings.HasPrefix(path, "/dev/pts/"):
-		preset = "Terminal"
+	switch e.Path {
+	case "/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom":
+		if e.Missing.FS&^(FSReadFile|FSWriteFile) == 0 {
+			e.suggest("Use(preset.NullDevices)", e.Path)
+		}
+	case "/dev/tty", "/dev/ptmx":
+		e.suggest("Use(preset.Terminal)", e.Path)
 	default:
-		return
+		if filepath.Dir(e.Path) == "/dev/pts" {
+			e.suggest("Use(preset.Terminal)", e.Path)
+		}
 	}
-	e.suggest("Use(preset."+preset+")", e.Path)
 }
 
 // inDirectory is for what takes rights in the directory of a path, whose last

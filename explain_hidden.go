@@ -144,6 +144,9 @@ func (c *checker) reachingServer(text string) []error {
 		return nil
 	}
 	denied.suggest("Use(preset."+dnsPreset+")", "")
+	if denied.Missing.Net&c.refused.Net != 0 {
+		denied.remedy += allUDP
+	}
 	return []error{denied}
 }
 

@@ -16,8 +16,9 @@ func (c *checker) rulesByPath() map[string][]*fileRule {
 	c.pathsOnce.Do(func() {
 		c.paths = make(map[string][]*fileRule, len(c.rules))
 		for i := range c.rules {
-			if path, err := filepath.Abs(c.rules[i].rule.path); err == nil {
-				c.paths[path] = append(c.paths[path], &c.rules[i])
+			if rule := &c.rules[i]; rule.path != "" {
+				path := filepath.Clean(rule.path)
+				c.paths[path] = append(c.paths[path], rule)
 			}
 		}
 	})
@@ -55,7 +56,7 @@ func replacedBy(missing AccessFS, rules []*fileRule) (found replacement, ok bool
 			continue
 		}
 		if found.now == nil {
-			now, err := findPlace(rule.rule.path, true)
+			now, err := findPlace(rule.path, true)
 			if err != nil {
 				return replacement{}, false
 			}
@@ -86,20 +87,20 @@ func (c *checker) orReplaced(e *DeniedError, paths ...string) *DeniedError {
 // denyReplaced returns the error for rights that a rule allows on a file that was
 // replaced. The directory that the file is in keeps its rule, and also holds the next one.
 func (c *checker) denyReplaced(missing AccessFS, e *DeniedError, found replacement) *DeniedError {
+	rule := "its rule"
+	if found.rule != e.Path {
+		rule = "the rule for " + printable(found.rule)
+	}
 	replaced := &DeniedError{Path: e.Path, Port: -1, Missing: Rights{FS: missing}, Nearest: e.Nearest, Allowed: e.Allowed,
-		what: fmt.Sprintf("the rule for %s is for another file than the one there now: it was replaced", printable(found.rule))}
-	directory := *found.now
-	directory.path, directory.kind = filepath.Dir(found.now.path), 0
-	if call, on := c.remedy(missing, &directory); call != "" && on != "/" {
+		what: rule + " is for another file than the one there now: it was replaced"}
+	if call, on := c.call(missing, filepath.Dir(found.now.path), true); call != "" && on != "/" {
 		replaced.suggest(call, on)
 		return replaced
 	}
-	call, on := c.remedy(missing, found.now)
-	if call == "" {
-		return replaced
+	if call, on := c.remedy(missing, found.now); call != "" {
+		replaced.suggest(call, on)
+		replaced.remedy += ", once the ruleset is loaded again"
 	}
-	replaced.suggest(call, on)
-	replaced.remedy = call + " would allow it, once the ruleset is loaded again"
 	return replaced
 }
 

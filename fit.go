@@ -39,7 +39,8 @@ type plan struct {
 	report  Report
 	skipped map[string]bool // what report.Skipped names
 
-	files []fileRule // what each rule was added for
+	files  []fileRule // what each rule was added for
+	mounts []fileID   // the first of each file system
 }
 
 // forPath returns the arguments of landlock_add_rule for a path rule. Neither

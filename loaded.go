@@ -18,7 +18,8 @@ type checker struct {
 	refused Rights // what of denied that one denies, in the kernel's stead
 	ports   map[uint16]AccessNet
 	rules   []fileRule
-	root    fileID // what "/" was
+	mounts  []fileID // by which the first rule of each file system was loaded
+	root    fileID   // what "/" was
 
 	once    sync.Once
 	files   map[fileID]grant // of rules, made when it is asked for
@@ -35,6 +36,7 @@ type fileRule struct {
 	id        fileID // on any mount
 	rule      *pathRule
 	allowed   AccessFS
+	path      string // of rule, from the root; empty where it is not known
 	directory bool
 	removed   bool // and has nothing beneath
 	unreached bool // a directory to which no path is known: it may be above "/"
@@ -49,7 +51,7 @@ type grant struct {
 // newChecker returns what a plan has loaded as ruleset.
 func (p *plan) newChecker(ruleset int) (*checker, error) {
 	c := &checker{kernel: p.report.Kernel, denied: p.report.Enforced, sockets: p.report.SocketFilter, refused: p.inStead(),
-		rules: p.files, ruleset: ruleset}
+		rules: p.files, mounts: p.mounts, ruleset: ruleset}
 	if p.handled.FS != 0 {
 		c.denied.FS |= FSRefer // handled or not
 	}
@@ -75,6 +77,19 @@ func (p *plan) newChecker(ruleset int) (*checker, error) {
 // this process: what was open, or found from the working directory or by a link of /proc.
 func (rule *pathRule) mayLeadOut() bool {
 	return rule.file != nil || !filepath.IsAbs(rule.path) || strings.Contains(rule.path, "/proc/")
+}
+
+// absolutePath returns the path of a rule from the root, while it is loaded. The name of
+// an open file that is relative may be so to any directory.
+func (rule *pathRule) absolutePath() string {
+	if filepath.IsAbs(rule.path) {
+		return rule.path
+	}
+	path, err := filepath.Abs(rule.path)
+	if rule.file != nil || err != nil {
+		return ""
+	}
+	return path
 }
 
 // allRules returns the rules by their files.
@@ -173,13 +188,13 @@ func (r *Ruleset) layers() (layers, error) {
 	return layers{l.checker}, nil
 }
 
-// target returns what answers for r on a kernel that can restrict all that r
+// onTarget returns what would answer for r on a kernel that can restrict all that r
 // handles.
 func (r *Ruleset) onTarget() (layers, error) {
-	r = r.orEmpty()
-	if _, err := Probe(); errors.Is(err, ErrNotBuilt) && !hasPlaces {
-		return nil, err
+	if !hasPlaces {
+		return nil, ErrNotBuilt
 	}
+	r = r.orEmpty()
 	if mistakes := r.allMistakes(); len(mistakes) > 0 {
 		return nil, joined(mistakes)
 	}
@@ -202,7 +217,7 @@ func joined(errs []error) error {
 	return errors.Join(errs...)
 }
 
-// what the Sandbox answers by.
+// layers returns what answers for s.
 func (s *Sandbox) layers() (layers, error) {
 	if s == nil || s.checker == nil {
 		return nil, errClosed

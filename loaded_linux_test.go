@@ -537,3 +537,44 @@ func TestCheckInChroot(t *testing.T) {
 		}
 	})
 }
+
+// A file system that was unmounted everywhere has taken its rules with it, and another
+// one may have its numbers.
+func TestCheckAfterUnmount(t *testing.T) {
+	needABI(t, V1)
+	inMountNamespace(t, func(t *testing.T, dir string) {
+		mount := func(on string) {
+			if err := unix.Mount("tmpfs", on, "tmpfs", 0, ""); err != nil {
+				t.Skipf("needs root that may mount: %v", err)
+			}
+			write(t, on+"/file", "")
+		}
+		read := func(s *Sandbox, path string) error {
+			return s.Do(func() error {
+				fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+				unix.Close(fd)
+				return err
+			})
+		}
+		one, two := dir+"/one", dir+"/two"
+		if err := errors.Join(os.Mkdir(one, 0o700), os.Mkdir(two, 0o700)); err != nil {
+			t.Fatal(err)
+		}
+		mount(one)
+		s := mustPrepare(t, NewHandling(Rights{FS: FSReadFile}).Allow(FSReadFile, one))
+		bindMount(t, one, two)
+		agree(t, "by another mount", s.Check(FSReadFile, two+"/file"), read(s, two+"/file"))
+		if err := errors.Join(unix.Unmount(two, 0), unix.Unmount(one, 0)); err != nil {
+			t.Fatal(err)
+		}
+		mount(one)
+		said, kernel := s.Check(FSReadFile, one+"/file"), read(s, one+"/file")
+		var stat unix.Statx_t
+		if err := statx(unix.AT_FDCWD, one, 0, &stat); err == nil && stat.Mask&unix.STATX_MNT_ID_UNIQUE == 0 {
+			return // before Linux 6.8 it cannot be told
+		}
+		if kernel == nil || said == nil {
+			t.Errorf("Check says %v, the kernel %v", said, kernel)
+		}
+	})
+}

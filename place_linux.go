@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -40,9 +41,12 @@ func identify(fd int) (id fileID, kind uint32, err error) {
 	return idOf(&stat), uint32(stat.Mode) & unix.S_IFMT, err
 }
 
+// A mount's unique number, from Linux 6.8 on, is given to no other mount later.
+const statxMask = unix.STATX_TYPE | unix.STATX_INO | unix.STATX_MNT_ID | unix.STATX_MNT_ID_UNIQUE
+
 func statx(at int, path string, flags int, stat *unix.Statx_t) error {
 	for {
-		err := unix.Statx(at, path, flags|unix.AT_STATX_DONT_SYNC|unix.AT_NO_AUTOMOUNT, unix.STATX_TYPE|unix.STATX_INO|unix.STATX_MNT_ID, stat)
+		err := unix.Statx(at, path, flags|unix.AT_STATX_DONT_SYNC|unix.AT_NO_AUTOMOUNT, statxMask, stat)
 		if err != unix.EINTR {
 			return err
 		}
@@ -63,6 +67,22 @@ func identifyRule(fd int) (f fileRule, err error) {
 	f.id = fileID{device: unix.Mkdev(unix.Major(uint64(stat.Dev)), unix.Minor(uint64(stat.Dev))), inode: stat.Ino}
 	f.directory, f.removed = stat.Mode&unix.S_IFMT == unix.S_IFDIR, stat.Nlink == 0
 	return f, os.NewSyscallError("fstat", err)
+}
+
+// unmounted reports whether a mount is gone, as far as its number tells: those that are
+// not unique begin at 0.
+func unmounted(mount uint64) bool {
+	const firstUnique = 1 << 31
+	if mount <= firstUnique {
+		return false
+	}
+	request := struct {
+		size, _     uint32
+		mount, what uint64
+	}{24, 0, mount, 1 /* STATMOUNT_SB_BASIC */}
+	var buffer [512]byte
+	_, _, errno := unix.Syscall6(unix.SYS_STATMOUNT, uintptr(unsafe.Pointer(&request)), uintptr(unsafe.Pointer(&buffer)), unsafe.Sizeof(buffer), 0, 0, 0)
+	return errno == unix.ENOENT
 }
 
 // hasPlaces says that there are system calls here to look paths up with.

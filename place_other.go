@@ -23,6 +23,8 @@ type level struct{ id fileID }
 func (l level) mayBeLost() bool { return false }
 
 func identifyRule(fd int) (fileRule, error)             { return fileRule{}, ErrNotBuilt }
+func identify(fd int) (fileID, uint32, error)           { return fileID{}, 0, ErrNotBuilt }
+func unmounted(mount uint64) bool                       { return false }
 func rootDirectory() (fileID, error)                    { return fileID{}, ErrNotBuilt }
 func reachable(fd int, id fileID, openedBy string) bool { return false }
 

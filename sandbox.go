@@ -364,13 +364,25 @@ func (p *plan) addOpenRule(ruleset int, rule *pathRule, fd int) error {
 	if allowed == 0 {
 		return nil // a quiet one
 	}
-	f.rule, f.allowed = rule, allowed
+	f.rule, f.allowed, f.path = rule, allowed, rule.absolutePath()
 	f.unreached = f.directory && !f.removed && rule.mayLeadOut() && !reachable(fd, f.id, rule.path)
 	if p.files == nil {
 		p.files = make([]fileRule, 0, len(p.paths))
 	}
 	p.files = append(p.files, f)
-	return nil
+	return p.noteMount(fd, f.id.device)
+}
+
+// noteMount keeps by which mount a file system was met first.
+func (p *plan) noteMount(fd int, device uint64) error {
+	for i := range p.mounts {
+		if p.mounts[i].device == device {
+			return nil
+		}
+	}
+	id, _, err := identify(fd)
+	p.mounts = append(p.mounts, id)
+	return os.NewSyscallError("statx", err)
 }
 
 // tryRule returns why a rule is wrong of which this kernel knows no right: one

@@ -1,0 +1,743 @@
+package landlock
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func denial(op, path string) error { return &fs.PathError{Op: op, Path: path, Err: unix.EACCES} }
+
+// blamed returns the first DeniedError in what an error was explained by.
+func blamed(err error) *DeniedError {
+	return find[*DeniedError](err) // which calls no method of a nil pointer
+}
+
+// An open does not tell how it was: one right and one call are named, and writing is a guess.
+func TestExplainOpen(t *testing.T) {
+	inBoth(t, func(t *testing.T, dir string) {
+		own, secret := filepath.Join(dir, "own", "file"), filepath.Join(dir, "secret")
+		readable := write(t, filepath.Join(dir, "readable"), "")
+		if err := os.Chmod(readable, 0o444); err != nil {
+			t.Fatal(err)
+		}
+		unreadable := write(t, filepath.Join(dir, "unreadable"), "")
+		if err := os.Chmod(unreadable, 0o222); err != nil {
+			t.Fatal(err)
+		}
+		r := NewHandling(Rights{FS: V1.FS()}).Allow(FSReadFile, own)
+		for _, test := range []struct {
+			path    string
+			missing AccessFS
+			guess   bool
+			says    string
+		}{
+			{secret, FSReadFile, false, fmt.Sprintf("AllowRead(%q) would allow it (if it was opened for writing, AllowReadWrite(%q))", secret, secret)},
+			{own, FSWriteFile, true, fmt.Sprintf("AllowReadWrite(%q)", own)},
+			{"/etc/passwd", FSReadFile, false, `permission denied: landlock: no rule for read_file: AllowRead("/etc/passwd") would allow it`},
+			{"/dev/null", FSReadFile, false, "Use(preset.NullDevices) would allow it"},
+			{filepath.Join(dir, "none"), FSMakeReg, false, fmt.Sprintf("AllowReadWrite(%q)", dir)},
+			{"/usr/none", FSMakeReg, false, "only a rule to write beneath /usr would allow it"},
+		} {
+			explained := r.Explain(denial("open", test.path))
+			denied := blamed(explained)
+			if denied == nil || denied.Missing != (Rights{FS: test.missing}) || denied.Guess != test.guess || !strings.Contains(explained.Error(), test.says) ||
+				test.guess != strings.Contains(explained.Error(), "a guess: ") {
+				t.Errorf("%v, want %v, %q", explained, test.missing, test.says)
+			}
+			if test.path == "/etc/passwd" && (!strings.HasSuffix(explained.Error(), test.says) || strings.Count(explained.Error(), "/etc/passwd") != 2) {
+				t.Errorf("more than one right and one call: %v", explained)
+			}
+		}
+		if os.Geteuid() == 0 {
+			return // whom modes do not keep out
+		}
+		if denied := blamed(r.Explain(denial("open", unreadable))); denied == nil || !denied.Guess || denied.Missing.FS != FSWriteFile {
+			t.Errorf("what its mode forbids to read: %v", denied)
+		}
+		r.Allow(FSReadFile, readable)
+		if failed, s := denial("open", readable), mustPrepare(t, r); s.Explain(failed) != failed {
+			t.Errorf("what its mode forbids to write: %v", s.Explain(failed))
+		}
+	})
+}
+
+// A rule stays with the file that was replaced, and what is there now is denied. What
+// Explain advises, loaded anew, makes it work.
+func TestExplainReplaced(t *testing.T) {
+	inBoth(t, func(t *testing.T, dir string) {
+		read := func(path string) func() error {
+			return func() error { _, err := os.ReadFile(path); return err }
+		}
+		replace := func(path string) error {
+			return errors.Join(os.WriteFile(path+".new", nil, 0o666), os.Rename(path+".new", path))
+		}
+		again := func(path string) error {
+			return errors.Join(os.Rename(path, path+".old"), os.MkdirAll(path, 0o777), os.WriteFile(path+"/file", nil, 0o666))
+		}
+		t.Chdir(dir)
+		for name, test := range map[string]struct {
+			rules   func(r *Ruleset, base string)
+			change  func(base string) error
+			do      func(base string) error
+			missing AccessFS
+			advice  string // to which the base is to be added
+			apply   func(r *Ruleset, base string)
+		}{
+			"a file": {
+				func(r *Ruleset, base string) { r.AllowRead(base + "/conf") },
+				func(base string) error { return replace(base + "/conf") },
+				func(base string) error { return read(base + "/conf")() },
+				FSReadFile, `AllowRead("%s")`, func(r *Ruleset, base string) { r.AllowRead(base) },
+			},
+			"a file by a relative path": {
+				func(r *Ruleset, base string) { r.AllowRead(filepath.Base(base) + "/conf") },
+				func(base string) error { return replace(base + "/conf") },
+				func(base string) error { return read(filepath.Base(base) + "/./conf")() },
+				FSReadFile, `AllowRead("%s")`, func(r *Ruleset, base string) { r.AllowRead(base) },
+			},
+			"a log": {
+				func(r *Ruleset, base string) { r.AllowReadWrite(base + "/conf") },
+				func(base string) error { return replace(base + "/conf") },
+				func(base string) error {
+					file, err := os.OpenFile(base+"/conf", os.O_WRONLY|os.O_APPEND, 0)
+					file.Close()
+					return err
+				},
+				FSReadFile | FSWriteFile, `AllowReadWrite("%s")`, func(r *Ruleset, base string) { r.AllowReadWrite(base) },
+			},
+			"a directory": {
+				func(r *Ruleset, base string) { r.AllowRead(base + "/one") },
+				func(base string) error { return again(base + "/one") },
+				func(base string) error { _, err := os.ReadDir(base + "/one"); return err },
+				FSReadDir, `AllowRead("%s")`, func(r *Ruleset, base string) { r.AllowRead(base) },
+			},
+			"a directory above": {
+				func(r *Ruleset, base string) { r.AllowRead(base + "/one") },
+				func(base string) error { return again(base + "/one") },
+				func(base string) error { return read(base + "/one/file")() },
+				FSReadFile, `AllowRead("%s")`, func(r *Ruleset, base string) { r.AllowRead(base) },
+			},
+			"a directory in which files are made": {
+				func(r *Ruleset, base string) { r.AllowReadWrite(base + "/one") },
+				func(base string) error { return again(base + "/one") },
+				func(base string) error { return os.Mkdir(base+"/one/new", 0o777) },
+				FSMakeDir, `AllowReadWrite("%s")`, func(r *Ruleset, base string) { r.AllowReadWrite(base) },
+			},
+			"a link": {
+				func(r *Ruleset, base string) { r.AllowRead(base + "/current") },
+				func(base string) error {
+					return errors.Join(os.Remove(base+"/current"), os.Symlink("releases/2", base+"/current"))
+				},
+				func(base string) error { return read(base + "/current/file")() },
+				FSReadFile, `AllowRead("%s/releases")`, func(r *Ruleset, base string) { r.AllowRead(base + "/releases") },
+			},
+		} {
+			t.Run(name, func(t *testing.T) {
+				base, err := os.MkdirTemp(dir, "base")
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, file := range []string{"conf", "one/file", "releases/1/file", "releases/2/file"} {
+					write(t, filepath.Join(base, file), "")
+				}
+				if err := os.Symlink("releases/1", base+"/current"); err != nil {
+					t.Fatal(err)
+				}
+				r := NewHandling(Rights{FS: V1.FS()})
+				test.rules(r, base)
+				s := mustPrepare(t, r)
+				do := func(s *Sandbox) (err error) {
+					if doErr := s.Do(func() error { err = test.do(base); return nil }); doErr != nil {
+						t.Fatal(doErr)
+					}
+					return err
+				}
+				before := do(s)
+				if err := test.change(base); err != nil {
+					t.Fatal(err)
+				}
+				failed := do(s)
+				explained := s.Explain(failed)
+				denied := blamed(explained)
+				if before != nil || !errors.Is(failed, unix.EACCES) {
+					t.Fatalf("before: %v, after: %v", before, failed)
+				}
+				advice := fmt.Sprintf(test.advice, base) + " would allow it"
+				if denied == nil || denied.Guess || denied.Missing.FS != test.missing || !strings.Contains(explained.Error(), "it was replaced: "+advice) {
+					t.Errorf("%v, want %v and %s", explained, test.missing, advice)
+				}
+				anew := NewHandling(Rights{FS: V1.FS()})
+				test.apply(anew, base)
+				if err := do(mustPrepare(t, anew)); err != nil {
+					t.Errorf("with what was advised: %v", err)
+				}
+			})
+		}
+		// What is still there was not replaced.
+		file := filepath.Join(dir, "own", "file")
+		s := mustPrepare(t, NewHandling(Rights{FS: V1.FS()}).AllowRead(file))
+		if explained := s.Explain(denial("open", file)); strings.Contains(explained.Error(), "replaced") || !blamed(explained).Guess {
+			t.Errorf("%v", explained)
+		}
+		written := mustPrepare(t, NewHandling(Rights{FS: V1.FS()}).AllowRead(dir).Allow(FSWriteFile, file))
+		write(t, file+".new", "")
+		if err := os.Rename(file+".new", file); err != nil {
+			t.Fatal(err)
+		}
+		if explained := written.Explain(denial("open", file)); !blamed(explained).Guess || blamed(explained).Missing.FS != FSWriteFile || !strings.Contains(explained.Error(), "replaced") {
+			t.Errorf("what may be read: %v", explained)
+		}
+		here := mustPrepare(t, NewHandling(Rights{FS: V1.FS()}).AllowRead("own/file"))
+		write(t, filepath.Join(dir, "to", "own", "file"), "")
+		t.Chdir("to") // where a relative path of a rule leads elsewhere
+		if explained := here.Explain(denial("open", filepath.Join(dir, "to", "own", "file"))); strings.Contains(explained.Error(), "replaced") {
+			t.Errorf("another directory: %v", explained)
+		}
+		if explained := s.Explain(denial("open", file+".other")); strings.Contains(explained.Error(), "replaced") {
+			t.Errorf("%v", explained)
+		}
+	})
+}
+
+// After Apply it is the ruleset itself that knows.
+func TestExplainReplacedAfterApply(t *testing.T) {
+	inBoth(t, func(t *testing.T, dir string) {
+		file := filepath.Join(dir, "own", "file")
+		other := write(t, filepath.Join(dir, "own", "other"), "")
+		r := NewHandling(Rights{FS: FSReadFile}).AllowRead(file, other)
+		mustApply(t, r)
+		if err := os.Rename(other, file); err != nil {
+			t.Fatal(err)
+		}
+		// So one path is gone, and the other has that file.
+		if _, err := os.ReadFile(file); err != nil {
+			t.Errorf("a rule follows its file: %v", err)
+		}
+		if err := os.WriteFile(other, nil, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		_, err := os.ReadFile(other)
+		if explained := r.Explain(err); !strings.Contains(explained.Error(), fmt.Sprintf("replaced: AllowRead(%q) would allow it", filepath.Dir(other))) {
+			t.Errorf("%v", explained)
+		}
+	})
+}
+
+// Nobody is advised to open up the system for a file that was replaced.
+func TestExplainReplacedInSystem(t *testing.T) {
+	c := &checker{kernel: Kernel{ABI: V1}}
+	for _, test := range []struct {
+		path    string
+		missing AccessFS
+		want    string
+	}{
+		{"/etc/resolv.conf", FSReadFile, `: AllowRead("/etc") would allow it`},
+		{"/etc/motd", FSWriteFile, `: AllowReadWrite("/etc/motd") would allow it, once the ruleset is loaded again`},
+		{"/conf", FSReadFile, `: AllowRead("/conf") would allow it, once the ruleset is loaded again`},
+	} {
+		e := c.denyReplaced(test.missing, &DeniedError{Path: test.path}, replacement{rule: test.path, now: &place{path: test.path, kind: unix.S_IFREG}})
+		if text := e.Error(); !strings.HasSuffix(text, test.want) {
+			t.Errorf("%s, want %s", text, test.want)
+		}
+	}
+}
+
+// A ruleset that is loaded to explain something does without rules whose path is gone.
+func TestExplainWithoutRules(t *testing.T) {
+	inBoth(t, func(t *testing.T, dir string) {
+		secret, gone := filepath.Join(dir, "secret"), write(t, filepath.Join(dir, "gone"), "")
+		r := NewHandling(Rights{FS: FSReadFile}).AllowRead(gone)
+		if explained := r.Explain(denial("open", secret)); strings.Contains(explained.Error(), "left out") {
+			t.Errorf("%v", explained)
+		}
+		if err := os.Remove(gone); err != nil {
+			t.Fatal(err)
+		}
+		explained := r.Explain(denial("open", secret))
+		if denied := blamed(explained); denied == nil || denied.Guess || !strings.Contains(denied.Uncertain, "the rule for "+gone) {
+			t.Errorf("%v", explained)
+		}
+		if failed := denial("open", dir); r.Explain(failed) != failed {
+			t.Errorf("what is not denied: %v", r.Explain(failed))
+		}
+		if err := r.Check(FSReadFile, secret); blamed(err) != nil {
+			t.Errorf("Check, which is to tell what would be loaded: %v", err)
+		}
+		r.AllowFile(FSReadFile, nil)
+		if explained := r.Explain(denial("open", secret)); blamed(explained) != nil || !strings.Contains(explained.Error(), "cannot be told") {
+			t.Errorf("with another mistake: %v", explained)
+		}
+	})
+}
+
+// A process outside the sandbox is one whatever the rules are; the kernel is asked.
+func TestExplainProcessOutside(t *testing.T) {
+	inBoth(t, func(t *testing.T, dir string) {
+		idle := func() *exec.Cmd {
+			cmd := exec.Command("/bin/cat")
+			cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+			in, err := cmd.StdinPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { in.Close(); cmd.Wait() })
+			return cmd
+		}
+		outside := idle()
+		if err := outside.Start(); err != nil {
+			t.Fatal(err)
+		}
+		in := func(file string) string { return fmt.Sprintf("/proc/%d/%s", outside.Process.Pid, file) }
+		r := NewHandling(Rights{FS: FSReadFile | FSReadDir | FSWriteFile}).AllowRead("/")
+		s := mustPrepare(t, r)
+		for name, do := range map[string]func() error{
+			"exe":       func() error { _, err := os.Readlink(in("exe")); return err },
+			"root":      func() error { _, err := os.Stat(in("root/etc")); return err },
+			"task root": func() error { _, err := os.Stat(in(fmt.Sprintf("task/%d/root/etc", outside.Process.Pid))); return err },
+			"fdinfo":    func() error { _, err := os.ReadDir(in("fdinfo")); return err },
+			"io":        func() error { _, err := os.ReadFile(in("io")); return err },
+			"mem":       func() error { _, err := os.Open(in("mem")); return err },
+			"a link to it": func() error {
+				link := filepath.Join(dir, "link")
+				if err := errors.Join(os.RemoveAll(link), os.Symlink(in("fdinfo"), link)); err != nil {
+					t.Fatal(err)
+				}
+				_, err := os.ReadDir(link)
+				return err
+			},
+		} {
+			var failed, inside error
+			if err := s.Do(func() error { failed = do(); inside = r.Explain(failed); return nil }); err != nil {
+				t.Fatal(err)
+			}
+			if err := do(); err != nil {
+				t.Errorf("%s without a sandbox: %v", name, err)
+			}
+			denied := blamed(inside)
+			if failed == nil || denied == nil || denied.Guess || denied.Missing != (Rights{}) || !strings.Contains(inside.Error(), processOutside) || strings.Contains(inside.Error(), "would allow it") {
+				t.Errorf("%s: %v", name, inside)
+			}
+			if seen := s.Explain(failed); blamed(seen) == nil || !blamed(seen).Guess {
+				t.Errorf("%s, explained by who sees it: %v", name, seen)
+			}
+		}
+		// Without a rule for /proc it is still no rule that would help.
+		none := NewHandling(Rights{FS: FSReadFile | FSReadDir}).AllowRead(dir)
+		if err := mustPrepare(t, none).Do(func() error {
+			_, err := os.Open(in("mem"))
+			if explained := none.Explain(err); !strings.Contains(explained.Error(), processOutside) || strings.Contains(explained.Error(), "AllowRead") {
+				t.Errorf("without a rule: %v", explained)
+			}
+			_, err = os.Open(in("status"))
+			if explained := none.Explain(err); !strings.Contains(explained.Error(), `AllowRead("/proc") would allow it`) {
+				t.Errorf("what is no secret: %v", explained)
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		inner := mustPrepare(t, NewHandling(Rights{FS: FSMakeChar}))
+		if err := s.Do(func() error {
+			cmd := idle()
+			if err := inner.Start(cmd); err != nil {
+				return err
+			}
+			exe := fmt.Sprintf("/proc/%d/exe", cmd.Process.Pid)
+			if _, err := os.Readlink(exe); err != nil {
+				t.Errorf("the kernel does not show what is beneath: %v", err)
+			}
+			if denied := blamed(r.Explain(denial("readlink", exe))); denied != nil && !denied.Guess {
+				t.Errorf("a child in a sandbox beneath: %v", denied)
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// What is said of processes outside is said of no other.
+func TestExplainProcessesInside(t *testing.T) {
+	inBoth(t, func(t *testing.T, dir string) {
+		r := NewHandling(Rights{FS: FSReadFile}).AllowRead("/")
+		if err := mustPrepare(t, r).Do(func() error {
+			for _, path := range []string{
+				"/proc/self/root/etc", "/proc/thread-self/mem", fmt.Sprintf("/proc/%d/exe", os.Getpid()), fmt.Sprintf("/proc/%d/exe", unix.Gettid()),
+				fmt.Sprintf("/proc/%d/task/%d/exe", os.Getpid(), unix.Gettid()), "/proc/999999999999999999999/exe", "/proc/4194305/exe", "/proc/1x/exe", dir + "/proc/1/exe",
+			} {
+				if failed := denial("stat", path); r.Explain(failed) != failed {
+					t.Errorf("%v", r.Explain(failed))
+				}
+			}
+			if os.Geteuid() != 0 {
+				if failed := denial("stat", "/proc/1/exe"); r.Explain(failed) != failed { // root's
+					t.Errorf("%v", r.Explain(failed))
+				}
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		call := os.NewSyscallError("ptrace", unix.EPERM)
+		if denied := blamed(r.Explain(call)); denied == nil || !denied.Guess {
+			t.Errorf("ptrace: %v", r.Explain(call))
+		}
+		for _, err := range []error{os.NewSyscallError("ptrace", unix.ESRCH), os.NewSyscallError("mount", unix.EPERM)} {
+			if explained := r.Explain(err); explained != err {
+				t.Errorf("%v", explained)
+			}
+		}
+		if filter := NewHandling(Rights{Net: netUDP}).BestEffort(0).FilterSockets(); filter.Explain(call) != call && !hasUDP() {
+			t.Errorf("without a domain: %v", filter.Explain(call))
+		}
+	})
+}
+
+func hasUDP() bool {
+	kernel, _ := Probe()
+	return kernel.ABI.Net()&NetBindUDP != 0
+}
+
+func TestExplainIoctl(t *testing.T) {
+	needABI(t, V5)
+	inBoth(t, func(t *testing.T, dir string) {
+		r := NewHandling(Rights{FS: V5.FS()}).AllowRead("/").AllowReadWrite("/dev")
+		if err := mustPrepare(t, r).Do(func() error {
+			terminal, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+			if err != nil {
+				t.Skip("needs pseudo-terminals: ", err)
+			}
+			defer terminal.Close()
+			_, errno := unix.IoctlGetTermios(int(terminal.Fd()), unix.TCGETS)
+			if explained := r.Explain(&fs.PathError{Op: "ioctl", Path: terminal.Name(), Err: errno}); errno != unix.EACCES || blamed(explained) == nil || blamed(explained).Guess ||
+				blamed(explained).Missing.FS != FSIoctlDev || !strings.Contains(explained.Error(), "Use(preset.Terminal) would allow it") {
+				t.Errorf("%v", explained)
+			}
+			explained := r.Explain(os.NewSyscallError("ioctl", errno))
+			if denied := blamed(explained); denied == nil || !denied.Guess || denied.Missing.FS != FSIoctlDev || !strings.Contains(explained.Error(), "preset.Terminal") {
+				t.Errorf("%v", explained)
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if explained := r.Explain(denial("ioctl", "/dev/null")); !strings.Contains(explained.Error(), `Allow(landlock.FSIoctlDev, "/dev/null") would allow it`) {
+			t.Errorf("%v", explained)
+		}
+		without := NewHandling(Rights{FS: V1.FS()})
+		for r, err := range map[*Ruleset]error{
+			r:       denial("ioctl", dir+"/secret"), // no device
+			without: os.NewSyscallError("ioctl", unix.EACCES),
+		} {
+			if explained := r.Explain(err); explained != err {
+				t.Errorf("%v", explained)
+			}
+		}
+	})
+}
+
+// Where an error hides what was refused, it is looked for.
+func TestExplainHidden(t *testing.T) {
+	inBoth(t, func(t *testing.T, dir string) {
+		exists := func(path string) bool { _, err := os.Stat(path); return err == nil }
+		all := NewHandling(Rights{FS: FSReadFile}).AllowRead("/")
+		none := NewHandling(Rights{FS: FSReadFile}).AllowRead(dir)
+		for _, test := range []struct {
+			name  string
+			err   error
+			needs string
+			guess bool
+			says  string // or nothing is said
+		}{
+			{"user", user.UnknownUserError("x"), "/etc/passwd", false, "Use(preset.Users)"},
+			{"user number", fmt.Errorf("wrapped: %w", user.UnknownUserIdError(1)), "/etc/passwd", false, "Use(preset.Users)"},
+			{"group", user.UnknownGroupError("x"), "/etc/group", false, "Use(preset.Users)"},
+			{"group number", user.UnknownGroupIdError("1"), "/etc/group", false, "Use(preset.Users)"},
+			{"user by the C library", errors.New("user: lookup username x: permission denied"), "/etc/passwd", false, "Use(preset.Users)"},
+			{"zone", unix.EACCES, "/usr/share/zoneinfo", true, "Use(preset.TimeZones)"},
+			{"wrapped zone", fmt.Errorf("zone: %w", unix.EACCES), "/usr/share/zoneinfo", true, "Use(preset.TimeZones)"},
+			{"nobody answers", &net.DNSError{Err: "connection refused", Server: "[::1]:53", Name: "x"}, "/etc/resolv.conf", false, "Use(preset.DNS)"},
+			{"dial", &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "connection refused", Server: "127.0.0.1:53", Name: "x"}}, "/etc/resolv.conf", false, "Use(preset.DNS)"},
+			{"the C library", &net.DNSError{Err: "Temporary failure in name resolution", IsTemporary: true, Name: "x"}, "/etc/resolv.conf", false, "Use(preset.DNS)"},
+			{"no such host", &net.DNSError{Err: "no such host", Server: "192.0.2.1:53", IsNotFound: true, Name: "x"}, "/etc/hosts", true, "Use(preset.DNS)"},
+			{"a server that is known", &net.DNSError{Err: "i/o timeout", Server: "192.0.2.1:53", IsTimeout: true, Name: "x"}, "/", false, ""},
+			{"another errno", unix.ENOENT, "/", false, ""},
+			{"zone that there is not", errors.New("unknown time zone X"), "/", false, ""},
+			{"nil", (*net.DNSError)(nil), "/", false, ""},
+			{"nil exit", (*exec.ExitError)(nil), "/", false, ""},
+			{"exit without a state", &exec.ExitError{}, "/", false, ""},
+		} {
+			if !exists(test.needs) {
+				t.Logf("%s: %s is missing", test.name, test.needs)
+				continue
+			}
+			explained := none.Explain(test.err)
+			denied := blamed(explained)
+			switch {
+			case test.says == "" && explained != test.err:
+				t.Errorf("%s: %v", test.name, explained)
+			case test.says != "" && (denied == nil || denied.Guess != test.guess || denied.Path == "" || !strings.Contains(explained.Error(), test.says+" would allow it")):
+				t.Errorf("%s: %v, want %s", test.name, explained, test.says)
+			}
+			if explained := all.Explain(test.err); explained != test.err {
+				t.Errorf("%s, where all may be read: %v", test.name, explained)
+			}
+		}
+	})
+}
+
+// What the standard library itself returns in a sandbox.
+func TestExplainHiddenFromLibrary(t *testing.T) {
+	inBoth(t, func(t *testing.T, dir string) {
+		r := NewHandling(Rights{FS: FSReadFile}).AllowRead(dir)
+		mustApply(t, r)
+		_, zone := time.LoadLocation("Europe/Paris")
+		_, host := net.LookupHost("landlock.invalid")
+		for _, test := range []struct {
+			name, needs string
+			err         error
+			says        string
+		}{
+			{"zone", "/usr/share/zoneinfo/Europe/Paris", zone, "preset.TimeZones"},
+			{"host", "/etc/resolv.conf", host, "preset.DNS"},
+		} {
+			if _, err := os.Stat(test.needs); err != nil {
+				t.Logf("%s: %v", test.name, err)
+				continue
+			}
+			if explained := r.Explain(test.err); test.err == nil || !strings.Contains(explained.Error(), test.says) {
+				t.Errorf("%s: %v", test.name, explained)
+			}
+		}
+	})
+}
+
+// Of a child that has ended there is a status, and sometimes what it said.
+func TestExplainExitStatus(t *testing.T) {
+	inBoth(t, func(t *testing.T, dir string) {
+		shell := programFiles("/bin/sh")
+		if len(shell) < 2 {
+			t.Skip("needs a shell that is linked dynamically")
+		}
+		program := write(t, filepath.Join(dir, "program"), "#!/bin/sh\n")
+		if err := os.Chmod(program, 0o777); err != nil {
+			t.Fatal(err)
+		}
+		base := NewHandling(Rights{FS: FSReadFile | FSExecute | FSWriteFile})
+		system := base.Clone()
+		for _, path := range []string{"/usr", "/bin", "/lib", "/lib64", "/etc"} {
+			system.AllowOptional(FSReadFile|FSExecute, path)
+		}
+		run := func(r *Ruleset, script string) error {
+			cmd := exec.Command("/bin/sh", "-c", script)
+			cmd.Stdin = os.Stdin
+			_, err := mustPrepare(t, r).Output(cmd)
+			return err
+		}
+		loader := base.Clone().Allow(FSReadFile|FSExecute, shell...)
+		for _, test := range []struct {
+			name  string
+			rules *Ruleset
+			err   error
+			code  int
+			guess bool
+			says  string // or nothing is said
+		}{
+			{"a library", loader, run(loader, ""), 127, false, `libc.so.6: Use(preset.Programs("NAME"))`},
+			{"a program", system, run(system, program), 126, false, fmt.Sprintf("%s: AllowExecute(%q)", program, program)},
+			{"the null device", system, run(system, "exec >/dev/null"), 0, false, "/dev/null: Use(preset.NullDevices)"},
+			{"no such program", system, run(system, "landlock-no-such-program"), 127, false, ""},
+			{"another status", loader, run(system, "exit 3"), 3, false, ""},
+			{"without a word", loader, run(system, "exit 127"), 127, true, "preset.Programs("},
+			{"without a word of a program", loader, run(system, "exit 126"), 126, true, "preset.Programs("},
+		} {
+			exit, _ := errors.AsType[*exec.ExitError](test.err)
+			if exit == nil || test.code != 0 && exit.ExitCode() != test.code {
+				t.Errorf("%s: %v", test.name, test.err)
+				continue
+			}
+			explained := test.rules.Explain(test.err)
+			denied := blamed(explained)
+			switch {
+			case test.says == "" && explained != test.err:
+				t.Errorf("%s: %v", test.name, explained)
+			case test.says != "" && (denied == nil || denied.Guess != test.guess || !strings.Contains(explained.Error(), test.says)):
+				t.Errorf("%s: %v, want %s (%s)", test.name, explained, test.says, exit.Stderr)
+			}
+		}
+	})
+}
+
+// A program takes more than its file.
+func TestExplainProgram(t *testing.T) {
+	inBoth(t, func(t *testing.T, dir string) {
+		none := NewHandling(Rights{FS: FSReadFile | FSExecute}).AllowRead(dir)
+		path, err := exec.LookPath("cat")
+		if err != nil || len(programFiles(path)) < 2 {
+			t.Skip("needs a program that is linked dynamically")
+		}
+		copied := filepath.Join(dir, "copied")
+		in, err := os.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer in.Close()
+		out, err := os.OpenFile(copied, os.O_CREATE|os.O_WRONLY, 0o777)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = io.Copy(out, in)
+		if err := errors.Join(err, out.Close()); err != nil {
+			t.Fatal(err)
+		}
+		for program, says := range map[string]string{path: `Use(preset.Programs("cat"))`, copied: fmt.Sprintf("Use(preset.Programs(%q))", copied)} {
+			failed := denial("fork/exec", program)
+			explained := none.Explain(failed)
+			if denied := blamed(explained); denied == nil || denied.Guess || strings.Count(explained.Error(), "would allow it") != 1 || !strings.Contains(explained.Error(), says+" would allow it") {
+				t.Errorf("%v, want %s", explained, says)
+			}
+		}
+		t.Chdir(dir)
+		if denied := blamed(none.Explain(denial("fork/exec", "./copied"))); denied == nil || !denied.Guess {
+			t.Errorf("a path that may be relative to Dir: %v", denied)
+		}
+	})
+}
+
+// Each layer answers EXDEV for itself.
+func TestExplainLayers(t *testing.T) {
+	needABI(t, V4)
+	inBoth(t, func(t *testing.T, dir string) {
+		from, to := filepath.Join(dir, "own", "file"), write(t, filepath.Join(dir, "to", "old"), "")
+		moves := NewHandling(Rights{FS: V2.FS()}).AllowReadWrite(dir)
+		network := NewHandling(Rights{Net: V4.Net()})
+		other := NewHandling(Rights{FS: FSMakeChar})
+		mustApply(t, moves)
+		if err := os.Rename(from, to); err != nil {
+			t.Fatalf("a rule allows it: %v", err)
+		}
+		mustApply(t, network)
+		if err := os.Rename(to, from); err != nil && !strings.Contains(network.Explain(err).Error(), "handles no filesystem right") {
+			t.Errorf("%v", network.Explain(err))
+		}
+		mustApply(t, other)
+		err := os.Rename(from, to)
+		if os.IsNotExist(err) {
+			err = os.Rename(to, from)
+		}
+		if denied := blamed(other.Explain(err)); !errors.Is(err, unix.EXDEV) || denied == nil || denied.Missing.FS != FSRefer {
+			t.Errorf("the layer that denies it: %v", other.Explain(err))
+		}
+		if explained := moves.Explain(err); blamed(explained) != nil || !strings.Contains(explained.Error(), "this ruleset allows the move: another layer denies it") {
+			t.Errorf("the layer that allows it: %v", explained)
+		}
+		for _, err := range []error{
+			&os.LinkError{Op: "rename", Old: from, New: from + ".new", Err: unix.EXDEV}, // in one directory
+			&os.LinkError{Op: "rename", Old: from, New: "/proc/x", Err: unix.EXDEV},     // on another mount
+			&os.LinkError{Op: "rename", Old: from, New: to, Err: unix.EACCES},
+		} {
+			if explained := moves.Explain(err); explained != err {
+				t.Errorf("%v", explained)
+			}
+		}
+	})
+}
+
+// Where a relative name begins is in no error.
+func TestExplainRelativeNames(t *testing.T) {
+	inBoth(t, func(t *testing.T, dir string) {
+		write(t, filepath.Join(dir, "here", "own", "file"), "")
+		write(t, filepath.Join(dir, "here", "allowed"), "")
+		write(t, filepath.Join(dir, "there", "allowed"), "")
+		write(t, filepath.Join(dir, "there", "both"), "")
+		write(t, filepath.Join(dir, "here", "both"), "")
+		write(t, filepath.Join(dir, "there", "other"), "")
+		t.Chdir(filepath.Join(dir, "here"))
+		there, err := os.OpenRoot(filepath.Join(dir, "there"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer there.Close()
+		r := NewHandling(Rights{FS: V1.FS()}).AllowReadWrite(filepath.Join(dir, "here", "allowed"))
+		mustApply(t, r)
+		open := func(f fs.FS, name string) error { _, err := f.Open(name); return err }
+		outside := os.DirFS(filepath.Join(dir, "there"))
+		_, rootErr := there.Open("both")
+		for name, err := range map[string]error{
+			"DirFS, and no such file here": open(outside, "other"),
+			"DirFS, and allowed here":      open(outside, "allowed"),
+			"Root":                         rootErr,
+			"Root, of which both are here": there.Mkdir("new", 0o777),
+			"Root, a move":                 there.Rename("both", "new"),
+			"Root, a link":                 there.Symlink("x", "new"),
+			"Root, FS":                     open(there.FS(), "both"),
+		} {
+			if explained := r.Explain(err); !errors.Is(err, unix.EACCES) || explained != err {
+				t.Errorf("%s: %v", name, explained)
+			}
+		}
+		for _, err := range []error{open(outside, "both"), open(os.DirFS("."), "both")} {
+			if denied := blamed(r.Explain(err)); denied == nil || !denied.Guess || denied.Path != filepath.Join(dir, "here", "both") {
+				t.Errorf("it may be the file that is here: %v", r.Explain(err))
+			}
+		}
+		_, dotted := os.Open("./both")
+		for name, err := range map[string]error{
+			"a name that no fs.FS takes": dotted,
+			"mkdir":                      os.Mkdir("new", 0o777),
+			"RemoveAll":                  os.RemoveAll(filepath.Join(dir, "there")),
+		} {
+			if denied := blamed(r.Explain(err)); denied == nil || denied.Guess {
+				t.Errorf("%s: %v", name, r.Explain(err))
+			}
+		}
+	})
+}
+
+// net.Listen makes Multipath TCP sockets, which Landlock lets through.
+func TestExplainPrivilegedPort(t *testing.T) {
+	needABI(t, V4)
+	inBoth(t, func(t *testing.T, dir string) {
+		r := NewHandling(Rights{Net: NetBindTCP})
+		listen := func(port int) error {
+			return &net.OpError{Op: "listen", Net: "tcp", Addr: &net.TCPAddr{Port: port}, Err: os.NewSyscallError("bind", syscall.EACCES)}
+		}
+		privileged := mayBind(1)
+		explained := r.Explain(listen(1))
+		if denied := blamed(explained); denied == nil || denied.Guess == privileged || strings.Contains(explained.Error(), "landlock: CAP_NET_BIND_SERVICE") == privileged {
+			t.Errorf("port 1: %v", explained)
+		}
+		if os.Geteuid() != 0 && privileged {
+			t.Log("every user may listen on port 1 here")
+		}
+		if denied := blamed(r.Explain(listen(47321))); denied == nil || denied.Guess {
+			t.Errorf("port 47321: %v", denied)
+		}
+		if socketFilters() == nil {
+			if denied := blamed(r.Clone().FilterSockets().Explain(listen(1))); denied == nil || denied.Guess {
+				t.Errorf("with FilterSockets: %v", denied)
+			}
+		}
+		if err := mustPrepare(t, NewHandling(Rights{FS: FSReadFile, Net: NetBindTCP})).Do(func() error {
+			if os.Geteuid() != 0 && mayBind(47321) {
+				t.Error("what cannot be read is not known")
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
