@@ -620,9 +620,7 @@ func (w *checkWorld) inside(path string) bool {
 			if link, err := os.Readlink(path); err == nil && (strings.Contains(link, "/") || link == "..") {
 				return false
 			}
-		case err != nil:
-			return true // it leads nowhere
-		default:
+		case err == nil:
 			inside := w.owns(fd)
 			unix.Close(fd)
 			if !inside {
@@ -630,7 +628,7 @@ func (w *checkWorld) inside(path string) bool {
 			}
 		}
 	}
-	return true
+	return true // or it leads nowhere
 }
 
 // owns reports whether an open file is one of this world's.

@@ -392,7 +392,7 @@ func (w *explainWorld) newOp() *explainOp {
 		op.kind, op.text = "Dial", fmt.Sprint("127.0.0.1:", w.tcp)
 		op.do = func() error { return closing(net.Dial("tcp", op.text)) }
 	case 20:
-		op.kind, op.text = "Listen", fmt.Sprint("127.0.0.1:", w.tcp)
+		op.kind, op.text = "Listen", fmt.Sprint("127.0.0.2:", w.tcp)
 		var config net.ListenConfig
 		config.SetMultipathTCP(false)
 		op.do = func() error { return closing(config.Listen(context.Background(), "tcp", op.text)) }
@@ -504,93 +504,105 @@ func denials(explanation error) (all []*DeniedError, certain bool) {
 	return all, certain
 }
 
-// help follows Explain's advice, until what was refused works.
+// help follows Explain's advice until what was refused works: beside the rules as they
+// were loaded, where no less may do, and beside the same that are loaded anew.
 func (w *explainWorld) help(op *explainOp, explanation error, count func(func(*explainCount) *int)) bool {
 	var advice []*DeniedError
-	with := func(r *Ruleset, narrowed *DeniedError, without AccessFS) *Sandbox {
-		for _, denied := range advice {
-			if denied == narrowed {
-				if rest := denied.Missing.FS &^ without; rest != 0 {
-					r.Allow(rest, adviceOn(denied))
-				}
-			} else if err := follow(r, denied); err != nil {
-				w.wrong(op, "%v", err)
-			}
-		}
-		s, err := r.Prepare()
-		if err != nil {
-			w.wrong(op, "Explain's advice %v cannot be loaded: %v", advice, err)
-		}
-		return s
-	}
 	for range 6 {
-		blamed, _ := denials(explanation)
 		before := len(advice)
-		for _, denied := range blamed {
-			if adviceCall(denied) == "" {
-				continue // it is said elsewhere, or nothing helps
-			}
-			advice = append(advice, denied)
-		}
-		if before == len(advice) {
+		if advice = w.heed(explanation, advice); len(advice) == before {
 			return w.hopeless(op, explanation)
 		}
 		for _, denied := range advice[before:] {
-			for _, without := range lessThan(denied, advice) {
-				s := with(w.asLoaded(), denied, without)
-				if s == nil {
-					return false
-				}
-				err, _ := w.in(s, op)
-				s.Close()
-				count(func(n *explainCount) *int { return &n.less })
-				if err == nil {
-					w.wrong(op, "Explain says %v, and it works without %v", explanation, without)
-					return false
-				}
+			if !w.needed(op, advice, denied, explanation, count) {
+				return false
 			}
-			if path := narrower(denied); path != "" {
-				s := with(w.asLoaded().Allow(denied.Missing.FS, path), denied, denied.Missing.FS)
-				if s == nil {
-					return false
-				}
-				err, _ := w.in(s, op)
-				enough := err == nil && w.lasts(s, op)
-				s.Close()
-				if enough {
-					w.wrong(op, "Explain says %v, and a rule for %s is enough", explanation, path)
-					return false
-				}
-			}
-		}
-		s := with(w.asLoaded(), nil, 0)
-		if s == nil {
-			return false
 		}
 		var err error
-		err, explanation = w.in(s, op)
-		if err == nil && op.kind == "ReadFile" && !w.lasts(s, op) {
-			w.wrong(op, "Explain's advice %v is lost once its file is replaced again", advice)
-		}
-		s.Close()
-		if err == nil {
-			break
+		if err, explanation = w.with(w.asLoaded(), advice, op, func(s *Sandbox) {
+			if op.kind == "ReadFile" && !w.lasts(s, op) {
+				w.wrong(op, "Explain's advice %v is lost once its file is replaced again", advice)
+			}
+		}); err == nil {
+			return w.helpAnew(op, advice)
 		}
 		if !isRefusal(err) {
 			return false
 		}
 	}
-	s := with(w.anew(), nil, 0)
-	if s == nil {
-		return false
+	w.wrong(op, "with Explain's advice %v it is still refused: %v", advice, explanation)
+	return false
+}
+
+// helpAnew is help beside rules that are for the files of now: since those may be
+// others, it may take more advice.
+func (w *explainWorld) helpAnew(op *explainOp, advice []*DeniedError) bool {
+	for range 6 {
+		err, explanation := w.with(w.anew(), advice, op, nil)
+		if !isRefusal(err) {
+			return err == nil
+		}
+		before := len(advice)
+		if advice = w.heed(explanation, advice); len(advice) == before {
+			return w.hopeless(op, explanation)
+		}
+	}
+	w.wrong(op, "with Explain's advice %v beside the rules it is still refused", advice)
+	return false
+}
+
+// heed adds what is new in an explanation to the advice.
+func (w *explainWorld) heed(explanation error, advice []*DeniedError) []*DeniedError {
+	blamed, _ := denials(explanation)
+	for _, denied := range blamed {
+		if adviceCall(denied) != "" && !slices.ContainsFunc(advice, func(e *DeniedError) bool { return e.remedy == denied.remedy && e.Missing == denied.Missing }) {
+			advice = append(advice, denied)
+		}
+	}
+	return advice
+}
+
+// with tries something with advice beside rules, and calls then where it works.
+func (w *explainWorld) with(r *Ruleset, advice []*DeniedError, op *explainOp, then func(s *Sandbox)) (err, explanation error) {
+	for _, denied := range advice {
+		if err := follow(r, denied); err != nil {
+			w.wrong(op, "%v", err)
+		}
+	}
+	s, err := r.Prepare()
+	if err != nil {
+		w.wrong(op, "Explain's advice %v cannot be loaded: %v", advice, err)
+		return err, nil
 	}
 	defer s.Close()
-	err, _ := w.in(s, op)
-	if isRefusal(err) {
-		w.wrong(op, "with Explain's advice %v beside the rules it is still refused: %v", advice, err)
-		return false
+	if err, explanation = w.in(s, op); err == nil && then != nil {
+		then(s)
 	}
-	return err == nil
+	return err, explanation
+}
+
+// needed reports whether it takes all that is said to be missing, and a rule no
+// further down.
+func (w *explainWorld) needed(op *explainOp, advice []*DeniedError, denied *DeniedError, explanation error, count func(func(*explainCount) *int)) bool {
+	others := slices.DeleteFunc(slices.Clone(advice), func(e *DeniedError) bool { return e == denied })
+	for _, without := range lessThan(denied, advice) {
+		count(func(n *explainCount) *int { return &n.less })
+		r := w.asLoaded().Allow(denied.Missing.FS&^without, adviceOn(denied))
+		if err, _ := w.with(r, others, op, nil); err == nil {
+			w.wrong(op, "Explain says %v, and it works without %v", explanation, without)
+			return false
+		}
+	}
+	path := narrower(denied)
+	if path == "" {
+		return true
+	}
+	enough := false
+	w.with(w.asLoaded().Allow(denied.Missing.FS, path), others, op, func(s *Sandbox) { enough = w.lasts(s, op) })
+	if enough {
+		w.wrong(op, "Explain says %v, and a rule for %s is enough", explanation, path)
+	}
+	return !enough
 }
 
 // hopeless is for a refusal that no rule helps: it has to be no fault of the ruleset,
