@@ -15,36 +15,48 @@ import (
 // Explain answers why an operation failed. It takes an error of os, net, os/exec
 // or syscall, wrapped or not. Where the ruleset denies what was tried, it returns
 // err wrapped with a [DeniedError] for each path or port on which rights are
-// missing; [errors.Is] and [errors.As] find the original too. Otherwise it
-// returns err itself: a file that is not there, its mode, a read-only file system
-// or a port that is taken are nothing that Landlock has to do with.
+// missing, and with the narrowest call that would allow it; [errors.Is] and
+// [errors.As] find the original too. Otherwise it returns err itself: a file that
+// is not there, its mode, a read-only file system or a port that is taken are
+// nothing that Landlock has to do with.
 //
 // It covers opening, listing, truncating, removing, making, renaming and linking
-// files, executing programs, making, connecting and binding sockets, and signals:
-// [io/fs.PathError], [os.LinkError], [net.OpError], and [os.SyscallError] of a
-// call that has no path. An errno alone names no operation, and it is all that
-// [os.Process.Signal] returns: make it an os.NewSyscallError("kill", err).
+// files, executing programs, controlling devices (ioctl), making, connecting and
+// binding sockets, signals, and looking into other processes: [io/fs.PathError],
+// [os.LinkError], [net.OpError], and [os.SyscallError] of a call that has no path.
+// It also covers errors that name what was wanted and hide what was refused, and
+// names the preset: a net.DNSError, the errors of os/user for who is not found, an
+// [os/exec.ExitError] with status 126 or 127, and an errno alone, which
+// time.LoadLocation returns. ([os.Process.Signal] does too: make it an
+// os.NewSyscallError("kill", err).)
 //
-// An error does not say everything. How a file was opened is not in it, so all
-// that may have been asked for and is missing is named; Uncertain says what the
-// error leaves open. A relative path is taken from the working directory, while
-// those of an [os.Root] or an [os.DirFS] are beneath another one: ask
-// [Ruleset.Check] there. Explain looks at the files as they are now. After Apply
-// it still can, since Landlock hides neither names nor modes, but where the first
-// line of a script or the loader of a program cannot be read it knows less.
+// An error does not say everything. What else may be the reason is in Uncertain, and
+// where that is as likely the DeniedError is a Guess. How a file was opened is not in an
+// error: where reading is denied that is the reason, and what is not denied may have
+// been opened for writing, which is a Guess. Names that are relative to an [os.Root] are
+// not explained, since nobody knows where it is; those of an [os.DirFS] are taken for
+// ones of the working directory where there is such a file that is denied, as a
+// Guess. Ask [Ruleset.Check] there.
 //
-// Rules belong to files. Where a rule for this very file allows it now, and it
-// was denied all the same, the file has likely been replaced since the ruleset
-// was enforced, as editors and log rotation do: then err is wrapped with that
-// advice and no DeniedError, since another layer, or another security module, may
-// be the reason too.
+// After Apply it answers for what is enforced, as Check does. Rules belong to files:
+// where the file that a rule was for was replaced, as editors, log rotation and links to
+// the current release do, it says so, and advises the directory, which holds the next
+// one too. Before Apply, and where the ruleset was changed since, it answers for what
+// would be loaded now, and leaves out rules whose path is gone; they are named where
+// something is denied. Where the ruleset cannot be loaded for other reasons, or there is
+// no descriptor to look with, the error says so. For a child ask [Sandbox.Explain].
 //
-// A socket that FilterSockets refuses has no right that would allow it: err is
-// wrapped with words alone, but for UDP where the filter stands in for its rights.
+// Some refusals are no ruleset's to allow, and err is wrapped with words. A process
+// outside the sandbox can be looked into by nobody in it, a child that was started
+// before included, and below ABI 8, after Apply, one that another thread has
+// started; the kernel is asked whether it is one. A socket that FilterSockets refuses
+// has no right, but for UDP where the filter stands in for its rights. A move that this
+// ruleset allows is denied by another layer that has no rule for it.
 //
-// Where the ruleset itself cannot be loaded any more, because the path of a rule
-// is gone, or where there is no descriptor to look with, the error says so. On a kernel that is too old for the ruleset, and off
-// Linux, nothing is enforced and err is returned as it is. So is nil.
+// It works in the sandbox too, since Landlock hides neither names nor modes, but where
+// the first line of a script or the loader of a program cannot be read it knows less.
+// On a kernel that is too old for the ruleset, and off Linux, nothing is enforced and
+// err is returned as it is. So is nil.
 func (r *Ruleset) Explain(err error) error { return explainBy(r.layersNow, err) }
 
 // Explain is [Ruleset.Explain] for what the Sandbox was loaded with: by the files that
