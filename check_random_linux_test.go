@@ -173,6 +173,7 @@ type checkWorld struct {
 	chroot   string // of the thread that is restricted; empty for none
 	proc     string // where it has /proc
 	cwd      int    // of the thread, too; -1 for none
+	cwdHeld  bool   // and a mount may cover it
 	closes   []func()
 }
 
@@ -480,6 +481,7 @@ func (w *checkWorld) changeView() {
 		dir := w.directory()
 		if len(w.held) > 0 && w.IntN(2) == 0 {
 			dir = fmt.Sprint("/proc/self/fd/", w.held[w.IntN(len(w.held))])
+			w.cwdHeld = true
 		}
 		w.cwd, _ = unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	}
@@ -490,7 +492,7 @@ func (w *checkWorld) resetView() {
 		w.must(unix.Unmount(w.proc, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW))
 		os.Remove(w.proc)
 	}
-	w.chroot, w.proc, w.cwd, w.root = "", "", -1, filepath.Join(w.top, "1", "2", "3")
+	w.chroot, w.proc, w.cwd, w.cwdHeld, w.root = "", "", -1, false, filepath.Join(w.top, "1", "2", "3")
 }
 
 // do calls f on a thread that is restricted, and sees the files as it is to.
@@ -677,7 +679,9 @@ func (w *checkWorld) one(rules *Sandbox) (refused *checkOp, wrong string) {
 
 func (w *checkWorld) viewOf(op *checkOp) (view []string) {
 	for name, is := range map[string]func(path string) bool{
-		viewCovered:  func(path string) bool { return !op.special && strings.HasPrefix(path, "/proc/self/fd/") },
+		viewCovered: func(path string) bool {
+			return !op.special && strings.HasPrefix(path, "/proc/self/fd/") || w.cwdHeld && path != "" && path[0] != '/'
+		},
 		viewProc:     func(path string) bool { return op.special && strings.HasPrefix(path, "/proc/") },
 		viewRelative: func(path string) bool { return path != "" && path[0] != '/' },
 		viewChroot:   func(path string) bool { return w.chroot != "" },
