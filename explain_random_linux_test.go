@@ -459,7 +459,7 @@ func (w *explainWorld) try(s *Sandbox, op *explainOp) {
 		op.clear, op.undo = op.undo, func() {}
 		defer op.clear()
 	}
-	replaced := w.replacedRules(op)
+	replaced := w.replacedRules(op, ^AccessFS(0))
 	err, explanation := w.in(s, op)
 	switch {
 	case err == nil:
@@ -513,7 +513,7 @@ func (w *explainWorld) help(op *explainOp, explanation error, count func(func(*e
 	for range 6 {
 		before := len(advice)
 		if advice = w.heed(explanation, advice); len(advice) == before {
-			return w.hopeless(op, explanation)
+			return w.hopeless(op, advice, explanation)
 		}
 		for _, denied := range advice[before:] {
 			if !w.needed(op, advice, denied, explanation, count) {
@@ -522,7 +522,7 @@ func (w *explainWorld) help(op *explainOp, explanation error, count func(func(*e
 		}
 		var err error
 		if err, explanation = w.with(w.asLoaded(), advice, op, func(s *Sandbox) {
-			if op.kind == "ReadFile" && len(w.replacedRules(op)) == 1 && !w.lasts(s, op) {
+			if op.kind == "ReadFile" && len(w.replacedRules(op, FSReadFile)) == 1 && !w.lasts(s, op, FSReadFile) {
 				w.wrong(op, "Explain's advice %v is lost once its file is replaced again", advice)
 			}
 		}); err == nil {
@@ -546,7 +546,7 @@ func (w *explainWorld) helpAnew(op *explainOp, advice []*DeniedError) bool {
 		}
 		before := len(advice)
 		if advice = w.heed(explanation, advice); len(advice) == before {
-			return w.hopeless(op, explanation)
+			return w.hopeless(op, advice, explanation)
 		}
 	}
 	w.wrong(op, "with Explain's advice %v beside the rules it is still refused", advice)
@@ -600,27 +600,35 @@ func (w *explainWorld) needed(op *explainOp, advice []*DeniedError, denied *Deni
 		return true
 	}
 	enough := false
-	w.with(w.asLoaded().Allow(denied.Missing.FS, path), others, op, func(s *Sandbox) { enough = w.lasts(s, op) })
+	w.with(w.asLoaded().Allow(denied.Missing.FS, path), others, op, func(s *Sandbox) { enough = w.lasts(s, op, denied.Missing.FS) })
 	if enough {
 		w.wrong(op, "Explain says %v, and a rule for %s is enough", explanation, path)
 	}
 	return !enough
 }
 
-// hopeless is for a refusal that no rule helps: it has to be no fault of the ruleset,
-// or advice that is not to be given.
-func (w *explainWorld) hopeless(op *explainOp, explanation error) bool {
-	if op.do() == nil {
+// hopeless is for a refusal that no advice helps: a mode has to be the reason. Where it
+// is, Explain may not have blamed the ruleset for certain, but for reading what the mode
+// lets be read.
+func (w *explainWorld) hopeless(op *explainOp, advice []*DeniedError, explanation error) bool {
+	alone := op.do()
+	if alone == nil {
 		op.undo()
 		w.wrong(op, "unrestricted it works, and Explain has no advice: %v", explanation)
+		return false
+	}
+	for _, denied := range advice {
+		if isRefusal(alone) && !denied.Guess && denied.Missing.FS != FSReadFile {
+			w.wrong(op, "unrestricted it is refused too (%v), and Explain blames the ruleset: %v", alone, denied)
+		}
 	}
 	return false
 }
 
 // lasts reports whether something still works in a Sandbox once what has lost its rule
 // is replaced again. Where several have, one of them may be nothing that it is about.
-func (w *explainWorld) lasts(s *Sandbox, op *explainOp) bool {
-	paths := w.replacedRules(op)
+func (w *explainWorld) lasts(s *Sandbox, op *explainOp, access AccessFS) bool {
+	paths := w.replacedRules(op, access)
 	if len(paths) == 1 {
 		op.clear()
 		w.replace(paths[0])
@@ -629,13 +637,13 @@ func (w *explainWorld) lasts(s *Sandbox, op *explainOp) bool {
 	return len(paths) < 2 && !isRefusal(err)
 }
 
-// replacedRules returns the paths of rules that would allow something that an operation
-// is about, were they not for files that are there no more.
-func (w *explainWorld) replacedRules(op *explainOp) (paths []string) {
+// replacedRules returns the paths of rules that would allow some of these rights on what
+// an operation is about, were they not for files that are there no more.
+func (w *explainWorld) replacedRules(op *explainOp, access AccessFS) (paths []string) {
 	resolved, _ := filepath.EvalSymlinks(op.path)
 	for _, rule := range w.rules {
 		about := func(path string) bool { return strings.HasPrefix(path+"/", rule.path+"/") }
-		if !about(op.path) && !about(resolved) || slices.Contains(paths, rule.path) {
+		if rule.access&access == 0 || !about(op.path) && !about(resolved) || slices.Contains(paths, rule.path) {
 			continue
 		}
 		loaded, err := rule.file.Stat()
