@@ -277,9 +277,9 @@ func filesOperation(e *fs.PathError) operation {
 		}
 		return func(c *checker) []error { return c.opening(path) }
 	case "ioctl":
-		return func(c *checker) []error { return c.using(path, FSIoctlDev, modeExists) }
+		return func(c *checker) []error { return c.failing(path, FSIoctlDev, modeExists) }
 	case "truncate", "ftruncate":
-		return func(c *checker) []error { return c.using(path, FSTruncate, modeWrite) }
+		return func(c *checker) []error { return c.failing(path, FSTruncate, modeWrite) }
 	case "mkdir":
 		return inDirectory(path, FSMakeDir)
 	case "mkfifo":
@@ -343,6 +343,20 @@ const (
 	modeRead    uint32 = 4
 )
 
+// failing returns why a path may not be used: what using says, or else that it is
+// another file than the one that was denied.
+func (c *checker) failing(path string, access AccessFS, mode uint32) []error {
+	if reasons := c.using(path, access, mode); len(reasons) > 0 || !modesAllow(path, mode) {
+		return reasons
+	}
+	p, err := findPlace(path, true)
+	if err != nil {
+		return notFound(err)
+	}
+	defer p.close()
+	return c.allowedNow(p)
+}
+
 // using returns why rights are denied on what a path leads to, where its mode is
 // not the reason: that is looked at first.
 func (c *checker) using(path string, access AccessFS, mode uint32) []error {
@@ -364,7 +378,7 @@ func (c *checker) usingPlace(p *place, access AccessFS, path string) []error {
 	case err != nil:
 		return cannotTell(err)
 	case denied == nil:
-		return c.allowedNow(p)
+		return nil
 	}
 	suggestPreset(denied)
 	return []error{c.orReplaced(denied, path)}
@@ -396,10 +410,12 @@ func (c *checker) opening(path string) []error {
 		asked |= FSWriteFile | FSTruncate
 	}
 	denied, err := c.at(asked, p)
-	if err != nil {
+	switch {
+	case err != nil:
 		return cannotTell(err)
-	}
-	if denied == nil {
+	case asked == 0:
+		return nil
+	case denied == nil:
 		return c.allowedNow(p)
 	}
 	writing := denied.Missing.FS &^ FSReadFile
@@ -524,7 +540,7 @@ func (c *checker) executing(program string) []error {
 		if slices.Contains(files[:i], file) {
 			continue // a script may be its own interpreter
 		}
-		for _, reason := range c.using(file, FSExecute|FSReadFile, modeExecute) {
+		for _, reason := range c.failing(file, FSExecute|FSReadFile, modeExecute) {
 			all = append(all, reason)
 			if denied, ok := reason.(*DeniedError); ok {
 				denials = append(denials, denied)

@@ -6,7 +6,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
-	"runtime"
 	"strings"
 )
 
@@ -74,17 +73,20 @@ func findNamed(err error, path, name string) (found reflect.Value) {
 // there is and which is denied, and names the preset for it.
 func (c *checker) lacking(preset string, access AccessFS, paths ...string) []error {
 	for _, path := range paths {
-		reasons := c.using(path, access, modeRead)
-		for _, reason := range reasons {
-			if denied, ok := reason.(*DeniedError); ok {
-				denied.suggest("Use(preset."+preset+")", path)
-			}
-		}
-		if len(reasons) > 0 {
-			return reasons
+		if reasons := c.using(path, access, modeRead); len(reasons) > 0 {
+			return suggestCall(reasons, "Use(preset."+preset+")")
 		}
 	}
 	return nil
+}
+
+func suggestCall(reasons []error, call string) []error {
+	for _, reason := range reasons {
+		if denied, ok := reason.(*DeniedError); ok {
+			denied.suggest(call, denied.Path)
+		}
+	}
+	return reasons
 }
 
 const (
@@ -259,20 +261,17 @@ func (c *checker) guessPrograms(access AccessFS, directories []string) []error {
 
 // suggestPrograms names the preset for a program whose name is not known.
 func suggestPrograms(reasons []error) []error {
-	for _, reason := range reasons {
-		if denied, ok := reason.(*DeniedError); ok {
-			denied.suggest(`Use(preset.Programs("NAME")) with the program's name`, denied.Path)
-		}
-	}
-	return reasons
+	return suggestCall(reasons, `Use(preset.Programs("NAME")) with the program's name`)
 }
 
 // libraryDirectories returns those of the loaders' own, where the C library is.
 func libraryDirectories() []string {
-	machine := map[string]string{"386": "i386-linux-gnu", "amd64": "x86_64-linux-gnu", "arm": "arm-linux-gnueabihf", "arm64": "aarch64-linux-gnu",
-		"loong64": "loongarch64-linux-gnu", "mips64le": "mips64el-linux-gnuabi64", "ppc64le": "powerpc64le-linux-gnu",
-		"riscv64": "riscv64-linux-gnu", "s390x": "s390x-linux-gnu"}[runtime.GOARCH]
-	return []string{"/lib/" + machine, "/usr/lib/" + machine, "/lib64", "/usr/lib64", "/lib", "/usr/lib"}
+	var directories []string
+	for _, machine := range []string{"x86_64-linux-gnu", "aarch64-linux-gnu", "i386-linux-gnu", "arm-linux-gnueabihf",
+		"loongarch64-linux-gnu", "mips64el-linux-gnuabi64", "powerpc64le-linux-gnu", "riscv64-linux-gnu", "s390x-linux-gnu"} {
+		directories = append(directories, "/lib/"+machine, "/usr/lib/"+machine)
+	}
+	return append(directories, "/lib64", "/usr/lib64", "/lib", "/usr/lib")
 }
 
 func programDirectories() []string {

@@ -80,7 +80,7 @@ func (s socketCall) operation() operation {
 	case unix && s.call == "bind":
 		return inDirectory(s.address, FSMakeSock)
 	case unix:
-		return func(c *checker) []error { return c.using(s.address, FSResolveUnix, modeWrite) }
+		return func(c *checker) []error { return c.failing(s.address, FSResolveUnix, modeWrite) }
 	case s.call == "bind":
 		address := s.address
 		if s.local != "" {

@@ -107,7 +107,7 @@ func (c *checker) denyReplaced(missing AccessFS, e *DeniedError, found replaceme
 // allowedNow is for a ruleset that was loaded to explain what failed under one that was
 // loaded earlier: it allows a file by a rule for the file itself.
 func (c *checker) allowedNow(p *place) []error {
-	if c.ruleset == noRuleset || p.isDirectory() {
+	if c.ruleset == noRuleset || !p.exists() || p.isDirectory() {
 		return nil
 	}
 	rule := c.allRules()[p.id.onAnyMount()]
