@@ -587,7 +587,10 @@ func (w *explainWorld) with(r *Ruleset, advice []*DeniedError, op *explainOp, th
 // further down.
 func (w *explainWorld) needed(op *explainOp, advice []*DeniedError, denied *DeniedError, explanation error, count func(func(*explainCount) *int)) bool {
 	others := slices.DeleteFunc(slices.Clone(advice), func(e *DeniedError) bool { return e == denied })
-	for _, without := range lessThan(denied, advice) {
+	if slices.ContainsFunc(others, func(e *DeniedError) bool { return strings.HasPrefix(adviceOn(denied)+"/", adviceOn(e)+"/") }) {
+		return true // what is left out of one is in the other
+	}
+	for _, without := range lessThan(denied) {
 		count(func(n *explainCount) *int { return &n.less })
 		r := w.asLoaded().Allow(denied.Missing.FS&^without, adviceOn(denied))
 		if err, _ := w.with(r, others, op, nil); err == nil {
@@ -671,17 +674,10 @@ func narrower(denied *DeniedError) string {
 	return path
 }
 
-// lessThan returns what to leave out of the rights that are missing, each alone. What
-// is allowed by other advice too, for a directory above, is not left out by that.
-func lessThan(denied *DeniedError, advice []*DeniedError) (without []AccessFS) {
-	on := adviceOn(denied)
-	if on == "" || strings.HasPrefix(adviceCall(denied), "Use") || bits.OnesCount64(uint64(denied.Missing.FS)) < 2 {
+// lessThan returns what to leave out of the rights that are missing, each alone.
+func lessThan(denied *DeniedError) (without []AccessFS) {
+	if adviceOn(denied) == "" || adviceCall(denied) == "Use" || bits.OnesCount64(uint64(denied.Missing.FS)) < 2 {
 		return nil
-	}
-	for _, other := range advice {
-		if other != denied && strings.HasPrefix(on+"/", adviceOn(other)+"/") {
-			return nil
-		}
 	}
 	for bit := AccessFS(1); bit <= denied.Missing.FS; bit <<= 1 {
 		if denied.Missing.FS&bit != 0 && !(denied.Guess && bit == FSTruncate) { // an open does not say whether it truncates
