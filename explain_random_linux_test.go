@@ -343,7 +343,11 @@ func (w *explainWorld) newOp() *explainOp {
 	new := dir + "/new"
 	op := &explainOp{path: file, text: file, undo: func() {}, clear: func() {}}
 	removed := func(path string) func() { return func() { os.Remove(path) } }
-	remade := func() { w.make(file) }
+	remade := func() {
+		if _, err := os.Lstat(file); err != nil { // it was not moved to itself
+			w.make(file)
+		}
+	}
 	switch w.IntN(22) {
 	case 0, 1, 2, 3, 4:
 		op.kind, op.do = "ReadFile", func() error { _, err := os.ReadFile(file); return err }
