@@ -540,12 +540,15 @@ func (c *checker) executing(program string) []error {
 		if slices.Contains(files[:i], file) {
 			continue // a script may be its own interpreter
 		}
-		for _, reason := range c.failing(file, FSExecute|FSReadFile, modeExecute) {
+		for _, reason := range c.using(file, FSExecute|FSReadFile, modeExecute) {
 			all = append(all, reason)
 			if denied, ok := reason.(*DeniedError); ok {
 				denials = append(denials, denied)
 			}
 		}
+	}
+	if len(all) == 0 && len(files) > 0 {
+		return c.failing(program, FSExecute|FSReadFile, modeExecute)
 	}
 	single := c.needsNoMore(files)
 	for i, denied := range denials {

@@ -283,6 +283,10 @@ func TestExplainWithoutRules(t *testing.T) {
 		if err := r.Check(FSReadFile, secret); blamed(err) != nil {
 			t.Errorf("Check, which is to tell what would be loaded: %v", err)
 		}
+		wrong := NewHandling(Rights{FS: FSReadFile | FSReadDir}).AllowRead(gone).Allow(FSReadDir, secret)
+		if explained := wrong.Explain(denial("open", secret)); blamed(explained) != nil || !strings.Contains(explained.Error(), "cannot be told") {
+			t.Errorf("with a rule that is wrong: %v", explained)
+		}
 		r.AllowFile(FSReadFile, nil)
 		if explained := r.Explain(denial("open", secret)); blamed(explained) != nil || !strings.Contains(explained.Error(), "cannot be told") {
 			t.Errorf("with another mistake: %v", explained)
@@ -510,6 +514,26 @@ func TestExplainHidden(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A server of names that is not reached is named by a text alone.
+func TestExplainServerOfNames(t *testing.T) {
+	needFilter(t)
+	lookup := func(text string) error {
+		return &net.DNSError{Err: text, Server: "192.0.2.1:53", Name: "x"}
+	}
+	const udp, tcp = "dial udp 192.0.2.1:53: socket: permission denied", "dial tcp 192.0.2.1:53: connect: permission denied"
+	r := NewHandling(Rights{Net: netUDP}).BestEffort(0).FilterSockets()
+	explained := r.Explain(lookup(udp))
+	if denied := blamed(explained); denied == nil || denied.Guess || denied.Port != 53 || !strings.Contains(explained.Error(), "Use(preset.DNS) would allow it") ||
+		strings.Contains(explained.Error(), allUDP) == hasUDP() {
+		t.Errorf("%v", explained)
+	}
+	for _, err := range []error{lookup(tcp), lookup("dial udp 192.0.2.1:53: connect: network is unreachable")} {
+		if explained := r.Explain(err); explained != err {
+			t.Errorf("%v", explained)
+		}
+	}
 }
 
 // What the standard library itself returns in a sandbox.
