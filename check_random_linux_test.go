@@ -561,7 +561,9 @@ func (w *checkWorld) newRules() {
 			access |= FSRefer
 		}
 		path := w.entry()
-		switch w.IntN(10) {
+		switch w.IntN(16) {
+		case 4:
+			path = "/"
 		case 0:
 			path = "/usr"
 		case 1:
