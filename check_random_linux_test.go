@@ -562,8 +562,6 @@ func (w *checkWorld) newRules() {
 		}
 		path := w.entry()
 		switch w.IntN(16) {
-		case 4:
-			path = "/"
 		case 0:
 			path = "/usr"
 		case 1:
@@ -572,6 +570,8 @@ func (w *checkWorld) newRules() {
 			path = "/bin/sh"
 		case 3:
 			path = append(w.special, "/dev", "/dev/pts", "/proc", "/proc/self", w.top, "/")[w.IntN(len(w.special)+6)]
+		case 4:
+			path = "/"
 		}
 		info, err := os.Stat(path)
 		if err != nil || access == 0 || !info.IsDir() && access&fsFile == 0 {
