@@ -336,6 +336,8 @@ type explainOp struct {
 	path  string // that it is about
 }
 
+func (op *explainOp) isMove() bool { return strings.HasPrefix(op.kind, "Rename") || op.kind == "Link" }
+
 func (op *explainOp) String() string { return op.kind + " " + op.text }
 
 func (w *explainWorld) newOp() *explainOp {
@@ -593,6 +595,9 @@ func (w *explainWorld) needed(op *explainOp, advice []*DeniedError, denied *Deni
 	others := slices.DeleteFunc(slices.Clone(advice), func(e *DeniedError) bool { return e == denied })
 	if slices.ContainsFunc(others, func(e *DeniedError) bool { return strings.HasPrefix(adviceOn(denied)+"/", adviceOn(e)+"/") }) {
 		return true // what is left out of one is in the other
+	}
+	if gains := denied.Missing.FS != 0 && denied.Missing.FS&^fsFile == 0; gains && op.isMove() {
+		return true // which the other advice may have given to the file already
 	}
 	for _, without := range lessThan(denied) {
 		count(func(n *explainCount) *int { return &n.less })
