@@ -419,12 +419,12 @@ func (c *checker) opening(path string) []error {
 		return c.allowedNow(p)
 	}
 	writing := denied.Missing.FS &^ FSReadFile
-	if found, ok := c.replaced(denied.Missing.FS, path, p.path); ok {
-		reasons := []error{c.denyReplaced(denied.Missing.FS&found.allowed, denied, found)}
-		if writing == denied.Missing.FS {
-			guess(reasons, "if it was opened for writing")
-		}
-		return reasons
+	first := denied.Missing.FS
+	if first&FSReadFile != 0 {
+		first = FSReadFile
+	}
+	if found, ok := c.replaced(first, path, p.path); ok {
+		return []error{c.openingReplaced(denied, found)}
 	}
 	if writing != denied.Missing.FS {
 		c.narrow(denied, FSReadFile, p)
@@ -438,6 +438,23 @@ func (c *checker) opening(path string) []error {
 	}
 	suggestPreset(denied)
 	return append(c.allowedNow(p), denied)
+}
+
+// openingReplaced returns why a file may not have been opened that took the place of the
+// one that a rule is for.
+func (c *checker) openingReplaced(denied *DeniedError, found replacement) *DeniedError {
+	missing := denied.Missing.FS & found.allowed
+	reading := missing & FSReadFile
+	if reading == 0 || reading == missing {
+		reason := c.denyReplaced(missing, denied, found)
+		if denied.Missing.FS&FSReadFile == 0 {
+			guess([]error{reason}, "if it was opened for writing")
+		}
+		return reason
+	}
+	reason, all := c.denyReplaced(reading, denied, found), c.denyReplaced(missing, denied, found)
+	reason.Uncertain = "if it was opened for writing, " + strings.Replace(all.remedy, " would allow it", "", 1)
+	return reason
 }
 
 // narrow makes e about no more than these rights.
@@ -655,7 +672,11 @@ func (c *checker) moving(from, to, op string, answer bool) []error {
 	}
 	var reasons []error
 	for _, e := range denied {
-		reasons = append(reasons, c.orReplaced(e, filepath.Dir(from), filepath.Dir(to)))
+		asked := filepath.Dir(to)
+		if e.Path == filepath.Dir(old.path) {
+			asked = filepath.Dir(from)
+		}
+		reasons = append(reasons, c.orReplaced(e, asked))
 	}
 	return reasons
 }

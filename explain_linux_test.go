@@ -107,13 +107,13 @@ func TestExplainReplaced(t *testing.T) {
 				func(r *Ruleset, base string) { r.AllowRead(base + "/conf") },
 				func(base string) error { return replace(base + "/conf") },
 				func(base string) error { return read(base + "/conf")() },
-				FSReadFile, `AllowRead("%s")`, func(r *Ruleset, base string) { r.AllowRead(base) },
+				FSReadFile, `AllowRead("%s") would allow it`, func(r *Ruleset, base string) { r.AllowRead(base) },
 			},
 			"a file by a relative path": {
 				func(r *Ruleset, base string) { r.AllowRead(filepath.Base(base) + "/conf") },
 				func(base string) error { return replace(base + "/conf") },
 				func(base string) error { return read(filepath.Base(base) + "/./conf")() },
-				FSReadFile, `AllowRead("%s")`, func(r *Ruleset, base string) { r.AllowRead(base) },
+				FSReadFile, `AllowRead("%s") would allow it`, func(r *Ruleset, base string) { r.AllowRead(base) },
 			},
 			"a log": {
 				func(r *Ruleset, base string) { r.AllowReadWrite(base + "/conf") },
@@ -123,25 +123,25 @@ func TestExplainReplaced(t *testing.T) {
 					file.Close()
 					return err
 				},
-				FSReadFile | FSWriteFile, `AllowReadWrite("%s")`, func(r *Ruleset, base string) { r.AllowReadWrite(base) },
+				FSReadFile, `AllowRead("%[1]s") would allow it (if it was opened for writing, AllowReadWrite("%[1]s"))`, func(r *Ruleset, base string) { r.AllowReadWrite(base) },
 			},
 			"a directory": {
 				func(r *Ruleset, base string) { r.AllowRead(base + "/one") },
 				func(base string) error { return again(base + "/one") },
 				func(base string) error { _, err := os.ReadDir(base + "/one"); return err },
-				FSReadDir, `AllowRead("%s")`, func(r *Ruleset, base string) { r.AllowRead(base) },
+				FSReadDir, `AllowRead("%s") would allow it`, func(r *Ruleset, base string) { r.AllowRead(base) },
 			},
 			"a directory above": {
 				func(r *Ruleset, base string) { r.AllowRead(base + "/one") },
 				func(base string) error { return again(base + "/one") },
 				func(base string) error { return read(base + "/one/file")() },
-				FSReadFile, `AllowRead("%s")`, func(r *Ruleset, base string) { r.AllowRead(base) },
+				FSReadFile, `AllowRead("%s") would allow it`, func(r *Ruleset, base string) { r.AllowRead(base) },
 			},
 			"a directory in which files are made": {
 				func(r *Ruleset, base string) { r.AllowReadWrite(base + "/one") },
 				func(base string) error { return again(base + "/one") },
 				func(base string) error { return os.Mkdir(base+"/one/new", 0o777) },
-				FSMakeDir, `AllowReadWrite("%s")`, func(r *Ruleset, base string) { r.AllowReadWrite(base) },
+				FSMakeDir, `AllowReadWrite("%s") would allow it`, func(r *Ruleset, base string) { r.AllowReadWrite(base) },
 			},
 			"a link": {
 				func(r *Ruleset, base string) { r.AllowRead(base + "/current") },
@@ -149,7 +149,15 @@ func TestExplainReplaced(t *testing.T) {
 					return errors.Join(os.Remove(base+"/current"), os.Symlink("releases/2", base+"/current"))
 				},
 				func(base string) error { return read(base + "/current/file")() },
-				FSReadFile, `AllowRead("%s/releases")`, func(r *Ruleset, base string) { r.AllowRead(base + "/releases") },
+				FSReadFile, `AllowRead("%s/releases") would allow it`, func(r *Ruleset, base string) { r.AllowRead(base + "/releases") },
+			},
+			"a link, and a file that may be written": {
+				func(r *Ruleset, base string) { r.AllowRead(base+"/current").Allow(FSWriteFile, base+"/current/file") },
+				func(base string) error {
+					return errors.Join(os.Remove(base+"/current"), os.Symlink("releases/2", base+"/current"))
+				},
+				func(base string) error { return read(base + "/current/file")() },
+				FSReadFile, `AllowRead("%s/releases") would allow it`, func(r *Ruleset, base string) { r.AllowRead(base + "/releases") },
 			},
 		} {
 			t.Run(name, func(t *testing.T) {
@@ -182,7 +190,7 @@ func TestExplainReplaced(t *testing.T) {
 				if before != nil || !errors.Is(failed, unix.EACCES) {
 					t.Fatalf("before: %v, after: %v", before, failed)
 				}
-				advice := fmt.Sprintf(test.advice, base) + " would allow it"
+				advice := fmt.Sprintf(test.advice, base)
 				if denied == nil || denied.Guess || denied.Missing.FS != test.missing || !strings.Contains(explained.Error(), "it was replaced: "+advice) {
 					t.Errorf("%v, want %v and %s", explained, test.missing, advice)
 				}
@@ -192,6 +200,20 @@ func TestExplainReplaced(t *testing.T) {
 					t.Errorf("with what was advised: %v", err)
 				}
 			})
+		}
+		// At each end of a move it is told for itself.
+		base, err := os.MkdirTemp(dir, "base")
+		if err != nil {
+			t.Fatal(err)
+		}
+		from, to := write(t, base+"/one/file", ""), write(t, base+"/to/file", "")
+		moves := mustPrepare(t, NewHandling(Rights{FS: V1.FS()}).AllowReadWrite(base+"/one"))
+		if err := again(base + "/one"); err != nil {
+			t.Fatal(err)
+		}
+		explained := moves.Explain(&os.LinkError{Op: "rename", Old: from, New: to, Err: unix.EACCES})
+		if text := explained.Error(); strings.Count(text, "replaced") != 1 || !strings.Contains(text, fmt.Sprintf("no rule for remove_file,make_reg,refer on %s/to: AllowReadWrite(\"%[1]s/to\")", base)) {
+			t.Errorf("%v", explained)
 		}
 		// What is still there was not replaced.
 		file := filepath.Join(dir, "own", "file")

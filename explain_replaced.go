@@ -92,7 +92,7 @@ func (c *checker) denyReplaced(missing AccessFS, e *DeniedError, found replaceme
 		rule = "the rule for " + printable(found.rule)
 	}
 	replaced := &DeniedError{Path: e.Path, Port: -1, Missing: Rights{FS: missing}, Nearest: e.Nearest, Allowed: e.Allowed,
-		what: rule + " is for another file than the one there now: it was replaced"}
+		Guess: e.Guess, Uncertain: e.Uncertain, what: rule + " is for another file than the one there now: it was replaced"}
 	if call, on := c.call(missing, filepath.Dir(found.now.path), true); call != "" && on != "/" {
 		replaced.suggest(call, on)
 		return replaced
