@@ -653,9 +653,9 @@ func (w *checkWorld) owns(fd int) bool {
 	case err != nil: // there is no /proc to lead out
 		return true
 	}
-	var stat unix.Stat_t
-	err = unix.Lstat(path, &stat) // which is a path from another root where it is not below this one
-	return err == nil && stat.Ino == id.inode && stat.Dev == id.device
+	var stat unix.Statx_t
+	err = statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW, &stat) // which is a path from another root where it is not below this one
+	return err == nil && idOf(&stat).onAnyMount() == id.onAnyMount()
 }
 
 // one tries something, and returns it where it was refused and it is time to see
