@@ -343,6 +343,7 @@ type explainOp struct {
 	undo  func() // what it has done, once it works
 	clear func() // what it has made
 	path  string // that it is about
+	other string // where it moves that to
 }
 
 func (op *explainOp) isMove() bool { return strings.HasPrefix(op.kind, "Rename") || op.kind == "Link" }
@@ -385,13 +386,13 @@ func (w *explainWorld) newOp() *explainOp {
 	case 11:
 		op.kind, op.undo, op.do = "Remove", remade, func() error { return os.Remove(file) }
 	case 12:
-		op.kind, op.text = "Rename", file+" "+new
+		op.kind, op.other, op.text = "Rename", new, file+" "+new
 		op.do, op.undo = func() error { return os.Rename(file, new) }, func() { os.Rename(new, file) }
 	case 13:
-		op.kind, op.text, op.undo = "Rename over", file+" "+other, remade
+		op.kind, op.other, op.text, op.undo = "Rename over", other, file+" "+other, remade
 		op.do = func() error { return os.Rename(file, other) }
 	case 14:
-		op.kind, op.text, op.undo = "Link", file+" "+new, removed(new)
+		op.kind, op.other, op.text, op.undo = "Link", new, file+" "+new, removed(new)
 		op.do = func() error { return os.Link(file, new) }
 	case 15:
 		op.kind, op.path, op.undo = "Symlink", new, removed(new)
@@ -665,10 +666,14 @@ func (w *explainWorld) lasts(s *Sandbox, op *explainOp, access AccessFS) bool {
 // replacedRules returns the paths of rules that would allow some of these rights on what
 // an operation is about, were they not for files that are there no more.
 func (w *explainWorld) replacedRules(op *explainOp, access AccessFS) (paths []string) {
-	resolved, _ := filepath.EvalSymlinks(op.path)
+	var about []string
+	for _, path := range []string{op.path, op.other} {
+		resolved, _ := filepath.EvalSymlinks(path)
+		about = append(about, path, resolved)
+	}
 	for _, rule := range w.rules {
-		about := func(path string) bool { return strings.HasPrefix(path+"/", rule.path+"/") }
-		if rule.access&access == 0 || !about(op.path) && !about(resolved) || slices.Contains(paths, rule.path) {
+		leads := func(path string) bool { return strings.HasPrefix(path+"/", rule.path+"/") }
+		if rule.access&access == 0 || !slices.ContainsFunc(about, leads) || slices.Contains(paths, rule.path) {
 			continue
 		}
 		loaded, err := rule.file.Stat()
