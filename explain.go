@@ -396,7 +396,7 @@ func (c *checker) opening(path string) []error {
 	mayRead, mayWrite := modesAllow(path, modeRead), modesAllow(path, modeWrite)
 	switch {
 	case !p.exists(): // so it was to be made
-		return c.usingPlace(p, FSMakeReg, path)
+		return p.modeToo(c.usingPlace(p, FSMakeReg, path))
 	case p.isDirectory() && !mayRead:
 		return nil
 	case p.isDirectory():
@@ -524,7 +524,16 @@ func (c *checker) above(p *place, access AccessFS, path string) []error {
 	if access&(access-1) != 0 {
 		uncertain([]error{denied}, "one of them, which the error does not tell")
 	}
-	return []error{c.orReplaced(denied, filepath.Dir(path))}
+	return p.modeToo([]error{c.orReplaced(denied, filepath.Dir(path))})
+}
+
+// modeToo says of reasons why nothing is made or removed in the directory of a place
+// where its mode is one too: the kernel asks Landlock first.
+func (p *place) modeToo(reasons []error) []error {
+	if p.mayChange() {
+		return reasons
+	}
+	return uncertain(reasons, "the mode of the directory forbids it too")
 }
 
 // removing returns why something may not be removed.
@@ -553,6 +562,9 @@ func (c *checker) executing(program string) []error {
 	var all []error
 	var denials []*DeniedError
 	files := programFiles(program)
+	if cannotRun(files) {
+		return nil
+	}
 	for i, file := range files {
 		if slices.Contains(files[:i], file) {
 			continue // a script may be its own interpreter

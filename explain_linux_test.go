@@ -64,6 +64,11 @@ func TestExplainOpen(t *testing.T) {
 		if os.Geteuid() == 0 {
 			return // whom modes do not keep out
 		}
+		for _, op := range []string{"open", "mkdir"} {
+			if explained := r.Explain(denial(op, "/etc/none")); !strings.Contains(explained.Error(), "the mode of the directory forbids it too") {
+				t.Errorf("a directory that its mode keeps this user from: %v", explained)
+			}
+		}
 		if denied := blamed(r.Explain(denial("open", unreadable))); denied == nil || !denied.Guess || denied.Missing.FS != FSWriteFile {
 			t.Errorf("what its mode forbids to read: %v", denied)
 		}
@@ -676,6 +681,13 @@ func TestExplainProgram(t *testing.T) {
 		}
 		if explained := replaced.Explain(denial("fork/exec", copied)); strings.Contains(explained.Error(), "replaced") {
 			t.Errorf("a rule that did not allow to execute it: %v", explained)
+		}
+		broken := write(t, filepath.Join(dir, "broken"), "#!/")
+		if err := os.Chmod(broken, 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if failed := denial("fork/exec", broken); none.Explain(failed) != failed {
+			t.Errorf("what runs nowhere: %v", none.Explain(failed))
 		}
 		t.Chdir(dir)
 		if denied := blamed(none.Explain(denial("fork/exec", "./copied"))); denied == nil || !denied.Guess {

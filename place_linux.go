@@ -528,3 +528,9 @@ func leadsNowhere(err error) bool {
 	}
 	return false
 }
+
+// mayChange reports whether the mode of the directory that a place is in lets this
+// process make and remove files there.
+func (p *place) mayChange() bool {
+	return p.parent >= 0 && unix.Faccessat(p.parent, ".", modeWrite|modeExecute, unix.AT_EACCESS) == nil
+}

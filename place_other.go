@@ -44,5 +44,6 @@ func modesAllow(path string, mode uint32) bool        { return true }
 func mayExecute(path string) bool                     { return true }
 func leadsNowhere(err error) bool                     { return true }
 
+func (p *place) mayChange() bool  { return true }
 func seeProcess(dir string) sight { return sightUnknown }
 func mayBind(port int) bool       { return true }

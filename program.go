@@ -27,12 +27,16 @@ func programPath(cmd *exec.Cmd) string {
 	return path
 }
 
+// mostFiles is how many the kernel opens to run a program, but for a loader: it follows five
+// interpreters.
+const mostFiles = 6
+
 // programFiles returns the files that the kernel opens to run path: itself, the
 // interpreter of a script, the loader of a dynamically linked program. They are what
 // the paths lead to now, which is good for advice and not for rules.
 func programFiles(path string) []string {
 	var files []string
-	for loader := false; len(files) < 6 && path != ""; { // the kernel follows five interpreters
+	for loader := false; len(files) < mostFiles && path != ""; {
 		info, err := os.Stat(path)
 		if err != nil || !info.Mode().IsRegular() || !mayExecute(path) {
 			break // cannot be run without the sandbox either
@@ -54,4 +58,18 @@ func isLoaderOf(files []string) bool {
 	}
 	start, err := program.Read(files[len(files)-2])
 	return err != nil || start.ELF
+}
+
+// cannotRun reports whether the last of a program's files names one that there is, and
+// that cannot be executed without the sandbox either, such as a directory.
+func cannotRun(files []string) bool {
+	if len(files) == 0 || len(files) == mostFiles || isLoaderOf(files) {
+		return false
+	}
+	start, err := program.Read(files[len(files)-1])
+	if err != nil || start.Interpreter == "" {
+		return false
+	}
+	_, err = os.Stat(start.Interpreter)
+	return err == nil
 }
