@@ -630,8 +630,8 @@ func (w *explainWorld) needed(op *explainOp, advice []*DeniedError, denied *Deni
 }
 
 // hopeless is for a refusal that no advice helps: a mode has to be the reason. Where it
-// is, Explain may not have blamed the ruleset for certain, but for reading what the mode
-// lets be read.
+// is, Explain has to say so, or to call it a guess, but for reading what the mode lets
+// be read.
 func (w *explainWorld) hopeless(op *explainOp, advice []*DeniedError, explanation error) bool {
 	alone := op.do()
 	if kernel, _ := Probe(); alone == nil && kernel.ABI == V1 && op.isMove() {
@@ -642,6 +642,9 @@ func (w *explainWorld) hopeless(op *explainOp, advice []*DeniedError, explanatio
 		op.undo()
 		w.wrong(op, "unrestricted it works, and Explain has no advice: %v", explanation)
 		return false
+	}
+	if slices.ContainsFunc(advice, func(e *DeniedError) bool { return strings.Contains(e.Uncertain, "the mode") }) {
+		return false // both forbid it, and Explain says so
 	}
 	for _, denied := range advice {
 		if isRefusal(alone) && !denied.Guess && denied.Missing.FS != FSReadFile {
