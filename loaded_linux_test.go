@@ -743,30 +743,33 @@ func TestLoadWithFewDescriptors(t *testing.T) {
 			return // which knows all rights
 		}
 		file := write(t, dir+"/file", "")
-		r := New(V9).BestEffort(V1)
-		for range 100 {
-			r.Allow(FSReadFile, file)
-		}
-		r.Allow(FSResolveUnix, dir).AllowIf(FSReadFile, func(*os.File) error {
+		judge := func(*os.File) error {
 			other, err := os.Open(file)
 			if err == nil {
 				other.Close()
 			}
 			return err
-		}, file)
+		}
 		first, err := unix.Open("/", unix.O_PATH|unix.O_CLOEXEC, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
 		unix.Close(first)
-		for free := 6; free < 40; free++ {
-			if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(first + free), Max: 1024}); err != nil {
-				t.Fatal(err)
+		const free = 8
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(first + free), Max: 1024}); err != nil {
+			t.Fatal(err)
+		}
+		for rules := range 2 * free {
+			r := New(V9).BestEffort(V1)
+			for range rules {
+				r.Allow(FSReadFile, file)
 			}
-			if s, err := r.Prepare(); err != nil {
-				t.Errorf("with %d descriptors: %v", free, err)
-			} else {
-				s.Close()
+			for _, r := range []*Ruleset{r.Clone().Allow(FSResolveUnix, dir), r.AllowIf(FSReadFile, judge, file)} {
+				if s, err := r.Prepare(); err != nil {
+					t.Errorf("with %d rules: %v", rules, err)
+				} else {
+					s.Close()
+				}
 			}
 		}
 	})
