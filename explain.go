@@ -690,6 +690,11 @@ func (c *checker) moving(from, to, op string, answer bool) []error {
 		}
 		reasons = append(reasons, c.orReplaced(e, asked))
 	}
+	if len(reasons) > 0 && (op == "link" || old.mayChange()) {
+		new.modeToo(reasons[:1])
+	} else if len(reasons) > 0 {
+		old.modeToo(reasons[:1])
+	}
 	return reasons
 }
 
