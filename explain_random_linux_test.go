@@ -48,7 +48,8 @@ func explainRandomly(t *testing.T, dir string) {
 		seed = n
 	}
 	counts := &explainCounts{kinds: map[string]*explainCount{}}
-	for counts.all.tried < ops && (time.Now().Before(limit) || counts.all.tried < 100) && !t.Failed() {
+	few := func() bool { return counts.all.tried < 100 || counts.replaced == 0 && counts.all.tried < 2000 }
+	for counts.all.tried < ops && (time.Now().Before(limit) || few()) && !t.Failed() {
 		newExplainWorld(t, seed, dir, counts).run()
 		seed++
 	}
@@ -103,7 +104,8 @@ type explainWorld struct {
 	rules   []explainRule
 	ports   []uint16
 	sockets []net.Listener
-	tcp     uint16 // the port on which something listens
+	tcp     uint16         // the port on which something listens
+	forbid  func(yes bool) // by the mode of something; nil: nothing is
 }
 
 // explainRule is a rule, and the file that it was loaded for.
@@ -330,9 +332,23 @@ func (w *explainWorld) changeMode() (reset func()) {
 	if w.IntN(4) > 0 {
 		return func() {}
 	}
-	path := w.anything()
-	w.must(os.Chmod(path, os.FileMode(0o111*[]int{4, 2, 1, 0, 5, 3, 6}[w.IntN(7)])))
-	return func() { os.Chmod(path, 0o777) }
+	file, err := openPath(w.anything())
+	w.must(err)
+	path := fmt.Sprintf("/proc/self/fd/%d", file.Fd()) // it may be moved meanwhile
+	mode := os.FileMode(0o111 * []int{4, 2, 1, 0, 5, 3, 6}[w.IntN(7)])
+	w.forbid = func(yes bool) {
+		if yes {
+			w.must(os.Chmod(path, mode))
+		} else {
+			w.must(os.Chmod(path, 0o777))
+		}
+	}
+	w.forbid(true)
+	return func() {
+		w.forbid(false)
+		w.forbid = nil
+		file.Close()
+	}
 }
 
 // explainOp is something to try.
@@ -660,7 +676,13 @@ func (w *explainWorld) lasts(s *Sandbox, op *explainOp, access AccessFS) bool {
 	paths := w.replacedRules(op, access)
 	if len(paths) == 1 {
 		op.clear()
+		if w.forbid != nil { // the world, but for what is tried
+			w.forbid(false)
+		}
 		w.replace(paths[0])
+		if w.forbid != nil {
+			w.forbid(true)
+		}
 	}
 	err, _ := w.in(s, op)
 	return len(paths) < 2 && !isRefusal(err)

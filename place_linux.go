@@ -479,16 +479,16 @@ func (l level) open() (int, error) {
 // the root of this process, as long as it wants more: that is the way on which the
 // kernel looks for rules. It leads across mount points.
 func (p *place) upwards(visit func(level) (more bool)) error {
-	if p.exists() && !p.isDirectory() && !visit(p.level()) {
-		return nil
-	}
-	if p.isDirectory() {
+	if p.parent < 0 && p.isDirectory() {
 		return upwardsFrom(p.file, visit)
+	}
+	if p.exists() && !visit(p.level()) {
+		return nil
 	}
 	if p.parent < 0 {
 		return unix.ENOENT
 	}
-	return upwardsFrom(p.parent, visit)
+	return upwardsFrom(p.parent, visit) // and not by "..", for which a directory has to be searched
 }
 
 // maxBack is how long a way back may be before it begins anew.
