@@ -753,7 +753,7 @@ func (w *checkWorld) try(rules *Sandbox, op *checkOp, counts []*checkCount) (wro
 		return "", nil // it is asked for less than Check was
 	case !blamed && w.chroot != "" && op.other != "":
 		return "", nil // which rights a move lacks may depend on rules above
-	case !blamed && strings.HasPrefix(op.path, "/"): // what a relative path begins at is not in an error
+	case !blamed && !otherwise && strings.HasPrefix(op.path, "/"): // what a relative path begins at is not in an error
 		return fmt.Sprintf("Check says %v, Explain leaves %v as it is", said, failure), nil
 	case !blamed:
 		return "", nil
