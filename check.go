@@ -360,7 +360,11 @@ func (c *checker) deny(missing AccessFS, p *place, nearest grant) *DeniedError {
 		return nil
 	}
 	e := &DeniedError{Path: p.path, Port: -1, Missing: Rights{FS: missing}, Nearest: nearest.path, Allowed: nearest.allowed}
-	e.suggest(c.remedy(missing, p))
+	if p.isAtPath() {
+		e.suggest(c.remedy(missing, p))
+	} else {
+		e.Uncertain = "no path leads there from here"
+	}
 	return e
 }
 

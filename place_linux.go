@@ -384,6 +384,18 @@ func (p *place) describe(given string) string {
 	return filepath.Join(dir, name)
 }
 
+// isAtPath reports whether its path leads to the place: not beneath what covers it, or
+// from another root.
+func (p *place) isAtPath() bool {
+	fd, path := p.parent, filepath.Dir(p.path)
+	if p.exists() {
+		fd, path = p.file, p.path
+	}
+	var stat unix.Statx_t
+	id, _, err := identify(fd)
+	return err == nil && statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW, &stat) == nil && idOf(&stat) == id
+}
+
 func (p *place) close() {
 	for _, fd := range []int{p.parent, p.file} {
 		if fd >= 0 {

@@ -32,6 +32,7 @@ func reachable(fd int, id fileID, openedBy string) bool { return false }
 
 func findPlace(path string, follow bool) (*place, error) { return nil, fs.ErrNotExist }
 
+func (p *place) isAtPath() bool                       { return false }
 func (p *place) close()                               {}
 func (p *place) exists() bool                         { return false }
 func (p *place) isDirectory() bool                    { return false }
