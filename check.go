@@ -428,7 +428,7 @@ func (c *checker) call(missing AccessFS, path string, directory bool) (call, on 
 		return "", on
 	}
 	if directory && missing&^(FSWriteFile|FSTruncate) == 0 {
-		return narrowCall(missing, on), on // AllowReadWrite would have all that is beneath read and removed
+		return narrowCall(missing, on), on // AllowReadWrite also lets all that is beneath be read and removed
 	}
 	for _, helper := range []struct {
 		name   string

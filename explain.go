@@ -15,8 +15,9 @@ import (
 // Explain answers why an operation failed. It takes an error of os, net, os/exec
 // or syscall, wrapped or not. Where the ruleset denies what was tried, it returns
 // err wrapped with a [DeniedError] for each path or port on which rights are
-// missing, and with the narrowest call that would allow it; [errors.Is] and
-// [errors.As] find the original too. Otherwise it returns err itself: a file that
+// missing, and with the narrowest call that would allow it (where files are made and
+// removed, AllowReadWrite of the directory); [errors.Is] and [errors.As] find the
+// original too. Otherwise it returns err itself: a file that
 // is not there, its mode, a read-only file system or a port that is taken are
 // nothing that Landlock has to do with.
 //
@@ -33,7 +34,8 @@ import (
 // An error does not say everything. What else may be the reason is in Uncertain, and
 // where that is as likely the DeniedError is a Guess. How a file was opened is not in an
 // error: where reading is denied that is the reason, and what is not denied may have
-// been opened for writing, which is a Guess. Names that are relative to an [os.Root] are
+// been opened for writing, which is a Guess; where files may be made, the file may be one
+// that the open has made, and the call names the directory. Names that are relative to an [os.Root] are
 // not explained, since nobody knows where it is; those of an [os.DirFS] are taken for
 // ones of the working directory where there is such a file that is denied, as a
 // Guess. Ask [Ruleset.Check] there.
@@ -435,7 +437,7 @@ func (c *checker) opening(path string) []error {
 	suggestPreset(denied)
 	if call, on := c.madeNow(denied.Missing.FS, p); call != "" {
 		denied.suggest(call, on)
-		denied.Uncertain += "; the file may have just been made, as os.CreateTemp does, so its directory is named"
+		denied.Uncertain += "; it may have just been made, so its directory is named"
 	}
 	return append(c.allowedNow(p), denied)
 }

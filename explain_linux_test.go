@@ -515,6 +515,14 @@ func TestExplainReplacedInSystem(t *testing.T) {
 			t.Errorf("%s, want %s", text, test.want)
 		}
 	}
+	const link, target = "/var/run", "/run"
+	if to, _ := os.Readlink(link); to != target && to != "../run" {
+		t.Skipf("%s is no link to %s here", link, target)
+	}
+	found := replacement{path: link + "/none/conf", now: &place{path: target + "/none/conf", kind: unix.S_IFREG}}
+	if dir, ok := found.holder(); dir != target+"/none" || !ok {
+		t.Errorf("a link of the system's above: %q, %v", dir, ok)
+	}
 }
 
 // A ruleset that is loaded to explain something does without rules whose path is gone.
