@@ -460,8 +460,10 @@ func (c *checker) reading(denied *DeniedError, p *place, path string, mayWrite b
 			why = ": " + other.what + ": "
 		}
 		denied.Uncertain = "if it was opened for writing" + why + strings.Replace(other.remedy, " would allow it", "", 1)
-	case call != "":
+	case call != "" && writing != 0:
 		denied.Uncertain = "if it was opened for writing, and perhaps just made, " + call
+	case call != "" && mayWrite:
+		denied.Uncertain += ": if it was just made, " + call
 	}
 	if found, ok := c.replaced(FSReadFile, p.path, path, p.path); ok {
 		return c.denyReplaced(denied, found)
@@ -472,7 +474,7 @@ func (c *checker) reading(denied *DeniedError, p *place, path string, mayWrite b
 // madeNow returns the call that allows what is missing on a file that the open itself
 // may have made: a rule for the file would come too late for the next one.
 func (c *checker) madeNow(missing AccessFS, p *place) (call, on string) {
-	if c.denied.FS&FSMakeReg == 0 || missing&FSWriteFile == 0 || !p.isRegular() || !p.mayChange() {
+	if c.denied.FS&FSMakeReg == 0 || missing&^FSTruncate == 0 || !p.isRegular() || !p.mayChange() {
 		return "", ""
 	}
 	directory, err := p.above()

@@ -432,6 +432,11 @@ func TestExplainMadeNow(t *testing.T) {
 				func(base string) error { file, err := os.CreateTemp(base, ""); file.Close(); return err },
 				`(if it was opened for writing, and perhaps just made, Allow(landlock.FSWriteFile|landlock.FSReadFile, "%s"))`, func(r *Ruleset, base string) { r.Allow(FSReadFile|FSWriteFile, base) },
 			},
+			"where all may be written": {
+				func(r *Ruleset, base string) { r.Allow(FSMakeReg|FSWriteFile, base) },
+				func(base string) error { file, err := os.CreateTemp(base, ""); file.Close(); return err },
+				`leave an empty file where they may not: if it was just made, Allow(landlock.FSReadFile, "%s"))`, func(r *Ruleset, base string) { r.Allow(FSReadFile, base) },
+			},
 			"where nothing may be made": {
 				func(r *Ruleset, base string) { r.AllowRead(base) },
 				func(base string) error { return os.WriteFile(base+"/old", nil, 0) },
