@@ -459,6 +459,9 @@ func (c *checker) call(missing AccessFS, path string, directory bool) (call, on 
 	if directory && missing&^(FSReadExecute|FSIoctlDev|FSResolveUnix) != 0 && isSystems(on) {
 		return "", on
 	}
+	if directory && missing&^(FSWriteFile|FSTruncate) == 0 {
+		return narrowCall(missing, on), on // AllowReadWrite also lets all that is beneath be read and removed
+	}
 	for _, helper := range []struct {
 		name   string
 		access AccessFS
@@ -467,8 +470,13 @@ func (c *checker) call(missing AccessFS, path string, directory bool) (call, on 
 			return fmt.Sprintf("%s(%q)", helper.name, on), on
 		}
 	}
+	return narrowCall(missing, on), on
+}
+
+// narrowCall returns the call that allows these rights and no other.
+func narrowCall(missing AccessFS, path string) string {
 	names := goNames("landlock.FS", fsWords, uint64(missing))
-	return fmt.Sprintf("Allow(%s, %q)", strings.Join(names, "|"), on), on
+	return fmt.Sprintf("Allow(%s, %q)", strings.Join(names, "|"), path)
 }
 
 // isSystems reports whether a directory is one of the system's, beneath which nobody is
