@@ -474,7 +474,7 @@ func (c *checker) reading(denied *DeniedError, p *place, path string, mayWrite b
 // madeNow returns the call that allows what is missing on a file that the open itself
 // may have made: a rule for the file would come too late for the next one.
 func (c *checker) madeNow(missing AccessFS, p *place) (call, on string) {
-	if c.denied.FS&FSMakeReg == 0 || missing&^FSTruncate == 0 || !p.isRegular() || !p.mayChange() {
+	if c.denied.FS&FSMakeReg == 0 || missing&^FSTruncate == 0 || !p.isRegular() || !p.empty || !p.mayChange() {
 		return "", ""
 	}
 	directory, err := p.above()

@@ -304,6 +304,7 @@ func (w *explainWorld) replace(path string) {
 		next := fmt.Sprint(w.at("app/v"), w.version)
 		w.must(os.Mkdir(next, 0o777))
 		w.make(next + "/x")
+		w.make(next + "/run")
 		w.must(os.Symlink(filepath.Base(next), other))
 		w.must(os.Rename(other, path))
 	case info.IsDir():
@@ -634,8 +635,8 @@ func (w *explainWorld) needed(op *explainOp, advice []*DeniedError, denied *Deni
 		}
 	}
 	path := narrower(denied)
-	if path == "" {
-		return true
+	if path == "" || strings.HasSuffix(op.kind, " new") && path == op.path {
+		return true // the next one is another file
 	}
 	enough := false
 	w.with(w.asLoaded().Allow(denied.Missing.FS, path), others, op, func(s *Sandbox) { enough = w.lasts(s, op, denied.Missing.FS) })
@@ -680,6 +681,9 @@ func (w *explainWorld) lasts(s *Sandbox, op *explainOp, access AccessFS) bool {
 			w.forbid(false)
 		}
 		w.replace(paths[0])
+		if current := w.at(explainCurrent); strings.HasPrefix(paths[0], current+"/") {
+			w.replace(current) // which of the two it was is not known
+		}
 		if w.forbid != nil {
 			w.forbid(true)
 		}

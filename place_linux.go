@@ -23,7 +23,8 @@ type place struct {
 	kind   uint32 // S_IFREG and so on; 0 where nothing is
 	number uint64 // of a device
 	names  uint32 // how many it has
-	inside bool   // a file of the kernel's own, such as a pipe, which no rule is about
+	empty  bool
+	inside bool // a file of the kernel's own, such as a pipe, which no rule is about
 }
 
 // fileID is what a rule belongs to, and the mount by which it was found.
@@ -42,7 +43,7 @@ func identify(fd int) (id fileID, kind uint32, err error) {
 }
 
 // A mount's unique number, from Linux 6.8 on, is given to no other mount later.
-const statxMask = unix.STATX_TYPE | unix.STATX_INO | unix.STATX_NLINK | unix.STATX_MNT_ID | unix.STATX_MNT_ID_UNIQUE
+const statxMask = unix.STATX_TYPE | unix.STATX_INO | unix.STATX_NLINK | unix.STATX_SIZE | unix.STATX_MNT_ID | unix.STATX_MNT_ID_UNIQUE
 
 func statx(at int, path string, flags int, stat *unix.Statx_t) error {
 	for {
@@ -357,7 +358,7 @@ func (p *place) identify() error {
 		return errAutomount
 	}
 	p.id, p.kind, p.names = idOf(&stat), uint32(stat.Mode)&unix.S_IFMT, stat.Nlink
-	p.number = unix.Mkdev(stat.Rdev_major, stat.Rdev_minor)
+	p.number, p.empty = unix.Mkdev(stat.Rdev_major, stat.Rdev_minor), stat.Size == 0
 	return nil
 }
 

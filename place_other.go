@@ -9,9 +9,9 @@ import "io/fs"
 const hasPlaces = false
 
 type place struct {
-	path   string
-	id     fileID
-	inside bool
+	path          string
+	id            fileID
+	inside, empty bool
 }
 
 type fileID struct{ device, inode, mount uint64 }
