@@ -635,8 +635,8 @@ func (w *explainWorld) needed(op *explainOp, advice []*DeniedError, denied *Deni
 		}
 	}
 	path := narrower(denied)
-	if path == "" || strings.HasSuffix(op.kind, " new") && path == op.path {
-		return true // the next one is another file
+	if path == "" || isEmpty(path) {
+		return true // it may have been made just now, and the next one is another file
 	}
 	enough := false
 	w.with(w.asLoaded().Allow(denied.Missing.FS, path), others, op, func(s *Sandbox) { enough = w.lasts(s, op, denied.Missing.FS) })
@@ -644,6 +644,11 @@ func (w *explainWorld) needed(op *explainOp, advice []*DeniedError, denied *Deni
 		w.wrong(op, "Explain says %v, and a rule for %s is enough", explanation, path)
 	}
 	return !enough
+}
+
+func isEmpty(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular() && info.Size() == 0
 }
 
 // hopeless is for a refusal that no advice helps: a mode has to be the reason. Where it
