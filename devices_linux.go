@@ -45,3 +45,17 @@ func isDirectoryOfDevices(dir *unix.Stat_t) (bool, error) {
 	}
 	return false, nil
 }
+
+// isStream reports whether a file is what this process has as a standard stream.
+func isStream(path string) bool {
+	var file, stream unix.Stat_t
+	if unix.Stat(path, &file) != nil {
+		return false
+	}
+	for fd := range 3 {
+		if unix.Fstat(fd, &stream) == nil && stream.Dev == file.Dev && stream.Ino == file.Ino {
+			return true
+		}
+	}
+	return false
+}

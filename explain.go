@@ -482,13 +482,25 @@ func suggestPreset(e *DeniedError) {
 		if e.Missing.FS&^(FSReadFile|FSWriteFile) == 0 {
 			e.suggest("Use(preset.NullDevices)", e.Path)
 		}
-	case "/dev/tty", "/dev/ptmx":
-		e.suggest("Use(preset.Terminal)", e.Path)
 	default:
-		if filepath.Dir(e.Path) == "/dev/pts" {
-			e.suggest("Use(preset.Terminal)", e.Path)
+		if preset := presetForTerminal(e.Path); preset != "" && e.Missing.FS&^(FSReadFile|FSWriteFile|FSIoctlDev) == 0 {
+			e.suggest("Use(preset."+preset+")", e.Path)
 		}
 	}
+}
+
+// presetForTerminal returns the preset that allows a terminal, or what makes some: of
+// those with a name of their own, Terminal is for the ones that are this process's.
+func presetForTerminal(path string) string {
+	switch inPts := filepath.Dir(path) == "/dev/pts"; {
+	case path == "/dev/tty":
+		return "Terminal"
+	case path != "/dev/tty0" && (inPts || strings.HasPrefix(path, "/dev/tty")) && isStream(path):
+		return "Terminal"
+	case inPts || path == "/dev/ptmx":
+		return "PseudoTerminals"
+	}
+	return ""
 }
 
 // inDirectory is for what takes rights in the directory of a path, whose last
@@ -708,7 +720,7 @@ func (c *checker) controlling() []error {
 		return nil
 	}
 	denied := &DeniedError{Port: -1, Missing: Rights{FS: FSIoctlDev}}
-	denied.suggest("for a terminal, Use(preset.Terminal)", "")
+	denied.suggest("for the terminal of this process, Use(preset.Terminal), and for others Use(preset.PseudoTerminals)", "")
 	return guess([]error{denied}, "or the device has reasons of its own: the error does not say which it is")
 }
 

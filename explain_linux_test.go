@@ -464,7 +464,7 @@ func TestExplainIoctl(t *testing.T) {
 			defer terminal.Close()
 			_, errno := unix.IoctlGetTermios(int(terminal.Fd()), unix.TCGETS)
 			if explained := r.Explain(&fs.PathError{Op: "ioctl", Path: terminal.Name(), Err: errno}); errno != unix.EACCES || blamed(explained) == nil || blamed(explained).Guess ||
-				blamed(explained).Missing.FS != FSIoctlDev || !strings.Contains(explained.Error(), "Use(preset.Terminal) would allow it") {
+				blamed(explained).Missing.FS != FSIoctlDev || !strings.Contains(explained.Error(), "Use(preset.PseudoTerminals) would allow it") {
 				t.Errorf("%v", explained)
 			}
 			explained := r.Explain(os.NewSyscallError("ioctl", errno))
@@ -485,6 +485,29 @@ func TestExplainIoctl(t *testing.T) {
 		} {
 			if explained := r.Explain(err); explained != err {
 				t.Errorf("%v", explained)
+			}
+		}
+	})
+}
+
+// A preset is named for the terminals that it allows.
+func TestExplainTerminal(t *testing.T) {
+	inBoth(t, func(t *testing.T, dir string) {
+		_, other := openTerminal(t)
+		_, own := openTerminal(t)
+		r := NewHandling(Rights{FS: FSReadFile | FSWriteFile}).AllowRead(dir)
+		stdin, err := unix.Dup(0)
+		must(t, err)
+		must(t, unix.Dup3(int(own.Fd()), 0, 0))
+		defer unix.Dup3(stdin, 0, 0)
+		for path, preset := range map[string]string{
+			"/dev/tty":   "Terminal",
+			own.Name():   "Terminal",
+			other.Name(): "PseudoTerminals",
+			"/dev/ptmx":  "PseudoTerminals",
+		} {
+			if explained := r.Explain(denial("open", path)); !strings.Contains(explained.Error(), "Use(preset."+preset+") would allow it") {
+				t.Errorf("%v, want %s", explained, preset)
 			}
 		}
 	})
