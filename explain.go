@@ -30,6 +30,10 @@ import (
 // time.LoadLocation returns. ([os.Process.Signal] does too: make it an
 // os.NewSyscallError("kill", err).)
 //
+// Of errors that are joined, by [errors.Join] or several %w, each is explained, and each
+// reason then names its path. What is certain comes before what is a guess, so that
+// errors.As finds it.
+//
 // An error does not say everything. What else may be the reason is in Uncertain, and
 // where that is as likely the DeniedError is a Guess. How a file was opened is not in an
 // error: where reading is denied that is the reason, and what is not denied may have
@@ -71,11 +75,17 @@ func (s *Sandbox) Explain(err error) error {
 
 // explainBy is Explain by what answers.
 func explainBy(answers func() (l layers, gone []string, err error), err error) error {
-	if err == nil || find[*DeniedError](err) != nil {
-		return err // there is nothing to add
+	parts := partsOf(err)
+	var operations []operation
+	for _, part := range parts {
+		if find[*DeniedError](part) != nil {
+			return err // there is nothing to add
+		}
+		if o := operationOf(part, len(parts) == 1); o != nil {
+			operations = append(operations, o)
+		}
 	}
-	operation := operationOf(err)
-	if operation == nil {
+	if len(operations) == 0 {
 		return err
 	}
 	all, gone, checkErr := answers()
@@ -86,19 +96,66 @@ func explainBy(answers func() (l layers, gone []string, err error), err error) e
 		return explain(err, cannotTell(checkErr))
 	}
 	defer all.close()
-	var reasons []error
+	var sure, others []error
+	for _, o := range operations {
+		if reasons := all.reasons(o); certain(reasons) {
+			sure = append(sure, reasons...)
+		} else {
+			others = append(others, reasons...)
+		}
+	}
+	reasons := append(sure, others...)
+	if len(gone) > 0 && len(reasons) > 0 {
+		uncertain(reasons[:1], withoutRules(gone))
+	}
+	return explain(err, reasons)
+}
+
+// reasons returns why what was tried is denied: what the first layer says that does not
+// have to guess.
+func (all layers) reasons(o operation) (reasons []error) {
 	for _, c := range all {
-		if more := operation(c); len(reasons) == 0 || certain(more) {
+		if more := o(c); len(reasons) == 0 || certain(more) {
 			reasons = more
 		}
 		if certain(reasons) {
 			break
 		}
 	}
-	if len(gone) > 0 && len(reasons) > 0 {
-		uncertain(reasons[:1], withoutRules(gone))
+	return reasons
+}
+
+// partsOf returns the errors that are joined in err's tree, or err itself: of what was
+// tried each names its own. What is explained already is left out.
+func partsOf(err error) (parts []error) {
+	if isNil(err) {
+		return nil
 	}
-	return explain(err, reasons)
+	for inner := err; ; {
+		switch e := inner.(type) {
+		case *explained:
+			return nil
+		case *fs.PathError, *os.LinkError, *os.SyscallError:
+			return []error{err}
+		case interface{ Unwrap() []error }:
+			for _, one := range e.Unwrap() {
+				parts = append(parts, partsOf(one)...)
+			}
+			return parts
+		case interface{ Unwrap() error }:
+			if inner = e.Unwrap(); isNil(inner) {
+				return []error{err}
+			}
+		default:
+			return []error{err}
+		}
+	}
+}
+
+// isNil reports whether err is nil, or a nil pointer, whose methods would not expect that.
+func isNil(err error) bool {
+	value := reflect.ValueOf(err)
+	return err == nil || value.Kind() == reflect.Pointer && value.IsNil()
 }
 
 // cannotTell is the reason where a reason could not be looked for.
@@ -130,27 +187,38 @@ func explain(err error, reasons []error) error {
 }
 
 func (e *explained) Error() string {
-	text := e.err.Error()
-	for i, reason := range e.reasons {
-		separator := ": "
-		if i > 0 {
-			separator = "; "
+	named := onlyPath(e.err)
+	var texts []string
+	for _, reason := range e.reasons {
+		text := reason.Error()
+		if denied, ok := reason.(*DeniedError); ok {
+			text = denied.text(named)
 		}
-		text += separator + reasonText(reason, e.err)
+		if !slices.Contains(texts, text) {
+			texts = append(texts, text)
+		}
 	}
-	return text
+	return e.err.Error() + ": " + strings.Join(texts, "; ")
 }
 
-// reasonText returns the text of a reason, without the path that err has named.
-func reasonText(reason, err error) string {
-	denied, ok := reason.(*DeniedError)
-	if !ok {
-		return reason.Error()
+// onlyPath returns the path that an error names, or "" where it names several, or none.
+func onlyPath(err error) (path string) {
+	if find[*explained](err) != nil {
+		return "" // which names one too
 	}
-	if path := find[*fs.PathError](err); path != nil {
-		return denied.text(path.Path)
+	objects := 0
+	for _, part := range partsOf(err) {
+		if e := find[*fs.PathError](part); e != nil {
+			path = e.Path
+		} else if _, isSocket := socketOperation(part); !isSocket && find[*os.LinkError](part) == nil {
+			continue
+		}
+		objects++
 	}
-	return denied.Error()
+	if objects != 1 {
+		return ""
+	}
+	return path
 }
 
 func (e *explained) Unwrap() []error { return append([]error{e.err}, e.reasons...) }
@@ -160,8 +228,8 @@ func (e *explained) Unwrap() []error { return append([]error{e.err}, e.reasons..
 type operation func(c *checker) []error
 
 // operationOf returns what was tried when err came of it, or nil for an error
-// that is not Landlock's.
-func operationOf(err error) operation {
+// that is not Landlock's. An errno counts where it is alone.
+func operationOf(err error, alone bool) operation {
 	if o := hiddenOperation(err); o != nil {
 		return o
 	}
@@ -177,7 +245,10 @@ func operationOf(err error) operation {
 	if call := find[*os.SyscallError](err); call != nil {
 		return callOperation(call)
 	}
-	return errnoOperation(err)
+	if alone {
+		return errnoOperation(err)
+	}
+	return nil
 }
 
 // callOperation returns what a system call that has no path was for.
@@ -220,8 +291,8 @@ func walk(err error, match func(error) bool) error {
 		if match(err) {
 			return err
 		}
-		if value := reflect.ValueOf(err); value.Kind() == reflect.Pointer && value.IsNil() {
-			return nil // its methods would not expect that
+		if isNil(err) {
+			return nil
 		}
 		switch e := err.(type) {
 		case interface{ Unwrap() error }:

@@ -490,6 +490,59 @@ func TestExplainIoctl(t *testing.T) {
 	})
 }
 
+// Of several errors each is explained, by its own path, and what is certain comes first.
+func TestExplainJoined(t *testing.T) {
+	inBoth(t, func(t *testing.T, dir string) {
+		secret, own := filepath.Join(dir, "secret"), filepath.Join(dir, "own", "file")
+		other := write(t, filepath.Join(dir, "other"), "")
+		r := NewHandling(Rights{FS: V1.FS()}).Allow(FSReadFile, own)
+		on := func(path string) string { return fmt.Sprintf("no rule for read_file on %s: AllowRead(%[1]q)", path) }
+		guessed := fmt.Sprintf("a guess: no rule for write_file on %s", own)
+		gone := &fs.PathError{Op: "open", Path: dir + "/none", Err: unix.ENOENT}
+		move := &os.LinkError{Op: "rename", Old: secret, New: dir + "/new", Err: unix.EACCES}
+		deep := fmt.Errorf("a: %w", fmt.Errorf("b: %w, %w", errors.New("c"), errors.Join(denial("open", other), denial("open", secret))))
+		for name, test := range map[string]struct {
+			err  error
+			says []string // in this order
+		}{
+			"two":                      {errors.Join(denial("open", secret), denial("open", other)), []string{on(secret), on(other)}},
+			"two of one text":          {fmt.Errorf("%w and %w", denial("open", other), denial("open", secret)), []string{on(other), on(secret)}},
+			"a guess first":            {errors.Join(denial("open", own), denial("open", secret)), []string{on(secret), guessed}},
+			"another error first":      {errors.Join(gone, denial("open", secret)), []string{on(secret)}},
+			"a move":                   {errors.Join(move, denial("open", secret)), []string{"no rule for remove_file,make_reg on " + dir, on(secret)}},
+			"deep":                     {deep, []string{on(other), on(secret)}},
+			"one that was explained":   {errors.Join(r.Explain(denial("open", other)), denial("open", secret)), []string{fmt.Sprintf("AllowRead(%q)", other), on(secret)}},
+			"one, and what names none": {fmt.Errorf("%w: %w", errors.ErrUnsupported, denial("open", secret)), []string{"no rule for read_file: AllowRead"}},
+			"one, and its errno":       {fmt.Errorf("%w: %w", unix.EACCES, denial("open", secret)), []string{"no rule for read_file: AllowRead"}},
+		} {
+			explained := r.Explain(test.err)
+			text := fmt.Sprint(explained)
+			for _, says := range test.says {
+				_, after, found := strings.Cut(text, says)
+				if !found {
+					t.Errorf("%s: %v, want %s", name, explained, test.says)
+				}
+				text = after
+			}
+			if denied := blamed(explained); denied == nil || denied.Guess {
+				t.Errorf("%s: what is certain is not the first: %v", name, denied)
+			}
+		}
+		if denied := blamed(r.Explain(errors.Join((*fs.PathError)(nil), denial("open", secret)))); denied == nil || denied.Path != secret {
+			t.Errorf("with a nil pointer: %v", denied)
+		}
+		twice := errors.Join(denial("open", secret), denial("open", secret))
+		if text := r.Explain(twice).Error(); strings.Count(text, "landlock: ") != 1 {
+			t.Errorf("one reason is said twice: %s", text)
+		}
+		for _, err := range []error{errors.Join(gone, unix.EACCES), errors.Join(gone, (*os.LinkError)(nil)), errors.Join(gone, r.Check(FSReadFile, secret))} {
+			if explained := r.Explain(err); explained != err {
+				t.Errorf("%v", explained)
+			}
+		}
+	})
+}
+
 // A preset is named for the terminals that it allows.
 func TestExplainTerminal(t *testing.T) {
 	inBoth(t, func(t *testing.T, dir string) {
