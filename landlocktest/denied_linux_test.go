@@ -146,6 +146,46 @@ func TestDeniedByRuleset(t *testing.T) {
 	})
 }
 
+// Of joined errors one that is denied is enough, wherever it is.
+func TestDeniedJoined(t *testing.T) {
+	landlocktest.NeedABI(t, landlock.V1)
+	dir, secret := t.TempDir(), t.TempDir()
+	must(t, write(dir, "file"), write(secret, "file"))
+	landlocktest.Run(t, landlock.New(landlock.V11).BestEffort(landlock.V1).AllowRead(dir), func(t *testing.T) {
+		_, gone := os.Open(filepath.Join(dir, "none"))
+		_, denied := os.Open(filepath.Join(secret, "file"))
+		allowed := &fs.PathError{Op: "open", Path: dir, Err: syscall.EACCES}
+		mode := &fs.PathError{Op: "chmod", Path: dir, Err: syscall.EACCES}
+		for _, others := range [][]error{{gone}, {allowed}, {mode}, {io.EOF}, {gone, mode, nil}} {
+			for _, err := range []error{errors.Join(append(others, denied)...), errors.Join(append([]error{denied}, others...)...)} {
+				denies(t, "one of them", err, "")
+				denies(t, "one of them, deeper", fmt.Errorf("a: %w, %w", io.EOF, fmt.Errorf("b: %w", err)), "")
+			}
+			denies(t, "none of them", errors.Join(append(others, mode)...), "Landlock does not answer that")
+		}
+		denies(t, "what names nothing", fmt.Errorf("%w: %w", syscall.EACCES, gone), "make it before")
+		denies(t, "two, each with its reason", errors.Join(gone, mode), "outside of the sandbox; chmod")
+	})
+}
+
+// What no operation returns is not denied, and does not end the test.
+func TestDeniedNothing(t *testing.T) {
+	landlocktest.NeedABI(t, landlock.V1)
+	all := func(t *testing.T) {
+		for _, err := range []error{(*fs.PathError)(nil), (*os.LinkError)(nil), (*os.SyscallError)(nil), (*net.OpError)(nil), (*exec.ExitError)(nil), (*landlock.DeniedError)(nil)} {
+			denies(t, "a nil pointer", err, "nil pointer")
+			denies(t, "a nil pointer that is wrapped", fmt.Errorf("wrapped: %w", err), "nil pointer")
+			landlocktest.Allowed(&observer{TB: t}, err)
+		}
+		for _, err := range []error{&fs.PathError{}, &os.LinkError{}, &os.SyscallError{}, &net.OpError{}, &exec.ExitError{}} {
+			denies(t, "a zero error", err, "Landlock does not answer that")
+			landlocktest.Allowed(&observer{TB: t}, err)
+		}
+	}
+	all(t)
+	landlocktest.Run(t, landlock.New(landlock.V1), all)
+}
+
 // Where something else than the ruleset denies, and where that cannot be told, nothing
 // is denied.
 func TestDeniedBySomethingElse(t *testing.T) {

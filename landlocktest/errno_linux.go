@@ -2,10 +2,7 @@ package landlocktest
 
 import (
 	"errors"
-	"io/fs"
-	"os"
 	"slices"
-	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -38,23 +35,6 @@ var (
 	withEXDEV = answers{"link", "rename", "exchange"}
 	withEPERM = answers{"kill", "tgkill", "tkill", "pidfd_send_signal", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "connect", "sendto", "sendmsg", "sendmmsg"}
 )
-
-// callOf returns what was called, as far as an error says it, as answers have it.
-func callOf(err error) string {
-	var path *fs.PathError
-	var link *os.LinkError
-	var call *os.SyscallError
-	name := ""
-	switch {
-	case errors.As(err, &path):
-		name = path.Op
-	case errors.As(err, &link):
-		name = link.Op
-	case errors.As(err, &call):
-		name = call.Syscall
-	}
-	return strings.TrimSuffix(strings.TrimSuffix(name, "2"), "at")
-}
 
 // modeAllowsAll reports whether a file's mode lets this process read and write it.
 func modeAllowsAll(path string) bool {

@@ -25,6 +25,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -143,7 +144,7 @@ func NeedABI(t testing.TB, abi landlock.ABI) {
 func Allowed(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
-		t.Error("not allowed: " + explained(err).Error())
+		t.Error("not allowed: " + fmt.Sprint(explained(err))) // which prints a nil pointer too
 	}
 }
 
@@ -171,6 +172,11 @@ func explained(err error) error {
 // which os/exec opens where a command has no Stdin, never counts: the ruleset of a test
 // that starts programs allows it.
 //
+// Of errors that are joined, by [errors.Join] or several %w, those count that name what
+// was tried, and one that is denied for sure is enough: what a function returns that went
+// on after a refusal is an error that the refusal is in. To have all of them denied, call
+// Denied for each.
+//
 // Name files by paths that begin with /. A relative one, of [os.DirFS] and [os.Root]
 // above all, does not tell what was tried, and fails the test where the error leaves
 // open what it is relative to: ask [landlock.Ruleset.Check] for the whole path.
@@ -191,10 +197,70 @@ func Denied(t testing.TB, err error) {
 	}
 }
 
-// notDenied returns why an error is no refusal of Landlock's, or "".
+// notDenied returns why an error is no refusal of Landlock's, or "". Of several one is
+// enough that is.
 func notDenied(err error) string {
-	if err == nil {
+	var reasons []string
+	for _, part := range partsOf(err) {
+		reason := partNotDenied(part)
+		if reason == "" {
+			return ""
+		}
+		reasons = append(reasons, reason)
+	}
+	return strings.Join(reasons, "; ")
+}
+
+// partsOf returns those of the errors joined in err's tree that name what was tried, or
+// err itself where none does.
+func partsOf(err error) []error {
+	parts := slices.DeleteFunc(split(err), func(part error) bool {
+		return slices.ContainsFunc(tree(part), isNil) || !namesObject(part) && callOf(part) == ""
+	})
+	if len(parts) == 0 {
+		return []error{err}
+	}
+	return parts
+}
+
+// split returns the errors that are joined in err's tree, or err itself. One that comes
+// with its DeniedErrors is one.
+func split(err error) (parts []error) {
+	for _, inner := range tree(err) {
+		joined, ok := inner.(interface{ Unwrap() []error })
+		switch {
+		case isNil(inner):
+			return []error{err}
+		case !ok:
+			continue
+		case slices.ContainsFunc(joined.Unwrap(), isDenial):
+			return []error{err}
+		}
+		for _, one := range joined.Unwrap() {
+			parts = append(parts, split(one)...)
+		}
+		return parts
+	}
+	return []error{err}
+}
+
+func isDenial(err error) bool {
+	_, ok := err.(*landlock.DeniedError)
+	return ok
+}
+
+func isNil(err error) bool {
+	value := reflect.ValueOf(err)
+	return err == nil || value.Kind() == reflect.Pointer && value.IsNil()
+}
+
+// partNotDenied is notDenied for one error.
+func partNotDenied(err error) string {
+	switch {
+	case err == nil:
 		return "there is no error: it was allowed"
+	case slices.ContainsFunc(tree(err), isNil):
+		return fmt.Sprintf("a nil pointer in %T is the error of no operation", err)
 	}
 	tried := err
 	var call *os.SyscallError
@@ -203,7 +269,7 @@ func notDenied(err error) string {
 	}
 	err = explained(err)
 	all := denials(err)
-	knows := err.Error() != tried.Error() // Explain has something to say of it
+	knows := len(tree(err)) != len(tree(tried)) // Explain has something to say of it
 	switch {
 	case len(all) == 0 && errors.Is(err, fs.ErrNotExist):
 		return fmt.Sprintf("%v: make it before, and outside of the sandbox", err)
@@ -227,6 +293,9 @@ func notDenied(err error) string {
 // tree returns an error, and all that it wraps.
 func tree(err error) []error {
 	all := []error{err}
+	if isNil(err) {
+		return all // its methods would not expect that
+	}
 	switch e := err.(type) {
 	case interface{ Unwrap() error }:
 		if inner := e.Unwrap(); inner != nil {
@@ -316,6 +385,23 @@ func namesObject(err error) bool {
 		}
 		return fmt.Sprintf("%T", err) == "*net.OpError" // net would make it a binary with cgo
 	})
+}
+
+// callOf returns what was called, as far as an error says it, as answers have it.
+func callOf(err error) string {
+	var path *fs.PathError
+	var link *os.LinkError
+	var call *os.SyscallError
+	name := ""
+	switch {
+	case errors.As(err, &path):
+		name = path.Op
+	case errors.As(err, &link):
+		name = link.Op
+	case errors.As(err, &call):
+		name = call.Syscall
+	}
+	return strings.TrimSuffix(strings.TrimSuffix(name, "2"), "at")
 }
 
 // untested returns what of its ruleset a report says is not restricted here, for
