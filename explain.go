@@ -255,7 +255,7 @@ func operationOf(err error, alone bool) operation {
 func callOperation(e *os.SyscallError) operation {
 	switch denied := answered(e, errDenied); {
 	case denied && makesSocket(e.Syscall):
-		return (*checker).socket
+		return (*checker).someSocket
 	case denied && e.Syscall == "ioctl":
 		return (*checker).controlling
 	case !answered(e, errNotPermitted):
@@ -361,15 +361,25 @@ func filesOperation(e *fs.PathError) operation {
 		return inDirectory(path, FSMakeSym)
 	case "remove", "unlink", "rmdir":
 		return func(c *checker) []error { return c.removing(path, e.Op) }
-	case "fork/exec", "exec", "execve":
-		return func(c *checker) []error {
-			if filepath.IsAbs(path) {
-				return c.executing(path)
-			}
-			return guess(c.executing(path), "if the path is relative to the working directory, and not to Dir of an exec.Cmd")
-		}
+	case "fork/exec":
+		return func(c *checker) []error { return c.starting(path) }
+	case "exec", "execve":
+		return func(c *checker) []error { return c.executing(path) }
 	}
 	return nil
+}
+
+// starting returns why a program may not have been started by os/exec, whose error is the
+// same where the directory that it was to start in may not be searched.
+func (c *checker) starting(path string) []error {
+	reasons := c.executing(path)
+	if !filepath.IsAbs(path) {
+		guess(reasons, "if the path is relative to the working directory, and not to Dir of an exec.Cmd")
+	}
+	if len(reasons) > 0 {
+		uncertain(reasons[:1], "or Dir of the exec.Cmd, if it has one, may not be searched")
+	}
+	return reasons
 }
 
 // openingHere is opening for a path that is relative to the working directory, or
@@ -468,10 +478,8 @@ func (c *checker) opening(path string) []error {
 	switch {
 	case !p.exists(): // so it was to be made
 		return p.modeToo(c.usingPlace(p, FSMakeReg, path))
-	case p.isDirectory() && !mayRead:
-		return nil
 	case p.isDirectory():
-		return c.usingPlace(p, FSReadDir, path)
+		return c.openingDirectory(p, path, mayRead, mayWrite)
 	}
 	var asked AccessFS
 	if mayRead {
@@ -509,6 +517,29 @@ func (c *checker) opening(path string) []error {
 	}
 	suggestPreset(denied)
 	return append(c.allowedNow(p), denied)
+}
+
+// openingDirectory returns why a directory may not have been opened: to be read, or for a
+// file without a name to be made there, which its mode has to let be written for.
+func (c *checker) openingDirectory(p *place, path string, mayRead, mayWrite bool) []error {
+	const unnamed = "if a file without a name was to be made there (O_TMPFILE)"
+	var reading, making []error
+	if mayRead {
+		reading = c.usingPlace(p, FSReadDir, path)
+	}
+	if mayWrite {
+		making = c.usingPlace(p, FSReadFile|FSWriteFile, path)
+	}
+	switch {
+	case len(making) == 0 || len(reading) > 0 && isSystems(p.path):
+		return reading
+	case len(reading) == 0:
+		return guess(making, unnamed)
+	}
+	if denied, ok := making[0].(*DeniedError); ok && denied.remedy != "" {
+		uncertain(reading, unnamed+", "+strings.Replace(denied.remedy, " would allow it", "", 1))
+	}
+	return reading
 }
 
 // openingReplaced returns why a file may not have been opened that took the place of the

@@ -304,7 +304,7 @@ func TestExplainWithoutRules(t *testing.T) {
 		if denied := blamed(explained); denied == nil || denied.Guess || !strings.Contains(denied.Uncertain, "the rule for "+gone) {
 			t.Errorf("%v", explained)
 		}
-		if failed := denial("open", dir); r.Explain(failed) != failed {
+		if failed := denial("mkdir", dir+"/new"); r.Explain(failed) != failed {
 			t.Errorf("what is not denied: %v", r.Explain(failed))
 		}
 		if err := r.Check(FSReadFile, secret); blamed(err) != nil {
@@ -543,6 +543,81 @@ func TestExplainJoined(t *testing.T) {
 	})
 }
 
+// A file without a name is made by opening its directory.
+func TestExplainUnnamedFile(t *testing.T) {
+	inBoth(t, func(t *testing.T, dir string) {
+		open := func(path string, flags int) error {
+			file, err := os.OpenFile(path, flags, 0o600)
+			file.Close()
+			return err
+		}
+		make := func(path string) error { return open(path, unix.O_TMPFILE|os.O_RDWR) }
+		if err := make(dir); err != nil {
+			t.Skipf("needs O_TMPFILE: %v", err)
+		}
+		kept := filepath.Join(dir, "kept")
+		must(t, os.Mkdir(kept, 0o500))
+		read := NewHandling(Rights{FS: V1.FS()}).AllowRead(dir)
+		for _, test := range []struct {
+			r       *Ruleset
+			path    string
+			missing AccessFS
+			guess   bool
+			says    string
+		}{
+			{read, dir, FSWriteFile, true, fmt.Sprintf("AllowReadWrite(%q) would allow it (if a file without a name was to be made there (O_TMPFILE))", dir)},
+			{NewHandling(Rights{FS: V1.FS()}).Allow(FSReadDir|FSWriteFile, dir), dir, FSReadFile, true, fmt.Sprintf("AllowRead(%q)", dir)},
+			{NewHandling(Rights{FS: V1.FS()}), dir, FSReadDir, false, fmt.Sprintf("AllowRead(%q) would allow it (if a file without a name was to be made there (O_TMPFILE), AllowReadWrite(%[1]q))", dir)},
+			{NewHandling(Rights{FS: V1.FS()}), "/etc", FSReadDir, false, `AllowRead("/etc") would allow it`},
+		} {
+			failed := denial("open", test.path)
+			if test.path == dir {
+				must(t, mustPrepare(t, test.r).Do(func() error { failed = make(dir); return nil }))
+			}
+			explained := test.r.Explain(failed)
+			if denied := blamed(explained); denied == nil || denied.Missing.FS != test.missing || denied.Guess != test.guess || !strings.HasSuffix(explained.Error(), test.says) &&
+				test.missing != FSReadFile {
+				t.Errorf("%v, want %v, %s", explained, test.missing, test.says)
+			}
+		}
+		if failed := denial("open", kept); os.Geteuid() != 0 && read.Explain(failed) != failed {
+			t.Errorf("what its mode forbids: %v", read.Explain(failed))
+		}
+	})
+}
+
+// The error of a program is also that of the directory that it was to start in.
+func TestExplainDirectoryOfProgram(t *testing.T) {
+	inBoth(t, func(t *testing.T, dir string) {
+		program := write(t, filepath.Join(dir, "program"), "#!/bin/true\n")
+		must(t, os.Chmod(program, 0o700))
+		r := NewHandling(Rights{FS: FSExecute})
+		for op, may := range map[string]bool{"fork/exec": true, "exec": false} {
+			explained := r.Explain(denial(op, program))
+			if denied := blamed(explained); denied == nil || denied.Guess || strings.Count(explained.Error(), "or Dir of the exec.Cmd") == 1 != may {
+				t.Errorf("%v", explained)
+			}
+		}
+	})
+}
+
+// A call that makes a socket does not say which: for UDP the filter stands in for a right.
+func TestExplainSomeSocket(t *testing.T) {
+	needFilter(t)
+	refused := os.NewSyscallError("socket", unix.EACCES)
+	explained := NewHandling(Rights{Net: netUDP}).BestEffort(0).FilterSockets().Explain(refused)
+	denied := blamed(explained)
+	if !strings.Contains(explained.Error(), "refuses this kind of socket") || (denied == nil) != hasUDP() {
+		t.Errorf("%v", explained)
+	}
+	if denied != nil && (!denied.Guess || denied.Missing.Net != netUDP || !strings.Contains(explained.Error(), "AllowNet(landlock.NetBindUDP or landlock.NetConnectSendUDP, PORT) would allow it"+allUDP+" (if it was for UDP)")) {
+		t.Errorf("%v", explained)
+	}
+	if explained := NewHandling(Rights{FS: FSReadFile}).FilterSockets().Explain(refused); blamed(explained) != nil || explained == refused {
+		t.Errorf("where no right is handled: %v", explained)
+	}
+}
+
 // A preset is named for the terminals that it allows.
 func TestExplainTerminal(t *testing.T) {
 	inBoth(t, func(t *testing.T, dir string) {
@@ -571,7 +646,7 @@ func TestExplainHidden(t *testing.T) {
 	inBoth(t, func(t *testing.T, dir string) {
 		exists := func(path string) bool { _, err := os.Stat(path); return err == nil }
 		all := NewHandling(Rights{FS: FSReadFile}).AllowRead("/")
-		files := NewHandling(Rights{FS: FSReadFile}).AllowOptional(FSReadFile, "/etc/passwd", "/etc/group", "/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/usr/share/zoneinfo")
+		files := NewHandling(Rights{FS: FSReadFile}).AllowOptional(FSReadFile, "/etc/passwd", "/etc/group", "/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/services", "/usr/share/zoneinfo")
 		none := NewHandling(Rights{FS: FSReadFile}).AllowRead(dir)
 		for _, test := range []struct {
 			name  string
@@ -580,10 +655,10 @@ func TestExplainHidden(t *testing.T) {
 			guess bool
 			says  string // or nothing is said
 		}{
-			{"user", user.UnknownUserError("x"), "/etc/passwd", false, "Use(preset.Users)"},
-			{"user number", fmt.Errorf("wrapped: %w", user.UnknownUserIdError(1)), "/etc/passwd", false, "Use(preset.Users)"},
-			{"group", user.UnknownGroupError("x"), "/etc/group", false, "Use(preset.Users)"},
-			{"group number", user.UnknownGroupIdError("1"), "/etc/group", false, "Use(preset.Users)"},
+			{"user", user.UnknownUserError("x"), "/etc/passwd", true, "Use(preset.Users)"},
+			{"user number", fmt.Errorf("wrapped: %w", user.UnknownUserIdError(1)), "/etc/passwd", true, "Use(preset.Users)"},
+			{"group", user.UnknownGroupError("x"), "/etc/group", true, "Use(preset.Users)"},
+			{"group number", user.UnknownGroupIdError("1"), "/etc/group", true, "Use(preset.Users)"},
 			{"user by the C library", errors.New("user: lookup username x: permission denied"), "/etc/passwd", false, "Use(preset.Users)"},
 			{"zone", unix.EACCES, "/usr/share/zoneinfo", true, "Use(preset.TimeZones)"},
 			{"wrapped zone", fmt.Errorf("zone: %w", unix.EACCES), "/usr/share/zoneinfo", true, "Use(preset.TimeZones)"},
@@ -591,6 +666,9 @@ func TestExplainHidden(t *testing.T) {
 			{"dial", &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "connection refused", Server: "127.0.0.1:53", Name: "x"}}, "/etc/resolv.conf", false, "Use(preset.DNS)"},
 			{"the C library", &net.DNSError{Err: "Temporary failure in name resolution", IsTemporary: true, Name: "x"}, "/etc/resolv.conf", false, "Use(preset.DNS)"},
 			{"no such host", &net.DNSError{Err: "no such host", Server: "192.0.2.1:53", IsNotFound: true, Name: "x"}, "/etc/hosts", true, "Use(preset.DNS)"},
+			{"a port", &net.DNSError{Err: "unknown port", Name: "tcp/x", IsNotFound: true}, "/etc/services", true, `AllowRead("/etc/services")`},
+			{"a network", &net.DNSError{Err: "unknown network", Name: "x/y"}, "/", false, ""},
+			{"an address", &net.DNSError{Err: "unrecognized address", Name: "x"}, "/", false, ""},
 			{"a server that is known", &net.DNSError{Err: "i/o timeout", Server: "192.0.2.1:53", IsTimeout: true, Name: "x"}, "/", false, ""},
 			{"another errno", unix.ENOENT, "/", false, ""},
 			{"zone that there is not", errors.New("unknown time zone X"), "/", false, ""},
@@ -609,6 +687,9 @@ func TestExplainHidden(t *testing.T) {
 				t.Errorf("%s: %v", test.name, explained)
 			case test.says != "" && (denied == nil || denied.Guess != test.guess || denied.Path == "" || !strings.Contains(explained.Error(), test.says+" would allow it")):
 				t.Errorf("%s: %v, want %s", test.name, explained, test.says)
+			}
+			if denied != nil && strings.Contains(test.err.Error(), "permission denied") && strings.Contains(denied.Uncertain, "there is none") {
+				t.Errorf("%s: what is denied is doubted: %v", test.name, explained)
 			}
 			for _, r := range []*Ruleset{all, files} {
 				if explained := r.Explain(test.err); explained != test.err {

@@ -135,6 +135,9 @@ func TestDeniedByRuleset(t *testing.T) {
 			denies(t, "a socket that is filtered", err, "")
 		}
 		refused := os.NewSyscallError("socket", syscall.EACCES)
+		if _, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, unix.IPPROTO_ICMP); err == unix.EACCES {
+			denies(t, "a socket of some kind", os.NewSyscallError("socket", err), "")
+		}
 		denies(t, "a socket that the filter allows", &net.OpError{Op: "dial", Net: "tcp", Err: refused}, "the ruleset does not deny it")
 		denies(t, "the same, wrapped twice", errors.Join(io.EOF, &net.OpError{Op: "dial", Net: "tcp", Err: refused}), "the ruleset does not deny it")
 	})
@@ -151,7 +154,7 @@ func TestDeniedJoined(t *testing.T) {
 	landlocktest.NeedABI(t, landlock.V1)
 	dir, secret := t.TempDir(), t.TempDir()
 	must(t, write(dir, "file"), write(secret, "file"))
-	landlocktest.Run(t, landlock.New(landlock.V11).BestEffort(landlock.V1).AllowRead(dir), func(t *testing.T) {
+	landlocktest.Run(t, landlock.New(landlock.V11).BestEffort(landlock.V1).AllowReadWrite(dir), func(t *testing.T) {
 		_, gone := os.Open(filepath.Join(dir, "none"))
 		_, denied := os.Open(filepath.Join(secret, "file"))
 		allowed := &fs.PathError{Op: "open", Path: dir, Err: syscall.EACCES}
@@ -268,7 +271,8 @@ func TestDeniedForWriting(t *testing.T) {
 	landlocktest.NeedABI(t, landlock.V1)
 	dir, secret := t.TempDir(), t.TempDir()
 	must(t, write(dir, "file"), write(dir, "read-only"), write(secret, "file"))
-	must(t, os.Chmod(filepath.Join(dir, "read-only"), 0o400))
+	closed := filepath.Join(dir, "closed")
+	must(t, os.Chmod(filepath.Join(dir, "read-only"), 0o400), os.Mkdir(closed, 0o500))
 	r := landlock.New(landlock.V11).BestEffort(landlock.V1).AllowRead(dir)
 	landlocktest.Run(t, r, func(t *testing.T) {
 		must(t, withoutCapabilities())
@@ -280,6 +284,13 @@ func TestDeniedForWriting(t *testing.T) {
 		file := filepath.Join(dir, "file")
 		_, err := os.OpenFile(file, os.O_WRONLY, 0)
 		denies(t, "opened for writing", err, "")
+		if unnamed, err := os.OpenFile(dir, unix.O_TMPFILE|os.O_RDWR, 0o600); errors.Is(err, syscall.EACCES) { // where there is O_TMPFILE
+			denies(t, "a file without a name", err, "")
+		} else {
+			unnamed.Close()
+		}
+		denies(t, "a directory that its mode lets nobody write", guess("open", closed, landlock.FSWriteFile), "a guess")
+		denies(t, "a directory that may not be read", guess("open", secret, landlock.FSWriteFile), "a guess")
 		denies(t, "writing", guess("open", file, landlock.FSWriteFile), "")
 		denies(t, "writing and truncating", guess("open", file, writing), "")
 		denies(t, "more than writing", guess("open", file, writing|landlock.FSReadFile), "a guess")

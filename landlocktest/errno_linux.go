@@ -36,7 +36,12 @@ var (
 	withEPERM = answers{"kill", "tgkill", "tkill", "pidfd_send_signal", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "connect", "sendto", "sendmsg", "sendmmsg"}
 )
 
-// modeAllowsAll reports whether a file's mode lets this process read and write it.
-func modeAllowsAll(path string) bool {
-	return unix.Faccessat(unix.AT_FDCWD, path, unix.R_OK|unix.W_OK, unix.AT_EACCESS) == nil
+// modeAllowsAll reports whether a file's mode lets this process read and write it, and
+// search it if it is a directory.
+func modeAllowsAll(path string, directory bool) bool {
+	mode := uint32(unix.R_OK | unix.W_OK)
+	if directory {
+		mode |= unix.X_OK
+	}
+	return unix.Faccessat(unix.AT_FDCWD, path, mode, unix.AT_EACCESS) == nil
 }

@@ -167,8 +167,12 @@ func explained(err error) error {
 // [landlock.DeniedError] that is a Guess does not count, such as that of
 // [net.Listen] on a port below 1024 without CAP_NET_BIND_SERVICE. How a file was opened
 // is in no error: where the ruleset and the mode allow reading it, the mode allows
-// writing, and the ruleset does not, it counts as opened for writing. So does a socket
-// that [landlock.Ruleset.FilterSockets] refuses. The null device,
+// writing, and the ruleset does not, it counts as opened for writing (a directory, for
+// O_TMPFILE). Where the ruleset denies reading it that is the reason, and a file that was opened
+// for writing counts though its mode forbids that alone: give files of a test that are to be
+// denied a mode that lets this user read and write them. A program that is denied counts
+// though Dir of the [exec.Cmd] may not be searched, which is the same error: have it
+// be one that may. So does a socket that [landlock.Ruleset.FilterSockets] refuses. The null device,
 // which os/exec opens where a command has no Stdin, never counts: the ruleset of a test
 // that starts programs allows it.
 //
@@ -278,10 +282,10 @@ func partNotDenied(err error) string {
 	case sandbox.rules != nil && relative(err):
 		return fmt.Sprintf("%v: what the path is relative to (a directory of os.DirFS, os.Root or exec.Cmd, or the working directory) "+
 			"is not in the error, so whether that is denied cannot be told: use a path that begins with /, or ask Check", err)
+	case sandbox.report.SocketFilter && makesSocket(tried) && knows && (len(all) == 0 || !namesObject(tried)):
+		return "" // it has refused a kind of socket
 	case len(all) > 0:
 		return notMeant(err, all)
-	case sandbox.report.SocketFilter && makesSocket(tried) && knows:
-		return "" // it has refused a kind of socket
 	case sandbox.rules != nil && knows:
 		return fmt.Sprintf("%v: no right of the ruleset is known to deny it", err)
 	case sandbox.rules != nil && namesObject(tried):
@@ -352,12 +356,18 @@ func notMeant(err error, all []*landlock.DeniedError) string {
 }
 
 // forWriting reports whether a file can only have been opened for writing, and then
-// only the ruleset has denied that.
+// only the ruleset has denied that. A directory is, to make a file without a name there.
 func forWriting(opened *fs.PathError, denied *landlock.DeniedError) bool {
 	const writing = landlock.FSWriteFile | landlock.FSTruncate
-	return sandbox.rules != nil && opened != nil && strings.HasPrefix(opened.Op, "open") &&
-		denied.Missing.FS&^writing == 0 && denied.Missing.FS != 0 &&
-		sandbox.rules.Check(landlock.FSReadFile, denied.Path) == nil && modeAllowsAll(denied.Path)
+	if sandbox.rules == nil || opened == nil || !strings.HasPrefix(opened.Op, "open") || denied.Missing.FS == 0 {
+		return false
+	}
+	info, err := os.Stat(denied.Path)
+	reading, other := landlock.FSReadFile, denied.Missing.FS&^writing
+	if err == nil && info.IsDir() {
+		reading, other = landlock.FSReadDir, other&^landlock.FSReadFile
+	}
+	return err == nil && other == 0 && sandbox.rules.Check(reading, denied.Path) == nil && modeAllowsAll(denied.Path, info.IsDir())
 }
 
 // relative reports whether an error names a file by a path that may be relative to
