@@ -1,6 +1,7 @@
 package landlock
 
 import (
+	"path"
 	"slices"
 	"strings"
 )
@@ -16,9 +17,9 @@ func (p *plan) opensDevices(rule *pathRule, fd int, allowed AccessFS) (bool, err
 }
 
 // namesDevices reports whether a path may, by its text, be one of devices.
-func namesDevices(path string) bool {
-	names := strings.TrimLeft(path, "/")
-	return names != path && (names == "" || strings.HasPrefix(names, "dev"))
+func namesDevices(name string) bool {
+	names := strings.TrimLeft(name, "/")
+	return names != name && strings.HasPrefix(names, "dev")
 }
 
 // noIoctl returns the paths of rules by which devices are opened that refuse ioctl.
@@ -32,9 +33,18 @@ func (p *plan) noIoctl() (paths []string) {
 }
 
 // controlledBy reports whether a rule, f itself or another, has FSIoctlDev for the
-// same file, or for one above it by its name.
+// same file, for one above it by its name, or for the terminals beneath.
 func (f fileRule) controlledBy(other fileRule) bool {
-	above := strings.TrimRight(other.rule.path, "/")
-	return other.allowed&FSIoctlDev != 0 &&
-		(other.id == f.id || strings.HasPrefix(other.rule.path, "/") && strings.HasPrefix(f.rule.path, above+"/"))
+	if other.allowed&FSIoctlDev == 0 {
+		return false
+	}
+	own, others := path.Clean(f.rule.path), path.Clean(other.rule.path)
+	terminals := f.directory && (others == "/dev/tty" || others == "/dev/pts")
+	return other.id == f.id || isBeneath(own, others) || terminals && isBeneath(others, own)
+}
+
+// isBeneath reports whether a path lies beneath another, or is the same, both from the root
+// and as [path.Clean] returns them.
+func isBeneath(name, dir string) bool {
+	return path.IsAbs(name) && (name == dir || strings.HasPrefix(name, strings.TrimSuffix(dir, "/")+"/"))
 }

@@ -10,8 +10,8 @@ import (
 const memoryDevices = 1
 
 // hasDevices reports whether an open file is a device, but for /dev/null and its kin,
-// or a directory of devices: /, and /dev or /dev/pts with what is mounted there,
-// whatever they are called.
+// or a directory of devices: /dev or /dev/pts with what is mounted there, whatever they
+// are called.
 func hasDevices(fd int) (bool, error) {
 	var file unix.Stat_t
 	if err := unix.Fstat(fd, &file); err != nil {
@@ -33,7 +33,7 @@ func isDirectoryOfDevices(dir *unix.Stat_t) (bool, error) {
 	if err := unix.Stat("/", &root); err != nil {
 		return false, fmt.Errorf("stat /: %w", err)
 	}
-	for _, path := range []string{"/", "/dev", "/dev/pts"} {
+	for _, path := range []string{"/dev", "/dev/pts"} {
 		var stat unix.Stat_t
 		if unix.Stat(path, &stat) != nil {
 			continue // then it has no devices
@@ -44,4 +44,18 @@ func isDirectoryOfDevices(dir *unix.Stat_t) (bool, error) {
 		}
 	}
 	return false, nil
+}
+
+// isStream reports whether a file is what this process has as a standard stream.
+func isStream(path string) bool {
+	var file, stream unix.Stat_t
+	if unix.Stat(path, &file) != nil {
+		return false
+	}
+	for fd := range 3 {
+		if unix.Fstat(fd, &stream) == nil && stream.Dev == file.Dev && stream.Ino == file.Ino {
+			return true
+		}
+	}
+	return false
 }

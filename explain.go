@@ -31,6 +31,10 @@ import (
 // time.LoadLocation returns. ([os.Process.Signal] does too: make it an
 // os.NewSyscallError("kill", err).)
 //
+// Of errors that are joined, by [errors.Join] or several %w, each is explained, and each
+// reason then names its path. What is certain comes before what is a guess, so that
+// errors.As finds it.
+//
 // An error does not say everything. What else may be the reason is in Uncertain, and
 // where that is as likely the DeniedError is a Guess. How a file was opened is not in an
 // error: where reading is denied that is the reason, and what is not denied may have
@@ -75,11 +79,17 @@ func (s *Sandbox) Explain(err error) error {
 
 // explainBy is Explain by what answers.
 func explainBy(answers func() (l layers, gone []string, err error), err error) error {
-	if err == nil || find[*DeniedError](err) != nil {
-		return err // there is nothing to add
+	parts := partsOf(err)
+	var operations []operation
+	for _, part := range parts {
+		if find[*DeniedError](part) != nil {
+			return err // there is nothing to add
+		}
+		if o := operationOf(part, len(parts) == 1); o != nil {
+			operations = append(operations, o)
+		}
 	}
-	operation := operationOf(err)
-	if operation == nil {
+	if len(operations) == 0 {
 		return err
 	}
 	all, gone, checkErr := answers()
@@ -90,19 +100,66 @@ func explainBy(answers func() (l layers, gone []string, err error), err error) e
 		return explain(err, cannotTell(checkErr))
 	}
 	defer all.close()
-	var reasons []error
+	var sure, others []error
+	for _, o := range operations {
+		if reasons := all.reasons(o); certain(reasons) {
+			sure = append(sure, reasons...)
+		} else {
+			others = append(others, reasons...)
+		}
+	}
+	reasons := append(sure, others...)
+	if len(gone) > 0 && len(reasons) > 0 {
+		uncertain(reasons[:1], withoutRules(gone))
+	}
+	return explain(err, reasons)
+}
+
+// reasons returns why what was tried is denied: what the first layer says that does not
+// have to guess.
+func (all layers) reasons(o operation) (reasons []error) {
 	for _, c := range all {
-		if more := operation(c); len(reasons) == 0 || certain(more) {
+		if more := o(c); len(reasons) == 0 || certain(more) {
 			reasons = more
 		}
 		if certain(reasons) {
 			break
 		}
 	}
-	if len(gone) > 0 && len(reasons) > 0 {
-		uncertain(reasons[:1], withoutRules(gone))
+	return reasons
+}
+
+// partsOf returns the errors that are joined in err's tree, or err itself: of what was
+// tried each names its own. What is explained already is left out.
+func partsOf(err error) (parts []error) {
+	if isNil(err) {
+		return nil
 	}
-	return explain(err, reasons)
+	for inner := err; ; {
+		switch e := inner.(type) {
+		case *explained:
+			return nil
+		case *fs.PathError, *os.LinkError, *os.SyscallError:
+			return []error{err}
+		case interface{ Unwrap() []error }:
+			for _, one := range e.Unwrap() {
+				parts = append(parts, partsOf(one)...)
+			}
+			return parts
+		case interface{ Unwrap() error }:
+			if inner = e.Unwrap(); isNil(inner) {
+				return []error{err}
+			}
+		default:
+			return []error{err}
+		}
+	}
+}
+
+// isNil reports whether err is nil, or a nil pointer, whose methods would not expect that.
+func isNil(err error) bool {
+	value := reflect.ValueOf(err)
+	return err == nil || value.Kind() == reflect.Pointer && value.IsNil()
 }
 
 // cannotTell is the reason where a reason could not be looked for.
@@ -134,27 +191,38 @@ func explain(err error, reasons []error) error {
 }
 
 func (e *explained) Error() string {
-	text := e.err.Error()
-	for i, reason := range e.reasons {
-		separator := ": "
-		if i > 0 {
-			separator = "; "
+	named := onlyPath(e.err)
+	var texts []string
+	for _, reason := range e.reasons {
+		text := reason.Error()
+		if denied, ok := reason.(*DeniedError); ok {
+			text = denied.text(named)
 		}
-		text += separator + reasonText(reason, e.err)
+		if !slices.Contains(texts, text) {
+			texts = append(texts, text)
+		}
 	}
-	return text
+	return e.err.Error() + ": " + strings.Join(texts, "; ")
 }
 
-// reasonText returns the text of a reason, without the path that err has named.
-func reasonText(reason, err error) string {
-	denied, ok := reason.(*DeniedError)
-	if !ok {
-		return reason.Error()
+// onlyPath returns the path that an error names, or "" where it names several, or none.
+func onlyPath(err error) (path string) {
+	if find[*explained](err) != nil {
+		return "" // which names one too
 	}
-	if path := find[*fs.PathError](err); path != nil {
-		return denied.text(path.Path)
+	objects := 0
+	for _, part := range partsOf(err) {
+		if e := find[*fs.PathError](part); e != nil {
+			path = e.Path
+		} else if _, isSocket := socketOperation(part); !isSocket && find[*os.LinkError](part) == nil {
+			continue
+		}
+		objects++
 	}
-	return denied.Error()
+	if objects != 1 {
+		return ""
+	}
+	return path
 }
 
 func (e *explained) Unwrap() []error { return append([]error{e.err}, e.reasons...) }
@@ -164,8 +232,8 @@ func (e *explained) Unwrap() []error { return append([]error{e.err}, e.reasons..
 type operation func(c *checker) []error
 
 // operationOf returns what was tried when err came of it, or nil for an error
-// that is not Landlock's.
-func operationOf(err error) operation {
+// that is not Landlock's. An errno counts where it is alone.
+func operationOf(err error, alone bool) operation {
 	if o := hiddenOperation(err); o != nil {
 		return o
 	}
@@ -181,14 +249,17 @@ func operationOf(err error) operation {
 	if call := find[*os.SyscallError](err); call != nil {
 		return callOperation(call)
 	}
-	return errnoOperation(err)
+	if alone {
+		return errnoOperation(err)
+	}
+	return nil
 }
 
 // callOperation returns what a system call that has no path was for.
 func callOperation(e *os.SyscallError) operation {
 	switch denied := answered(e, errDenied); {
 	case denied && makesSocket(e.Syscall):
-		return (*checker).socket
+		return (*checker).someSocket
 	case denied && e.Syscall == "ioctl":
 		return (*checker).controlling
 	case !answered(e, errNotPermitted):
@@ -224,8 +295,8 @@ func walk(err error, match func(error) bool) error {
 		if match(err) {
 			return err
 		}
-		if value := reflect.ValueOf(err); value.Kind() == reflect.Pointer && value.IsNil() {
-			return nil // its methods would not expect that
+		if isNil(err) {
+			return nil
 		}
 		switch e := err.(type) {
 		case interface{ Unwrap() error }:
@@ -294,15 +365,25 @@ func filesOperation(e *fs.PathError) operation {
 		return inDirectory(path, FSMakeSym)
 	case "remove", "unlink", "rmdir":
 		return func(c *checker) []error { return c.removing(path, e.Op) }
-	case "fork/exec", "exec", "execve":
-		return func(c *checker) []error {
-			if filepath.IsAbs(path) {
-				return c.executing(path)
-			}
-			return guess(c.executing(path), "if the path is relative to the working directory, and not to Dir of an exec.Cmd")
-		}
+	case "fork/exec":
+		return func(c *checker) []error { return c.starting(path) }
+	case "exec", "execve":
+		return func(c *checker) []error { return c.executing(path) }
 	}
 	return nil
+}
+
+// starting returns why a program may not have been started by os/exec, whose error is the
+// same where the directory that it was to start in may not be searched.
+func (c *checker) starting(path string) []error {
+	reasons := c.executing(path)
+	if !filepath.IsAbs(path) {
+		guess(reasons, "if the path is relative to the working directory, and not to Dir of an exec.Cmd")
+	}
+	if len(reasons) > 0 {
+		uncertain(reasons[:1], "or Dir of the exec.Cmd, if it has one, may not be searched")
+	}
+	return reasons
 }
 
 // openingHere is opening for a path that is relative to the working directory, or
@@ -401,10 +482,8 @@ func (c *checker) opening(path string) []error {
 	switch {
 	case !p.exists(): // so it was to be made
 		return p.modeToo(c.usingPlace(p, FSMakeReg, path))
-	case p.isDirectory() && !mayRead:
-		return nil
 	case p.isDirectory():
-		return c.usingPlace(p, FSReadDir, path)
+		return c.openingDirectory(p, path, mayRead, mayWrite)
 	}
 	var asked AccessFS
 	if mayRead {
@@ -440,6 +519,29 @@ func (c *checker) opening(path string) []error {
 		denied.Uncertain += "; it may have just been made, so its directory is named"
 	}
 	return append(c.allowedNow(p), denied)
+}
+
+// openingDirectory returns why a directory may not have been opened: to be read, or for a
+// file without a name to be made there, which its mode has to let be written for.
+func (c *checker) openingDirectory(p *place, path string, mayRead, mayWrite bool) []error {
+	const unnamed = "if a file without a name was to be made there (O_TMPFILE)"
+	var reading, making []error
+	if mayRead {
+		reading = c.usingPlace(p, FSReadDir, path)
+	}
+	if mayWrite {
+		making = c.usingPlace(p, FSReadFile|FSWriteFile, path)
+	}
+	switch {
+	case len(making) == 0 || len(reading) > 0 && isSystems(p.path):
+		return reading
+	case len(reading) == 0:
+		return guess(making, unnamed)
+	}
+	if denied, ok := making[0].(*DeniedError); ok && denied.remedy != "" {
+		uncertain(reading, unnamed+", "+strings.Replace(denied.remedy, " would allow it", "", 1))
+	}
+	return reading
 }
 
 // reading returns denied, of a file that may not be opened for reading, as the error for
@@ -513,13 +615,25 @@ func suggestPreset(e *DeniedError) {
 		if e.Missing.FS&^(FSReadFile|FSWriteFile) == 0 {
 			e.suggest("Use(preset.NullDevices)", e.Path)
 		}
-	case "/dev/tty", "/dev/ptmx":
-		e.suggest("Use(preset.Terminal)", e.Path)
 	default:
-		if filepath.Dir(e.Path) == "/dev/pts" {
-			e.suggest("Use(preset.Terminal)", e.Path)
+		if preset := presetForTerminal(e.Path); preset != "" && e.Missing.FS&^(FSReadFile|FSWriteFile|FSIoctlDev) == 0 {
+			e.suggest("Use(preset."+preset+")", e.Path)
 		}
 	}
+}
+
+// presetForTerminal returns the preset that allows a terminal, or what makes some: of
+// those with a name of their own, Terminal is for the ones that are this process's.
+func presetForTerminal(path string) string {
+	switch inPts := filepath.Dir(path) == "/dev/pts"; {
+	case path == "/dev/tty":
+		return "Terminal"
+	case path != "/dev/tty0" && (inPts || strings.HasPrefix(path, "/dev/tty")) && isStream(path):
+		return "Terminal"
+	case inPts || path == "/dev/ptmx":
+		return "PseudoTerminals"
+	}
+	return ""
 }
 
 // inDirectory is for what takes rights in the directory of a path, whose last
@@ -744,7 +858,7 @@ func (c *checker) controlling() []error {
 		return nil
 	}
 	denied := &DeniedError{Port: -1, Missing: Rights{FS: FSIoctlDev}}
-	denied.suggest("for a terminal, Use(preset.Terminal)", "")
+	denied.suggest("for the terminal of this process, Use(preset.Terminal), and for others Use(preset.PseudoTerminals)", "")
 	return guess([]error{denied}, "or the device has reasons of its own: the error does not say which it is")
 }
 

@@ -28,9 +28,9 @@ func hiddenOperation(err error) operation {
 		}
 	}
 	if text := lookupText(err); strings.HasPrefix(text, "user: lookup user") {
-		return (*checker).findingUser
+		return (*checker).readingUsers
 	} else if text != "" {
-		return (*checker).findingGroup
+		return (*checker).readingGroups
 	}
 	if exit := find[*exec.ExitError](err); exit != nil && exit.ProcessState != nil {
 		return exitOperation(exit)
@@ -96,12 +96,26 @@ const (
 	nullPreset      = "NullDevices"
 )
 
+func (c *checker) readingUsers() []error {
+	return c.lacking(usersPreset, FSReadFile, "/etc/passwd")
+}
+
+func (c *checker) readingGroups() []error {
+	return c.lacking(usersPreset, FSReadFile, "/etc/group")
+}
+
 func (c *checker) findingUser() []error {
-	return uncertain(c.lacking(usersPreset, FSReadFile, "/etc/passwd"), "or there is none of that name")
+	return guess(c.readingUsers(), "or there is none of that name")
 }
 
 func (c *checker) findingGroup() []error {
-	return uncertain(c.lacking(usersPreset, FSReadFile, "/etc/group"), "or there is none of that name")
+	return guess(c.readingGroups(), "or there is none of that name")
+}
+
+// findingPort returns why a port may not have been found by its name. Those that are in
+// the table of package net are found without a file.
+func (c *checker) findingPort() []error {
+	return guess(c.using("/etc/services", FSReadFile, modeRead), "or there is no such service")
 }
 
 // dnsOperation returns what a lookup takes. Where resolv.conf cannot be read,
@@ -109,6 +123,12 @@ func (c *checker) findingGroup() []error {
 // one was read somewhere, and what then fails is to reach it.
 func dnsOperation(e reflect.Value) operation {
 	server, text := e.FieldByName("Server").String(), e.FieldByName("Err").String()
+	switch {
+	case text == "unknown port":
+		return (*checker).findingPort
+	case isNoQuestion(text):
+		return nil
+	}
 	notFound := e.FieldByName("IsNotFound").Bool()
 	local := server == "" || server == "127.0.0.1:53" || server == "[::1]:53"
 	return func(c *checker) []error {
@@ -127,6 +147,17 @@ func dnsOperation(e reflect.Value) operation {
 		}
 		return guess(reasons, "or the name does not exist, or nobody answers")
 	}
+}
+
+// isNoQuestion reports whether a DNSError with this text is about what was asked for, which
+// nobody was asked then.
+func isNoQuestion(text string) bool {
+	for _, about := range []string{"unknown network", "unrecognized address", "invalid address"} {
+		if strings.HasPrefix(text, about) {
+			return true
+		}
+	}
+	return false
 }
 
 // reachingServer returns why a server of names was not reached, where the text of an

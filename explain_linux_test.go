@@ -545,7 +545,7 @@ func TestExplainWithoutRules(t *testing.T) {
 		if denied := blamed(explained); denied == nil || denied.Guess || !strings.Contains(denied.Uncertain, "the rule for "+gone) {
 			t.Errorf("%v", explained)
 		}
-		if failed := denial("open", dir); r.Explain(failed) != failed {
+		if failed := denial("mkdir", dir+"/new"); r.Explain(failed) != failed {
 			t.Errorf("what is not denied: %v", r.Explain(failed))
 		}
 		if err := r.Check(FSReadFile, secret); blamed(err) != nil {
@@ -705,7 +705,7 @@ func TestExplainIoctl(t *testing.T) {
 			defer terminal.Close()
 			_, errno := unix.IoctlGetTermios(int(terminal.Fd()), unix.TCGETS)
 			if explained := r.Explain(&fs.PathError{Op: "ioctl", Path: terminal.Name(), Err: errno}); errno != unix.EACCES || blamed(explained) == nil || blamed(explained).Guess ||
-				blamed(explained).Missing.FS != FSIoctlDev || !strings.Contains(explained.Error(), "Use(preset.Terminal) would allow it") {
+				blamed(explained).Missing.FS != FSIoctlDev || !strings.Contains(explained.Error(), "Use(preset.PseudoTerminals) would allow it") {
 				t.Errorf("%v", explained)
 			}
 			explained := r.Explain(os.NewSyscallError("ioctl", errno))
@@ -731,12 +731,163 @@ func TestExplainIoctl(t *testing.T) {
 	})
 }
 
+// Of several errors each is explained, by its own path, and what is certain comes first.
+func TestExplainJoined(t *testing.T) {
+	inBoth(t, func(t *testing.T, dir string) {
+		secret, own := filepath.Join(dir, "secret"), filepath.Join(dir, "own", "file")
+		other := write(t, filepath.Join(dir, "other"), "")
+		r := NewHandling(Rights{FS: V1.FS()}).Allow(FSReadFile, own)
+		on := func(path string) string { return fmt.Sprintf("no rule for read_file on %s: AllowRead(%[1]q)", path) }
+		guessed := fmt.Sprintf("a guess: no rule for write_file on %s", own)
+		gone := &fs.PathError{Op: "open", Path: dir + "/none", Err: unix.ENOENT}
+		move := &os.LinkError{Op: "rename", Old: secret, New: dir + "/new", Err: unix.EACCES}
+		deep := fmt.Errorf("a: %w", fmt.Errorf("b: %w, %w", errors.New("c"), errors.Join(denial("open", other), denial("open", secret))))
+		for name, test := range map[string]struct {
+			err  error
+			says []string // in this order
+		}{
+			"two":                      {errors.Join(denial("open", secret), denial("open", other)), []string{on(secret), on(other)}},
+			"two of one text":          {fmt.Errorf("%w and %w", denial("open", other), denial("open", secret)), []string{on(other), on(secret)}},
+			"a guess first":            {errors.Join(denial("open", own), denial("open", secret)), []string{on(secret), guessed}},
+			"another error first":      {errors.Join(gone, denial("open", secret)), []string{on(secret)}},
+			"a move":                   {errors.Join(move, denial("open", secret)), []string{"no rule for remove_file,make_reg on " + dir, on(secret)}},
+			"deep":                     {deep, []string{on(other), on(secret)}},
+			"one that was explained":   {errors.Join(r.Explain(denial("open", other)), denial("open", secret)), []string{fmt.Sprintf("AllowRead(%q)", other), on(secret)}},
+			"one, and what names none": {fmt.Errorf("%w: %w", errors.ErrUnsupported, denial("open", secret)), []string{"no rule for read_file: AllowRead"}},
+			"one, and its errno":       {fmt.Errorf("%w: %w", unix.EACCES, denial("open", secret)), []string{"no rule for read_file: AllowRead"}},
+		} {
+			explained := r.Explain(test.err)
+			text := fmt.Sprint(explained)
+			for _, says := range test.says {
+				_, after, found := strings.Cut(text, says)
+				if !found {
+					t.Errorf("%s: %v, want %s", name, explained, test.says)
+				}
+				text = after
+			}
+			if denied := blamed(explained); denied == nil || denied.Guess {
+				t.Errorf("%s: what is certain is not the first: %v", name, denied)
+			}
+		}
+		if denied := blamed(r.Explain(errors.Join((*fs.PathError)(nil), denial("open", secret)))); denied == nil || denied.Path != secret {
+			t.Errorf("with a nil pointer: %v", denied)
+		}
+		twice := errors.Join(denial("open", secret), denial("open", secret))
+		if text := r.Explain(twice).Error(); strings.Count(text, "landlock: ") != 1 {
+			t.Errorf("one reason is said twice: %s", text)
+		}
+		for _, err := range []error{errors.Join(gone, unix.EACCES), errors.Join(gone, (*os.LinkError)(nil)), errors.Join(gone, r.Check(FSReadFile, secret))} {
+			if explained := r.Explain(err); explained != err {
+				t.Errorf("%v", explained)
+			}
+		}
+	})
+}
+
+// A file without a name is made by opening its directory.
+func TestExplainUnnamedFile(t *testing.T) {
+	inBoth(t, func(t *testing.T, dir string) {
+		open := func(path string, flags int) error {
+			file, err := os.OpenFile(path, flags, 0o600)
+			file.Close()
+			return err
+		}
+		make := func(path string) error { return open(path, unix.O_TMPFILE|os.O_RDWR) }
+		if err := make(dir); err != nil {
+			t.Skipf("needs O_TMPFILE: %v", err)
+		}
+		kept := filepath.Join(dir, "kept")
+		must(t, os.Mkdir(kept, 0o500))
+		read := NewHandling(Rights{FS: V1.FS()}).AllowRead(dir)
+		for _, test := range []struct {
+			r       *Ruleset
+			path    string
+			missing AccessFS
+			guess   bool
+			says    string
+		}{
+			{read, dir, FSWriteFile, true, fmt.Sprintf("Allow(landlock.FSWriteFile, %q) would allow it (if a file without a name was to be made there (O_TMPFILE))", dir)},
+			{NewHandling(Rights{FS: V1.FS()}).Allow(FSReadDir|FSWriteFile, dir), dir, FSReadFile, true, fmt.Sprintf("AllowRead(%q)", dir)},
+			{NewHandling(Rights{FS: V1.FS()}), dir, FSReadDir, false, fmt.Sprintf("AllowRead(%q) would allow it (if a file without a name was to be made there (O_TMPFILE), AllowReadWrite(%[1]q))", dir)},
+			{NewHandling(Rights{FS: V1.FS()}), "/etc", FSReadDir, false, `AllowRead("/etc") would allow it`},
+		} {
+			failed := denial("open", test.path)
+			if test.path == dir {
+				must(t, mustPrepare(t, test.r).Do(func() error { failed = make(dir); return nil }))
+			}
+			explained := test.r.Explain(failed)
+			if denied := blamed(explained); denied == nil || denied.Missing.FS != test.missing || denied.Guess != test.guess || !strings.HasSuffix(explained.Error(), test.says) &&
+				test.missing != FSReadFile {
+				t.Errorf("%v, want %v, %s", explained, test.missing, test.says)
+			}
+		}
+		if failed := denial("open", kept); os.Geteuid() != 0 && read.Explain(failed) != failed {
+			t.Errorf("what its mode forbids: %v", read.Explain(failed))
+		}
+	})
+}
+
+// The error of a program is also that of the directory that it was to start in.
+func TestExplainDirectoryOfProgram(t *testing.T) {
+	inBoth(t, func(t *testing.T, dir string) {
+		program := write(t, filepath.Join(dir, "program"), "#!/bin/true\n")
+		must(t, os.Chmod(program, 0o700))
+		r := NewHandling(Rights{FS: FSExecute})
+		for op, may := range map[string]bool{"fork/exec": true, "exec": false} {
+			explained := r.Explain(denial(op, program))
+			if denied := blamed(explained); denied == nil || denied.Guess || strings.Count(explained.Error(), "or Dir of the exec.Cmd") == 1 != may {
+				t.Errorf("%v", explained)
+			}
+		}
+	})
+}
+
+// A call that makes a socket does not say which: for UDP the filter stands in for a right.
+func TestExplainSomeSocket(t *testing.T) {
+	needFilter(t)
+	refused := os.NewSyscallError("socket", unix.EACCES)
+	explained := NewHandling(Rights{Net: netUDP}).BestEffort(0).FilterSockets().Explain(refused)
+	denied := blamed(explained)
+	if !strings.Contains(explained.Error(), "refuses this kind of socket") || (denied == nil) != hasUDP() {
+		t.Errorf("%v", explained)
+	}
+	if denied != nil && (!denied.Guess || denied.Missing.Net != netUDP || !strings.Contains(explained.Error(), "AllowNet(landlock.NetBindUDP or landlock.NetConnectSendUDP, PORT) would allow it"+allUDP+" (if it was for UDP)")) {
+		t.Errorf("%v", explained)
+	}
+	if explained := NewHandling(Rights{FS: FSReadFile}).FilterSockets().Explain(refused); blamed(explained) != nil || explained == refused {
+		t.Errorf("where no right is handled: %v", explained)
+	}
+}
+
+// A preset is named for the terminals that it allows.
+func TestExplainTerminal(t *testing.T) {
+	inBoth(t, func(t *testing.T, dir string) {
+		_, other := openTerminal(t)
+		_, own := openTerminal(t)
+		r := NewHandling(Rights{FS: FSReadFile | FSWriteFile}).AllowRead(dir)
+		stdin, err := unix.Dup(0)
+		must(t, err)
+		must(t, unix.Dup3(int(own.Fd()), 0, 0))
+		defer unix.Dup3(stdin, 0, 0)
+		for path, preset := range map[string]string{
+			"/dev/tty":   "Terminal",
+			own.Name():   "Terminal",
+			other.Name(): "PseudoTerminals",
+			"/dev/ptmx":  "PseudoTerminals",
+		} {
+			if explained := r.Explain(denial("open", path)); !strings.Contains(explained.Error(), "Use(preset."+preset+") would allow it") {
+				t.Errorf("%v, want %s", explained, preset)
+			}
+		}
+	})
+}
+
 // Where an error hides what was refused, it is looked for.
 func TestExplainHidden(t *testing.T) {
 	inBoth(t, func(t *testing.T, dir string) {
 		exists := func(path string) bool { _, err := os.Stat(path); return err == nil }
 		all := NewHandling(Rights{FS: FSReadFile}).AllowRead("/")
-		files := NewHandling(Rights{FS: FSReadFile}).AllowOptional(FSReadFile, "/etc/passwd", "/etc/group", "/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/usr/share/zoneinfo")
+		files := NewHandling(Rights{FS: FSReadFile}).AllowOptional(FSReadFile, "/etc/passwd", "/etc/group", "/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/services", "/usr/share/zoneinfo")
 		none := NewHandling(Rights{FS: FSReadFile}).AllowRead(dir)
 		for _, test := range []struct {
 			name  string
@@ -745,10 +896,10 @@ func TestExplainHidden(t *testing.T) {
 			guess bool
 			says  string // or nothing is said
 		}{
-			{"user", user.UnknownUserError("x"), "/etc/passwd", false, "Use(preset.Users)"},
-			{"user number", fmt.Errorf("wrapped: %w", user.UnknownUserIdError(1)), "/etc/passwd", false, "Use(preset.Users)"},
-			{"group", user.UnknownGroupError("x"), "/etc/group", false, "Use(preset.Users)"},
-			{"group number", user.UnknownGroupIdError("1"), "/etc/group", false, "Use(preset.Users)"},
+			{"user", user.UnknownUserError("x"), "/etc/passwd", true, "Use(preset.Users)"},
+			{"user number", fmt.Errorf("wrapped: %w", user.UnknownUserIdError(1)), "/etc/passwd", true, "Use(preset.Users)"},
+			{"group", user.UnknownGroupError("x"), "/etc/group", true, "Use(preset.Users)"},
+			{"group number", user.UnknownGroupIdError("1"), "/etc/group", true, "Use(preset.Users)"},
 			{"user by the C library", errors.New("user: lookup username x: permission denied"), "/etc/passwd", false, "Use(preset.Users)"},
 			{"zone", unix.EACCES, "/usr/share/zoneinfo", true, "Use(preset.TimeZones)"},
 			{"wrapped zone", fmt.Errorf("zone: %w", unix.EACCES), "/usr/share/zoneinfo", true, "Use(preset.TimeZones)"},
@@ -756,6 +907,9 @@ func TestExplainHidden(t *testing.T) {
 			{"dial", &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "connection refused", Server: "127.0.0.1:53", Name: "x"}}, "/etc/resolv.conf", false, "Use(preset.DNS)"},
 			{"the C library", &net.DNSError{Err: "Temporary failure in name resolution", IsTemporary: true, Name: "x"}, "/etc/resolv.conf", false, "Use(preset.DNS)"},
 			{"no such host", &net.DNSError{Err: "no such host", Server: "192.0.2.1:53", IsNotFound: true, Name: "x"}, "/etc/hosts", true, "Use(preset.DNS)"},
+			{"a port", &net.DNSError{Err: "unknown port", Name: "tcp/x", IsNotFound: true}, "/etc/services", true, `AllowRead("/etc/services")`},
+			{"a network", &net.DNSError{Err: "unknown network", Name: "x/y"}, "/", false, ""},
+			{"an address", &net.DNSError{Err: "unrecognized address", Name: "x"}, "/", false, ""},
 			{"a server that is known", &net.DNSError{Err: "i/o timeout", Server: "192.0.2.1:53", IsTimeout: true, Name: "x"}, "/", false, ""},
 			{"another errno", unix.ENOENT, "/", false, ""},
 			{"zone that there is not", errors.New("unknown time zone X"), "/", false, ""},
@@ -774,6 +928,9 @@ func TestExplainHidden(t *testing.T) {
 				t.Errorf("%s: %v", test.name, explained)
 			case test.says != "" && (denied == nil || denied.Guess != test.guess || denied.Path == "" || !strings.Contains(explained.Error(), test.says+" would allow it")):
 				t.Errorf("%s: %v, want %s", test.name, explained, test.says)
+			}
+			if denied != nil && strings.Contains(test.err.Error(), "permission denied") && strings.Contains(denied.Uncertain, "there is none") {
+				t.Errorf("%s: what is denied is doubted: %v", test.name, explained)
 			}
 			for _, r := range []*Ruleset{all, files} {
 				if explained := r.Explain(test.err); explained != test.err {

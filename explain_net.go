@@ -23,6 +23,20 @@ func (c *checker) socket() []error {
 	return []error{errFilteredSocket}
 }
 
+// someSocket is socket where the kind is not known: for UDP there is a right, where the
+// filter stands in for it.
+func (c *checker) someSocket() []error {
+	reasons := c.socket()
+	if udp := c.refused.Net & netUDP; len(reasons) > 0 && udp != 0 {
+		names := goNames("landlock.Net", netWords, uint64(udp))
+		denied := &DeniedError{Port: -1, Missing: Rights{Net: udp}}
+		denied.suggest(fmt.Sprintf("AllowNet(%s, PORT)", strings.Join(names, " or ")), "")
+		denied.remedy += allUDP
+		reasons = append(reasons, guess([]error{denied}, "if it was for UDP")...)
+	}
+	return reasons
+}
+
 // socketCall is what failed with a socket, of a *net.OpError. Package net is too
 // big to import for that, and makes a binary one with cgo.
 type socketCall struct {

@@ -792,6 +792,10 @@ func follow(r *Ruleset, denied *DeniedError) error {
 			r.AllowReadWrite(denied.Path)
 			break
 		}
+		if strings.Contains(denied.remedy, "preset.PseudoTerminals") {
+			r.Allow(FSReadFile|FSWriteFile|FSIoctlDev, "/dev/ptmx", "/dev/pts")
+			break
+		}
 		if strings.Contains(denied.remedy, "preset.Terminal") {
 			r.Allow(FSReadFile|FSWriteFile|FSIoctlDev, denied.Path)
 			break

@@ -138,11 +138,6 @@ func firstLink(path string) (link symlink, ok bool) {
 	return symlink{}, false
 }
 
-// isBeneath reports whether a path is that of a directory, or of what is beneath.
-func isBeneath(path, dir string) bool {
-	return path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
-}
-
 // holder returns the narrowest directory for a rule that is to hold what the path leads
 // to now, and what it does once that is replaced again or a link on the way is switched.
 // There is none where a link leads out of its own directory: who may switch it would

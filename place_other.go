@@ -46,6 +46,7 @@ func (p *place) upwards(visit func(level) bool) error { return ErrNotBuilt }
 func (p *place) above() (*place, error)               { return nil, ErrNotBuilt }
 func modesAllow(path string, mode uint32) bool        { return true }
 func mayExecute(path string) bool                     { return true }
+func isStream(path string) bool                       { return false }
 func leadsNowhere(err error) bool                     { return true }
 
 func (p *place) mayChange() bool  { return true }

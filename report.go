@@ -34,12 +34,13 @@ type Report struct {
 	// socket or another object of no filesystem, which is not restricted.
 	// What the presets of Use skip is not in it.
 	Skipped []string `json:"skipped,omitempty"`
-	// NoIoctl are the paths of rules, each once, by which devices are opened
-	// that then refuse ioctl, which terminals need: they allow to read or write
-	// a device, or what is beneath /, /dev or a directory of /dev, and no rule for the
-	// same file, or for one above it by its name, has FSIoctlDev. /dev/null and its
-	// kin are not among them, nor paths that do not begin with /dev. That is as the
-	// rules say, and does not count in Complete.
+	// NoIoctl are the paths of rules that let devices in /dev be read or written,
+	// and not controlled: their ioctl fails, so terminals have no raw mode and no
+	// size. FSIoctlDev in the same rule, in another for the same file, or in one for
+	// a directory above takes a path off the list. So does, for /dev, a rule with it
+	// for /dev/tty or /dev/pts, such as those of preset.Terminal. Only paths that
+	// begin with /dev are looked at; /dev/null and its kin have no ioctl to lose.
+	// It does not count in Complete.
 	NoIoctl []string `json:"no_ioctl,omitempty"`
 	// MissingLog are the flags of Log that this kernel does not know: it
 	// logs by its own defaults, below ABI 7 not at all.
@@ -96,7 +97,7 @@ func (r Report) String() string {
 		text += fmt.Sprintf("; denied in spite of a rule: %v (allowed from Linux %s on)", r.Denied, V2.linux())
 	}
 	if len(r.NoIoctl) > 0 {
-		text += "; no ioctl on what is opened at or beneath " + few(r.NoIoctl) + ": FSIoctlDev"
+		text += "; no ioctl, without FSIoctlDev, on devices by " + few(r.NoIoctl)
 	}
 	if len(r.Skipped) > 0 {
 		text += "; skipped: " + few(r.Skipped)

@@ -27,7 +27,7 @@ func TestReportString(t *testing.T) {
 		{Report{Kernel: Kernel{ABI: V1}, Enforced: Rights{FS: FSExecute}, Missing: Rights{FS: 1 << 40}, Skipped: []string{"1", "2", "3", "4", "5"}},
 			`enforced on ABI 1: execute; not on this kernel: fs.0x10000000000; skipped: ["1" "2" "3"] and 2 more`},
 		{Report{Kernel: Kernel{ABI: V5}, Enforced: Rights{FS: FSIoctlDev}, NoIoctl: []string{"/dev"}, Skipped: []string{"/x"}},
-			`enforced on ABI 5: ioctl_dev; no ioctl on what is opened at or beneath ["/dev"]: FSIoctlDev; skipped: ["/x"]`},
+			`enforced on ABI 5: ioctl_dev; no ioctl, without FSIoctlDev, on devices by ["/dev"]; skipped: ["/x"]`},
 		{Report{Kernel: Kernel{ABI: V10}, Enforced: V10.Rights(), SocketFilter: true}, "enforced on ABI 10: all filesystem rights, TCP, UDP, scopes, sockets filtered"},
 		{Report{Kernel: Kernel{ABI: V5}, Enforced: Rights{V5.FS(), netUDP | V4.Net(), 0}, SocketFilter: true},
 			"enforced on ABI 5: all filesystem rights but resolve_unix, TCP, UDP, sockets filtered (which enforces UDP)"},

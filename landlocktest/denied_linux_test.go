@@ -135,6 +135,9 @@ func TestDeniedByRuleset(t *testing.T) {
 			denies(t, "a socket that is filtered", err, "")
 		}
 		refused := os.NewSyscallError("socket", syscall.EACCES)
+		if _, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, unix.IPPROTO_ICMP); err == unix.EACCES {
+			denies(t, "a socket of some kind", os.NewSyscallError("socket", err), "")
+		}
 		denies(t, "a socket that the filter allows", &net.OpError{Op: "dial", Net: "tcp", Err: refused}, "the ruleset does not deny it")
 		denies(t, "the same, wrapped twice", errors.Join(io.EOF, &net.OpError{Op: "dial", Net: "tcp", Err: refused}), "the ruleset does not deny it")
 	})
@@ -144,6 +147,46 @@ func TestDeniedByRuleset(t *testing.T) {
 		denies(t, "no scope", os.NewSyscallError("kill", syscall.EPERM), "Landlock does not answer that")
 		denies(t, "handled", os.Mkdir(filepath.Join(secret, "d"), 0o700), "")
 	})
+}
+
+// Of joined errors one that is denied is enough, wherever it is.
+func TestDeniedJoined(t *testing.T) {
+	landlocktest.NeedABI(t, landlock.V1)
+	dir, secret := t.TempDir(), t.TempDir()
+	must(t, write(dir, "file"), write(secret, "file"))
+	landlocktest.Run(t, landlock.New(landlock.V11).BestEffort(landlock.V1).AllowReadWrite(dir), func(t *testing.T) {
+		_, gone := os.Open(filepath.Join(dir, "none"))
+		_, denied := os.Open(filepath.Join(secret, "file"))
+		allowed := &fs.PathError{Op: "open", Path: dir, Err: syscall.EACCES}
+		mode := &fs.PathError{Op: "chmod", Path: dir, Err: syscall.EACCES}
+		for _, others := range [][]error{{gone}, {allowed}, {mode}, {io.EOF}, {gone, mode, nil}} {
+			for _, err := range []error{errors.Join(append(others, denied)...), errors.Join(append([]error{denied}, others...)...)} {
+				denies(t, "one of them", err, "")
+				denies(t, "one of them, deeper", fmt.Errorf("a: %w, %w", io.EOF, fmt.Errorf("b: %w", err)), "")
+			}
+			denies(t, "none of them", errors.Join(append(others, mode)...), "Landlock does not answer that")
+		}
+		denies(t, "what names nothing", fmt.Errorf("%w: %w", syscall.EACCES, gone), "make it before")
+		denies(t, "two, each with its reason", errors.Join(gone, mode), "outside of the sandbox; chmod")
+	})
+}
+
+// What no operation returns is not denied, and does not end the test.
+func TestDeniedNothing(t *testing.T) {
+	landlocktest.NeedABI(t, landlock.V1)
+	all := func(t *testing.T) {
+		for _, err := range []error{(*fs.PathError)(nil), (*os.LinkError)(nil), (*os.SyscallError)(nil), (*net.OpError)(nil), (*exec.ExitError)(nil), (*landlock.DeniedError)(nil)} {
+			denies(t, "a nil pointer", err, "nil pointer")
+			denies(t, "a nil pointer that is wrapped", fmt.Errorf("wrapped: %w", err), "nil pointer")
+			landlocktest.Allowed(&observer{TB: t}, err)
+		}
+		for _, err := range []error{&fs.PathError{}, &os.LinkError{}, &os.SyscallError{}, &net.OpError{}, &exec.ExitError{}} {
+			denies(t, "a zero error", err, "Landlock does not answer that")
+			landlocktest.Allowed(&observer{TB: t}, err)
+		}
+	}
+	all(t)
+	landlocktest.Run(t, landlock.New(landlock.V1), all)
 }
 
 // Where something else than the ruleset denies, and where that cannot be told, nothing
@@ -228,7 +271,8 @@ func TestDeniedForWriting(t *testing.T) {
 	landlocktest.NeedABI(t, landlock.V1)
 	dir, secret := t.TempDir(), t.TempDir()
 	must(t, write(dir, "file"), write(dir, "read-only"), write(secret, "file"))
-	must(t, os.Chmod(filepath.Join(dir, "read-only"), 0o400))
+	closed := filepath.Join(dir, "closed")
+	must(t, os.Chmod(filepath.Join(dir, "read-only"), 0o400), os.Mkdir(closed, 0o500))
 	r := landlock.New(landlock.V11).BestEffort(landlock.V1).AllowRead(dir)
 	landlocktest.Run(t, r, func(t *testing.T) {
 		must(t, withoutCapabilities())
@@ -240,6 +284,13 @@ func TestDeniedForWriting(t *testing.T) {
 		file := filepath.Join(dir, "file")
 		_, err := os.OpenFile(file, os.O_WRONLY, 0)
 		denies(t, "opened for writing", err, "")
+		if unnamed, err := os.OpenFile(dir, unix.O_TMPFILE|os.O_RDWR, 0o600); errors.Is(err, syscall.EACCES) { // where there is O_TMPFILE
+			denies(t, "a file without a name", err, "")
+		} else {
+			unnamed.Close()
+		}
+		denies(t, "a directory that its mode lets nobody write", guess("open", closed, landlock.FSWriteFile), "a guess")
+		denies(t, "a directory that may not be read", guess("open", secret, landlock.FSWriteFile), "a guess")
 		denies(t, "writing", guess("open", file, landlock.FSWriteFile), "")
 		denies(t, "writing and truncating", guess("open", file, writing), "")
 		denies(t, "more than writing", guess("open", file, writing|landlock.FSReadFile), "a guess")

@@ -2,10 +2,7 @@ package landlocktest
 
 import (
 	"errors"
-	"io/fs"
-	"os"
 	"slices"
-	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -39,24 +36,12 @@ var (
 	withEPERM = answers{"kill", "tgkill", "tkill", "pidfd_send_signal", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "connect", "sendto", "sendmsg", "sendmmsg"}
 )
 
-// callOf returns what was called, as far as an error says it, as answers have it.
-func callOf(err error) string {
-	var path *fs.PathError
-	var link *os.LinkError
-	var call *os.SyscallError
-	name := ""
-	switch {
-	case errors.As(err, &path):
-		name = path.Op
-	case errors.As(err, &link):
-		name = link.Op
-	case errors.As(err, &call):
-		name = call.Syscall
+// modeAllowsAll reports whether a file's mode lets this process read and write it, and
+// search it if it is a directory.
+func modeAllowsAll(path string, directory bool) bool {
+	mode := uint32(unix.R_OK | unix.W_OK)
+	if directory {
+		mode |= unix.X_OK
 	}
-	return strings.TrimSuffix(strings.TrimSuffix(name, "2"), "at")
-}
-
-// modeAllowsAll reports whether a file's mode lets this process read and write it.
-func modeAllowsAll(path string) bool {
-	return unix.Faccessat(unix.AT_FDCWD, path, unix.R_OK|unix.W_OK, unix.AT_EACCESS) == nil
+	return unix.Faccessat(unix.AT_FDCWD, path, mode, unix.AT_EACCESS) == nil
 }

@@ -25,6 +25,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -143,7 +144,7 @@ func NeedABI(t testing.TB, abi landlock.ABI) {
 func Allowed(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
-		t.Error("not allowed: " + explained(err).Error())
+		t.Error("not allowed: " + fmt.Sprint(explained(err))) // which prints a nil pointer too
 	}
 }
 
@@ -166,10 +167,19 @@ func explained(err error) error {
 // [landlock.DeniedError] that is a Guess does not count, such as that of
 // [net.Listen] on a port below 1024 without CAP_NET_BIND_SERVICE. How a file was opened
 // is in no error: where the ruleset and the mode allow reading it, the mode allows
-// writing, and the ruleset does not, it counts as opened for writing. So does a socket
-// that [landlock.Ruleset.FilterSockets] refuses. The null device,
+// writing, and the ruleset does not, it counts as opened for writing (a directory, for
+// O_TMPFILE). Where the ruleset denies reading it that is the reason, and a file that was opened
+// for writing counts though its mode forbids that alone: give files of a test that are to be
+// denied a mode that lets this user read and write them. A program that is denied counts
+// though Dir of the [exec.Cmd] may not be searched, which is the same error: have it
+// be one that may. So does a socket that [landlock.Ruleset.FilterSockets] refuses. The null device,
 // which os/exec opens where a command has no Stdin, never counts: the ruleset of a test
 // that starts programs allows it.
+//
+// Of errors that are joined, by [errors.Join] or several %w, those count that name what
+// was tried, and one that is denied for sure is enough: what a function returns that went
+// on after a refusal is an error that the refusal is in. To have all of them denied, call
+// Denied for each.
 //
 // Name files by paths that begin with /. A relative one, of [os.DirFS] and [os.Root]
 // above all, does not tell what was tried, and fails the test where the error leaves
@@ -191,10 +201,70 @@ func Denied(t testing.TB, err error) {
 	}
 }
 
-// notDenied returns why an error is no refusal of Landlock's, or "".
+// notDenied returns why an error is no refusal of Landlock's, or "". Of several one is
+// enough that is.
 func notDenied(err error) string {
-	if err == nil {
+	var reasons []string
+	for _, part := range partsOf(err) {
+		reason := partNotDenied(part)
+		if reason == "" {
+			return ""
+		}
+		reasons = append(reasons, reason)
+	}
+	return strings.Join(reasons, "; ")
+}
+
+// partsOf returns those of the errors joined in err's tree that name what was tried, or
+// err itself where none does.
+func partsOf(err error) []error {
+	parts := slices.DeleteFunc(split(err), func(part error) bool {
+		return slices.ContainsFunc(tree(part), isNil) || !namesObject(part) && callOf(part) == ""
+	})
+	if len(parts) == 0 {
+		return []error{err}
+	}
+	return parts
+}
+
+// split returns the errors that are joined in err's tree, or err itself. One that comes
+// with its DeniedErrors is one.
+func split(err error) (parts []error) {
+	for _, inner := range tree(err) {
+		joined, ok := inner.(interface{ Unwrap() []error })
+		switch {
+		case isNil(inner):
+			return []error{err}
+		case !ok:
+			continue
+		case slices.ContainsFunc(joined.Unwrap(), isDenial):
+			return []error{err}
+		}
+		for _, one := range joined.Unwrap() {
+			parts = append(parts, split(one)...)
+		}
+		return parts
+	}
+	return []error{err}
+}
+
+func isDenial(err error) bool {
+	_, ok := err.(*landlock.DeniedError)
+	return ok
+}
+
+func isNil(err error) bool {
+	value := reflect.ValueOf(err)
+	return err == nil || value.Kind() == reflect.Pointer && value.IsNil()
+}
+
+// partNotDenied is notDenied for one error.
+func partNotDenied(err error) string {
+	switch {
+	case err == nil:
 		return "there is no error: it was allowed"
+	case slices.ContainsFunc(tree(err), isNil):
+		return fmt.Sprintf("a nil pointer in %T is the error of no operation", err)
 	}
 	tried := err
 	var call *os.SyscallError
@@ -203,7 +273,7 @@ func notDenied(err error) string {
 	}
 	err = explained(err)
 	all := denials(err)
-	knows := err.Error() != tried.Error() // Explain has something to say of it
+	knows := len(tree(err)) != len(tree(tried)) // Explain has something to say of it
 	switch {
 	case len(all) == 0 && errors.Is(err, fs.ErrNotExist):
 		return fmt.Sprintf("%v: make it before, and outside of the sandbox", err)
@@ -212,10 +282,10 @@ func notDenied(err error) string {
 	case sandbox.rules != nil && relative(err):
 		return fmt.Sprintf("%v: what the path is relative to (a directory of os.DirFS, os.Root or exec.Cmd, or the working directory) "+
 			"is not in the error, so whether that is denied cannot be told: use a path that begins with /, or ask Check", err)
+	case sandbox.report.SocketFilter && makesSocket(tried) && knows && (len(all) == 0 || !namesObject(tried)):
+		return "" // it has refused a kind of socket
 	case len(all) > 0:
 		return notMeant(err, all)
-	case sandbox.report.SocketFilter && makesSocket(tried) && knows:
-		return "" // it has refused a kind of socket
 	case sandbox.rules != nil && knows:
 		return fmt.Sprintf("%v: no right of the ruleset is known to deny it", err)
 	case sandbox.rules != nil && namesObject(tried):
@@ -227,6 +297,9 @@ func notDenied(err error) string {
 // tree returns an error, and all that it wraps.
 func tree(err error) []error {
 	all := []error{err}
+	if isNil(err) {
+		return all // its methods would not expect that
+	}
 	switch e := err.(type) {
 	case interface{ Unwrap() error }:
 		if inner := e.Unwrap(); inner != nil {
@@ -283,12 +356,18 @@ func notMeant(err error, all []*landlock.DeniedError) string {
 }
 
 // forWriting reports whether a file can only have been opened for writing, and then
-// only the ruleset has denied that.
+// only the ruleset has denied that. A directory is, to make a file without a name there.
 func forWriting(opened *fs.PathError, denied *landlock.DeniedError) bool {
 	const writing = landlock.FSWriteFile | landlock.FSTruncate
-	return sandbox.rules != nil && opened != nil && strings.HasPrefix(opened.Op, "open") &&
-		denied.Missing.FS&^writing == 0 && denied.Missing.FS != 0 &&
-		sandbox.rules.Check(landlock.FSReadFile, denied.Path) == nil && modeAllowsAll(denied.Path)
+	if sandbox.rules == nil || opened == nil || !strings.HasPrefix(opened.Op, "open") || denied.Missing.FS == 0 {
+		return false
+	}
+	info, err := os.Stat(denied.Path)
+	reading, other := landlock.FSReadFile, denied.Missing.FS&^writing
+	if err == nil && info.IsDir() {
+		reading, other = landlock.FSReadDir, other&^landlock.FSReadFile
+	}
+	return err == nil && other == 0 && sandbox.rules.Check(reading, denied.Path) == nil && modeAllowsAll(denied.Path, info.IsDir())
 }
 
 // relative reports whether an error names a file by a path that may be relative to
@@ -316,6 +395,23 @@ func namesObject(err error) bool {
 		}
 		return fmt.Sprintf("%T", err) == "*net.OpError" // net would make it a binary with cgo
 	})
+}
+
+// callOf returns what was called, as far as an error says it, as answers have it.
+func callOf(err error) string {
+	var path *fs.PathError
+	var link *os.LinkError
+	var call *os.SyscallError
+	name := ""
+	switch {
+	case errors.As(err, &path):
+		name = path.Op
+	case errors.As(err, &link):
+		name = link.Op
+	case errors.As(err, &call):
+		name = call.Syscall
+	}
+	return strings.TrimSuffix(strings.TrimSuffix(name, "2"), "at")
 }
 
 // untested returns what of its ruleset a report says is not restricted here, for
