@@ -669,7 +669,7 @@ func (w *explainWorld) hopeless(op *explainOp, advice []*DeniedError, explanatio
 		return false // both forbid it, and Explain says so
 	}
 	for _, denied := range advice {
-		if isRefusal(alone) && !denied.Guess && denied.Missing.FS != FSReadFile {
+		if isRefusal(alone) && !denied.Guess && denied.Missing.FS != FSReadFile && op.kind != "exec" { // of a script cut short, whose interpreter comes after it
 			w.wrong(op, "unrestricted it is refused too (%v), and Explain blames the ruleset: %v", alone, denied)
 		}
 	}
