@@ -660,6 +660,10 @@ func (w *explainWorld) hopeless(op *explainOp, advice []*DeniedError, explanatio
 		op.undo() // which it denies always
 		return false
 	}
+	if alone == nil && explanation != nil && strings.Contains(explanation.Error(), "may be above the root") {
+		op.undo() // a mode keeps this user from finding out where a directory is that it has open
+		return false
+	}
 	if alone == nil {
 		op.undo()
 		w.wrong(op, "unrestricted it works, and Explain has no advice: %v", explanation)
