@@ -150,8 +150,9 @@ func (s *Sandbox) Close() error {
 // handles. So the scopes count as missing. And the kernel keeps each thread from
 // looking into processes that another thread has started, or that were started before:
 // ptrace, process_vm_readv, pidfd_getfd, kcmp, and in /proc/PID exe, mem, fd, ns and
-// their like, and but for root (CAP_PERFMON) environ and maps, fail with EACCES or EPERM,
-// now and then, as goroutines wander from thread to thread. What starts processes and looks into them does both on one
+// their like fail with EACCES or EPERM, and so do environ and maps but for root with
+// CAP_PERFMON (seen on Linux 6.18), now and then, as goroutines wander from thread to
+// thread. What starts processes and looks into them does both on one
 // thread ([runtime.LockOSThread]). Signals, waiting, pipes and /proc/PID/stat work from
 // each thread, and all of os/exec. From ABI 8 on only what was started before is out of
 // reach.
