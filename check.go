@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -20,7 +21,7 @@ import (
 // and of the directories above it, across mount points, to the root. Rights that
 // this kernel cannot restrict, or that the ruleset does not handle, are allowed; see
 // [Ruleset.CheckTarget] for what a newer one will say. So are rights that the kernel
-// never asks for: FSTruncate on what is no regular file, FSIoctlDev on what is no
+// never asks for: FSReadDir on what is no directory, FSTruncate on what is no regular file, FSIoctlDev on what is no
 // device, FSResolveUnix on what is no socket.
 //
 // After Apply it answers for what is enforced: by the files that the rules were loaded
@@ -46,6 +47,10 @@ import (
 //   - a directory above that is covered by a mount: the kernel looks at what is beneath;
 //   - a rule for something beneath /proc (or tracefs) other than its root, where it
 //     depends on that: the kernel loses such rules, see [Ruleset.Allow];
+//   - a rule for a file of overlayfs that has several names, and one for a terminal in
+//     /dev/pts, whose number another one may have by now;
+//   - what /proc shows of another process to those alone that may trace it: the kernel
+//     asks whether it is in the sandbox;
 //   - where it depends on a rule whose file system may have been unmounted everywhere
 //     since, which takes the rule with it (found out from Linux 6.8 on);
 //   - in a chroot, where it depends on a rule for a directory that may be above its root.
@@ -197,7 +202,21 @@ func (c *checker) atFile(access AccessFS, p *place) (*DeniedError, error) {
 	if denied != nil && denied.Missing.FS&FSResolveUnix != 0 && p.isSocket() {
 		denied.Uncertain = "a socket that was made in the sandbox can be connected to all the same"
 	}
+	if denied == nil && err == nil && c.isAnothers(p) {
+		err = &fs.PathError{Op: "look above", Path: p.path, Err: errAnothers}
+	}
 	return denied, err
+}
+
+// isAnothers reports whether it is a file of another process, which shows it to those
+// alone that may trace it: that is not for rules to say.
+func (c *checker) isAnothers(p *place) bool {
+	process, guarded := guardedBy(p.path)
+	if !guarded || !c.hasDomain() {
+		return false
+	}
+	_, err := os.Lstat("/proc/self/task/" + filepath.Base(process))
+	return err != nil
 }
 
 // DeniedError says which rights a ruleset does not allow on a path or a port,
@@ -321,6 +340,7 @@ func (p *place) neverAsked() (rights AccessFS) {
 	if !p.exists() || p.isDirectory() {
 		return 0
 	}
+	rights = FSReadDir
 	if !p.isDevice() {
 		rights |= FSIoctlDev
 	}
@@ -340,7 +360,11 @@ func (c *checker) deny(missing AccessFS, p *place, nearest grant) *DeniedError {
 		return nil
 	}
 	e := &DeniedError{Path: p.path, Port: -1, Missing: Rights{FS: missing}, Nearest: nearest.path, Allowed: nearest.allowed}
-	e.suggest(c.remedy(missing, p))
+	if p.isAtPath() {
+		e.suggest(c.remedy(missing, p))
+	} else {
+		e.Uncertain = "no path leads there from here"
+	}
 	return e
 }
 
@@ -355,17 +379,20 @@ type allowance struct {
 // Why it cannot be told whether a rule counts.
 var (
 	errMayBeLost = errors.New("it depends on a rule that the kernel loses once memory gets short, as it does for all that is beneath /proc: have the rule for /proc itself")
+	errLinkLost  = errors.New("it depends on a rule for a file with several names on such a file system, which the kernel loses once memory gets short: have the rule for its directory")
+	errTerminal  = errors.New("it depends on a rule for a terminal, whose number another one gets once that is gone")
 	errAboveRoot = errors.New("it depends on a rule for a directory that may be above the root of this process")
-	errUnmounted = errors.New("it depends on a rule that was loaded by a mount that is gone: where its file system was unmounted everywhere, so is the rule")
+	errAnothers  = errors.New("it depends on whether the process is in the sandbox: nobody else's may be looked into, whatever the rules are")
+	errUnmounted = errors.New("it depends on a rule that was loaded by a mount that may be gone: where its file system was unmounted everywhere, so is the rule")
 )
 
 // doubt returns why the kernel may not have the rule for a file any more.
 func (c *checker) doubt(on level) error {
-	if on.mayBeLost() {
-		return errMayBeLost
+	if err := on.mayBeLost(); err != nil {
+		return err
 	}
 	for _, loaded := range c.mounts {
-		if loaded.device == on.id.device && loaded.mount != on.id.mount && unmounted(loaded.mount) {
+		if loaded.device == on.id.device && mayBeUnmounted(loaded.mount, on.id.mount) {
 			return errUnmounted
 		}
 	}
@@ -375,11 +402,16 @@ func (c *checker) doubt(on level) error {
 // allowed returns what rules allow at a place. It looks no further than it takes to
 // allow access.
 func (c *checker) allowed(access AccessFS, p *place) (allowance, error) {
+	return c.allowedBelow(fileID{}, access, p)
+}
+
+// allowedBelow is allowed without the rules for a directory.
+func (c *checker) allowedBelow(top fileID, access AccessFS, p *place) (allowance, error) {
 	var all allowance
 	files := c.allRules()
 	err := p.upwards(func(on level) (more bool) {
 		g := files[on.id.onAnyMount()]
-		if g.allowed == 0 {
+		if g.allowed == 0 || on.id == top {
 			return true
 		}
 		if all.nearest.allowed == 0 {
@@ -427,6 +459,9 @@ func (c *checker) call(missing AccessFS, path string, directory bool) (call, on 
 	if directory && missing&^(FSReadExecute|FSIoctlDev|FSResolveUnix) != 0 && isSystems(on) {
 		return "", on
 	}
+	if directory && missing&^(FSWriteFile|FSTruncate) == 0 {
+		return narrowCall(missing, on), on // AllowReadWrite also lets all that is beneath be read and removed
+	}
 	for _, helper := range []struct {
 		name   string
 		access AccessFS
@@ -435,8 +470,13 @@ func (c *checker) call(missing AccessFS, path string, directory bool) (call, on 
 			return fmt.Sprintf("%s(%q)", helper.name, on), on
 		}
 	}
+	return narrowCall(missing, on), on
+}
+
+// narrowCall returns the call that allows these rights and no other.
+func narrowCall(missing AccessFS, path string) string {
 	names := goNames("landlock.FS", fsWords, uint64(missing))
-	return fmt.Sprintf("Allow(%s, %q)", strings.Join(names, "|"), on), on
+	return fmt.Sprintf("Allow(%s, %q)", strings.Join(names, "|"), path)
 }
 
 // isSystems reports whether a directory is one of the system's, beneath which nobody is
@@ -585,11 +625,11 @@ func (c *checker) gains(file, from, to *place) (*DeniedError, error) {
 	if !file.isDirectory() {
 		mayGain &= fsFile
 	}
-	here, err := c.allowed(mayGain, from)
+	root, err := rootDirectory()
 	if err != nil {
 		return nil, err
 	}
-	there, err := c.allowed(mayGain, to)
+	here, there, err := c.compared(from, to, root)
 	if err != nil {
 		return nil, err
 	}
@@ -608,6 +648,30 @@ func (c *checker) gains(file, from, to *place) (*DeniedError, error) {
 		e.Uncertain = fmt.Sprintf("a file may not gain rights by a move, and %s allows these", printable(to.path))
 	}
 	return e, nil
+}
+
+// compared returns what is allowed in two directories, as far as the kernel compares it:
+// on another mount than that of "/" the rule for "/" itself comes too late, unless with it
+// all that is denied is allowed in both.
+func (c *checker) compared(from, to *place, root fileID) (here, there allowance, err error) {
+	if from.id.mount != root.mount {
+		if here, err = c.allowed(c.denied.FS, from); err != nil {
+			return here, there, err
+		}
+		if there, err = c.allowed(c.denied.FS, to); err != nil || c.denied.FS&^(here.sure&there.sure) == 0 {
+			return here, there, err
+		}
+		if here, err = c.allowedBelow(root, c.denied.FS, from); err != nil {
+			return here, there, err
+		}
+		there, err = c.allowedBelow(root, c.denied.FS, to)
+		return here, there, err
+	}
+	if here, err = c.allowed(c.denied.FS, from); err != nil {
+		return here, there, err
+	}
+	there, err = c.allowed(c.denied.FS, to)
+	return here, there, err
 }
 
 func removeRight(p *place) AccessFS {

@@ -1,6 +1,7 @@
 package landlock
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -76,55 +77,174 @@ func checkRandomly(t *testing.T, dir string) {
 	if n, err := strconv.ParseUint(os.Getenv(checkSeed), 0, 64); err == nil {
 		seed = n
 	}
-	counts := &checkCounts{kinds: map[string]int{}}
+	counts := &checkCounts{kinds: map[string]*checkCount{}}
 	more := func() bool { // a slow machine takes the time that it needs to show anything
-		return counts.done < ops && (time.Now().Before(limit) || counts.denied == 0 || counts.done < 200)
+		return counts.all.tried < ops && (time.Now().Before(limit) || counts.all.denied == 0 || counts.all.tried < 200)
 	}
 	for more() && !t.Failed() {
 		newCheckWorld(t, seed, dir, counts).run(more)
 		seed++
 	}
-	t.Logf("%d %s, %d denied, %d of them let through by what Explain said to add; %v",
-		counts.done, compared, counts.denied, counts.mended, counts.kinds)
-	if counts.denied == 0 || counts.denied == counts.done {
+	t.Logf("%d %s, %d of the denied let through by what Explain said to add\n%v", counts.all.tried, compared, counts.mended, counts)
+	counts.assert(t)
+}
+
+// checkCounts says what was tried, of each kind and in each view of the files.
+type checkCounts struct {
+	all    checkCount
+	kinds  map[string]*checkCount
+	mended int // let through by what Explain said to add
+}
+
+type checkCount struct {
+	tried           int
+	allowed, denied int // by the kernel, as Check says
+	untold          int // the kernel has an answer, and Check none
+}
+
+func (c *checkCounts) of(op *checkOp) []*checkCount {
+	counts := []*checkCount{&c.all}
+	for _, name := range append(op.view, op.kind) {
+		if c.kinds[name] == nil {
+			c.kinds[name] = &checkCount{}
+		}
+		counts = append(counts, c.kinds[name])
+	}
+	return counts
+}
+
+func (c *checkCounts) String() (text string) {
+	for _, name := range slices.Sorted(maps.Keys(c.kinds)) {
+		text += fmt.Sprintf("%-18s %+v\n", name, *c.kinds[name])
+	}
+	return text
+}
+
+// mayNotTell is how many of a hundred answers Check may owe in views of the files in
+// which a path does not tell what is above.
+var mayNotTell = map[string]int{viewCovered: 80, viewChroot: 60}
+
+// assert fails where the comparison shows nothing: it takes both answers, and an
+// error is none.
+func (c *checkCounts) assert(t *testing.T) {
+	if c.all.denied == 0 || c.all.allowed == 0 {
 		t.Error("all or none were denied: this shows nothing")
+	}
+	kernel, _ := Probe()
+	for name, n := range c.kinds {
+		percent := cmp.Or(mayNotTell[name], 10)
+		answers := n.allowed + n.denied + n.untold
+		switch {
+		case answers < 200: // too few to tell
+		case name == "truncate" && kernel.ABI < V3: // which cannot be denied
+		case n.denied == 0 || n.allowed == 0:
+			t.Errorf("%s: all or none were denied: %+v", name, *n)
+		case n.untold*100 > answers*percent:
+			t.Errorf("%s: more than %d in a hundred cannot be told: %+v", name, percent, *n)
+		}
 	}
 }
 
-type checkCounts struct {
-	done, denied, mended int
-	kinds                map[string]int
-}
+// The views of files in which what is above one is not what its path says.
+const (
+	viewCovered  = "by descriptor" // of a directory that a mount may cover
+	viewChroot   = "in a chroot"   // below the place of some rules
+	viewOverRoot = "over the root" // where something is mounted on "/"
+	viewProc     = "in /proc"
+	viewRelative = "relative"
+)
 
 // checkWorld is a tree of files, and what is tried in it.
 type checkWorld struct {
 	*testing.T
 	*rand.Rand
 	*checkCounts
-	seed   uint64
-	top    string // nothing outside is touched
-	root   string
-	mounts []string
-	near   []string // where rules and mounts are: what is there is the most telling
-	fs     AccessFS // what this kernel can restrict
-	rules  *Ruleset
+	seed     uint64
+	top      string // nothing outside is touched
+	root     string // as this thread sees it
+	mounts   []string
+	ids      []uint64 // of the mounts
+	held     []int    // directories that were open before a mount covered them
+	overRoot bool
+	own      int      // of near, those that stay
+	near     []string // where rules and mounts are: what is there is the most telling
+	special  []string // what is not of this world: to be opened and no more
+	fs       AccessFS // what this kernel can restrict
+	rules    *Ruleset
+	chroot   string // of the thread that is restricted; empty for none
+	proc     string // where it has /proc
+	cwd      int    // of the thread, too; -1 for none
+	cwdHeld  bool   // and a mount may cover it
+	closes   []func()
 }
 
-var checkNames = []string{"a", "b", "c", "with space", "new\nline", "..x", "ü", strings.Repeat("long", 50)}
+var checkNames = []string{"a", "b", "c", "with space", "new\nline", "..x", "ü", strings.Repeat("long", 63) + "255"}
 
 func newCheckWorld(t *testing.T, seed uint64, dir string, counts *checkCounts) *checkWorld {
 	kernel, _ := Probe()
 	w := &checkWorld{T: t, Rand: rand.New(rand.NewPCG(seed, 0)), checkCounts: counts, seed: seed,
-		top: filepath.Join(dir, "own", fmt.Sprint("world", seed)), fs: kernel.ABI.FS()}
+		top: filepath.Join(dir, "own", fmt.Sprint("world", seed)), fs: kernel.ABI.FS(), cwd: -1}
 	w.root = filepath.Join(w.top, "1", "2", "3")
+	w.must(os.MkdirAll(w.top, 0o777))
+	if canMount() && w.IntN(2) == 0 {
+		w.must(unix.Mount("tmpfs", w.top, "tmpfs", 0, ""))
+		w.mounted(w.top)
+	}
 	w.must(os.MkdirAll(w.root, 0o777))
 	w.plant(w.root, 0)
-	if os.Getenv(checkHere) == "1" {
-		for tries, want := 0, w.IntN(4); tries < 50 && len(w.mounts) < want; tries++ {
-			w.mount(w.entry(), w.entry())
+	w.special = w.specials()
+	if canMount() {
+		w.mountSome()
+	}
+	w.own = len(w.near)
+	return w
+}
+
+// mountSome makes random mounts, some of which cover others, or all.
+func (w *checkWorld) mountSome() {
+	most := 3 + w.IntN(4)*w.IntN(2)
+	for tries, want := 0, len(w.mounts)+w.IntN(most+1); tries < 50 && len(w.mounts) < want; tries++ {
+		w.mount(w.entry(), w.entry())
+	}
+	if w.IntN(6) == 0 {
+		w.must(unix.Mount(w.directory(), "/", "", unix.MS_BIND, ""))
+		w.mounted("/..")
+		w.overRoot = true
+		w.near = append(w.near, "/..")
+	}
+}
+
+// canMount reports whether this process may do as it likes with mounts.
+func canMount() bool { return os.Getenv(checkHere) == "1" }
+
+// mounted notes what is to be unmounted.
+func (w *checkWorld) mounted(path string) {
+	w.mounts = append(w.mounts, path)
+	w.ids = append(w.ids, mountOf(path))
+}
+
+// specials returns files that have no place in a tree, or a device behind them.
+func (w *checkWorld) specials() []string {
+	paths := []string{"/dev/null", "/dev/zero", "/dev/full", "/dev/tty", "/proc/version", "/proc/self/status", "/proc/sys/kernel/ostype", "/usr/bin/env"}
+	byDescriptor := func(fd int, err error) {
+		if err == nil {
+			paths = append(paths, fmt.Sprint("/proc/self/fd/", fd))
+			w.closes = append(w.closes, func() { unix.Close(fd) })
 		}
 	}
-	return w
+	byDescriptor(unix.MemfdCreate("memfd", unix.MFD_CLOEXEC))
+	byDescriptor(unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0))
+	var pipe [2]int
+	w.must(unix.Pipe2(pipe[:], unix.O_CLOEXEC|unix.O_NONBLOCK))
+	byDescriptor(pipe[0], nil)
+	byDescriptor(pipe[1], nil)
+	if terminal, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NOCTTY, 0); err == nil {
+		byDescriptor(terminal, nil)
+		if number, err := unix.IoctlGetInt(terminal, unix.TIOCGPTN); err == nil && unix.IoctlSetPointerInt(terminal, unix.TIOCSPTLCK, 0) == nil {
+			paths = append(paths, fmt.Sprint("/dev/pts/", number))
+		}
+	}
+	return paths
 }
 
 func (w *checkWorld) must(err error) {
@@ -158,9 +278,21 @@ func (w *checkWorld) plant(dir string, depth int) {
 			}
 		case n == 15:
 			w.must(unix.Mknod(path, unix.S_IFSOCK|0o666, 0))
+		case n == 16 && os.Geteuid() == 0:
+			device := checkDevices[w.IntN(len(checkDevices))]
+			if err := unix.Mknod(path, device.kind|0o666, device.number); !errors.Is(err, unix.EPERM) {
+				w.must(err)
+			}
 		}
 	}
 }
+
+// checkDevices are null, zero, a whiteout, which is no device to Landlock, and a
+// disk that is not there.
+var checkDevices = []struct {
+	kind   uint32
+	number int
+}{{unix.S_IFCHR, int(unix.Mkdev(1, 3))}, {unix.S_IFCHR, int(unix.Mkdev(1, 5))}, {unix.S_IFCHR, 0}, {unix.S_IFCHR, 0}, {unix.S_IFBLK, int(unix.Mkdev(7, 250))}}
 
 func (w *checkWorld) isRegular(path string) bool {
 	info, err := os.Lstat(path)
@@ -178,10 +310,41 @@ func (w *checkWorld) mount(from, to string) {
 		strings.HasPrefix(to+"/", from+"/") || to == w.root {
 		return
 	}
+	if w.IntN(2) == 0 {
+		w.hold(to)
+	}
 	if unix.Mount(from, to, "", unix.MS_BIND, "") == nil {
-		w.mounts = append(w.mounts, to)
+		w.mounted(to)
 		w.near = append(w.near, from, to)
 	}
+}
+
+// hold keeps a directory open that is about to be covered, or one in it.
+func (w *checkWorld) hold(dir string) {
+	for range w.IntN(3) {
+		if below := dir + "/" + checkNames[w.IntN(len(checkNames))]; dirAt(below) {
+			dir = below
+		}
+	}
+	if fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0); err == nil {
+		w.held = append(w.held, fd)
+		w.closes = append(w.closes, func() { unix.Close(fd) })
+	}
+}
+
+func dirAt(path string) bool {
+	info, err := os.Lstat(path)
+	return err == nil && info.IsDir()
+}
+
+// directory returns a directory of this world.
+func (w *checkWorld) directory() string {
+	for range 50 {
+		if path := w.entry(); dirAt(path) {
+			return path
+		}
+	}
+	return w.top // all the rest may have been moved away
 }
 
 // path returns a path of which there may be something, or not.
@@ -214,61 +377,154 @@ func (w *checkWorld) entry() string {
 	}
 }
 
-func (w *checkWorld) anyPath() string {
+func (w *checkWorld) anyPath() (path string) {
 	switch w.IntN(12) {
 	case 0, 1, 2:
-		return w.path()
+		path = w.path()
 	case 3:
-		return filepath.Dir(w.entry()) + "/" + checkNames[w.IntN(len(checkNames))]
+		path = filepath.Dir(w.entry()) + "/" + checkNames[w.IntN(len(checkNames))]
 	case 4:
-		return filepath.Dir(w.entry()) + "/./../" + checkNames[w.IntN(len(checkNames))]
+		path = filepath.Dir(w.entry()) + "/./../" + checkNames[w.IntN(len(checkNames))]
+	default:
+		path = w.entry()
 	}
-	return w.entry()
+	below := func(dir string) string {
+		for range 1 + w.IntN(2) {
+			dir += "/" + checkNames[w.IntN(len(checkNames))]
+		}
+		return dir
+	}
+	switch n := w.IntN(48); {
+	case n == 0:
+		return long(path, unix.PathMax-2+w.IntN(4))
+	case n == 1:
+		return long(path, unix.PathMax+w.IntN(200))
+	case n == 2:
+		return path + strings.Repeat("x", 254+w.IntN(3)) // too long a name, in each case
+	case n == 3:
+		return filepath.Dir(path) + "/" + strings.Repeat("x", 254+w.IntN(3))
+	case n < 12 && len(w.held) > 0:
+		return below(fmt.Sprint("/proc/self/fd/", w.held[w.IntN(len(w.held))]))
+	case n < 20 && w.cwd >= 0:
+		return strings.TrimPrefix(below([]string{"", "/..", "/."}[w.IntN(3)]), "/")
+	case n < 14 && w.overRoot:
+		return below("/..")
+	}
+	return path
+}
+
+// long makes a path longer, which leads to the same place.
+func long(path string, length int) string {
+	dir := directoryOf(path)
+	return dir + strings.Repeat("/", max(0, length-len(path))) + path[len(dir):]
 }
 
 func (w *checkWorld) run(more func() bool) {
-	for rulesets := 5; rulesets > 0 && more() && !w.Failed(); rulesets-- {
+	for rulesets := 10; rulesets > 0 && more() && !w.Failed(); rulesets-- {
 		w.newRules()
-		s, err := w.rules.Prepare()
+		rules, err := w.rules.Prepare()
 		if err != nil {
 			continue // such as a rule on a dangling link
 		}
-		loaded := s.checker
-		for left := 200; left > 0 && more() && !w.Failed() && w.sameRules(loaded); {
+		w.changeView()
+		for left := 200; left > 0 && more() && !w.Failed(); {
 			var refused *checkOp
 			var wrong string
-			w.must(s.Do(func() error {
-				for ; left > 0 && more() && refused == nil && w.sameRules(loaded); left-- {
-					if refused, wrong = w.one(); wrong != "" {
-						return nil
-					}
+			w.do(rules, func() {
+				for ; left > 0 && more() && refused == nil && wrong == ""; left-- {
+					refused, wrong = w.one(rules)
 				}
-				return nil
-			}))
-			if refused != nil && wrong == "" {
+			})
+			if wrong == "" && refused != nil && w.named(refused) && sameRules(w.rules, rules) {
 				wrong = w.mend(refused)
 			}
 			if wrong != "" {
 				w.disagree(refused, wrong)
 			}
 		}
-		s.Close()
+		rules.Close()
+		w.resetView()
 	}
 	for _, mounted := range slices.Backward(w.mounts) {
 		unix.Unmount(mounted, unix.MNT_DETACH)
 	}
+	for _, close := range w.closes {
+		close()
+	}
 	os.RemoveAll(w.top)
 }
 
-// sameRules reports whether the rules are still for the files that the kernel
-// has loaded: one may have been moved or removed.
-func (w *checkWorld) sameRules(loaded *checker) bool {
-	all, err := w.rules.layers()
+// named reports whether the paths that Explain names lead there, also from here:
+// what a mount covers has none, nor does another root.
+func (w *checkWorld) named(op *checkOp) bool {
+	return !slices.ContainsFunc(op.view, func(view string) bool {
+		return view == viewChroot || view == viewCovered || view == viewOverRoot
+	})
+}
+
+// changeView chooses how the thread sees the files, or leaves it as it is.
+func (w *checkWorld) changeView() {
+	switch n := w.IntN(12); {
+	case n < 2 && canMount() && !w.overRoot:
+		w.chroot = []string{w.root, filepath.Dir(w.root), w.directory()}[w.IntN(3)]
+		if !dirAt(w.chroot) { // something else took its place
+			w.chroot = w.top
+		}
+		if proc := w.chroot + "/proc"; w.IntN(3) > 0 && os.MkdirAll(proc, 0o777) == nil {
+			if unix.Mount("/proc", proc, "", unix.MS_BIND, "") == nil {
+				w.proc = proc
+			}
+		}
+		if w.root = strings.TrimPrefix(w.root, w.chroot); w.root == "" {
+			w.root = "/"
+		}
+	case n < 5:
+		dir := w.directory()
+		if len(w.held) > 0 && w.IntN(2) == 0 {
+			dir = fmt.Sprint("/proc/self/fd/", w.held[w.IntN(len(w.held))])
+			w.cwdHeld = true
+		}
+		w.cwd, _ = unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	}
+}
+
+func (w *checkWorld) resetView() {
+	if unix.Close(w.cwd); w.proc != "" {
+		w.must(unix.Unmount(w.proc, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW))
+		os.Remove(w.proc)
+	}
+	w.chroot, w.proc, w.cwd, w.cwdHeld, w.root = "", "", -1, false, filepath.Join(w.top, "1", "2", "3")
+}
+
+// do calls f on a thread that is restricted, and sees the files as it is to.
+func (w *checkWorld) do(rules *Sandbox, f func()) {
+	w.must(rules.Do(func() error {
+		err := error(nil)
+		if w.chroot != "" || w.cwd >= 0 {
+			err = unix.Unshare(unix.CLONE_FS)
+		}
+		if err == nil && w.chroot != "" {
+			err = errors.Join(unix.Chroot(w.chroot), unix.Chdir("/"))
+		}
+		if err == nil && w.cwd >= 0 {
+			err = unix.Fchdir(w.cwd)
+		}
+		if err == nil {
+			f()
+		}
+		return err
+	}))
+}
+
+// sameRules reports whether the rules would be for the files that the kernel has
+// loaded: one may have been moved or removed.
+func sameRules(r *Ruleset, loaded *Sandbox) bool {
+	anew, err := r.Prepare()
 	if err != nil {
 		return false
 	}
-	defer all.close()
-	return maps.Equal(all[0].allRules(), loaded.allRules())
+	defer anew.Close()
+	return maps.Equal(anew.checker.allRules(), loaded.checker.allRules())
 }
 
 func (w *checkWorld) someRights(among AccessFS) (some AccessFS) {
@@ -299,20 +555,24 @@ func (w *checkWorld) newRules() {
 		handled.FS = w.fs
 	}
 	w.rules = NewHandling(handled)
-	w.near = w.near[:2*len(w.mounts)]
+	w.near = w.near[:w.own]
 	for range w.IntN(7) {
 		access := w.someRights(handled.FS)
 		if handled.FS != 0 && w.IntN(2) == 0 {
 			access |= FSRefer
 		}
 		path := w.entry()
-		switch w.IntN(10) {
+		switch w.IntN(16) {
 		case 0:
 			path = "/usr"
 		case 1:
 			path = filepath.Dir(w.root)
 		case 2:
 			path = "/bin/sh"
+		case 3:
+			path = append(w.special, "/dev", "/dev/pts", "/proc", "/proc/self", w.top, "/")[w.IntN(len(w.special)+6)]
+		case 4:
+			path = "/"
 		}
 		info, err := os.Stat(path)
 		if err != nil || access == 0 || !info.IsDir() && access&fsFile == 0 {
@@ -340,8 +600,11 @@ type checkOp struct {
 	path, other string
 	flags       int
 	port        uint16
+	special     bool // the path is not of this world, and this may be tried on it
 	do          func() error
 	asError     func(err error) error // as os or net has it
+	view        []string              // what is unusual about the paths
+	asked       AccessFS              // of Check, about its paths
 	reasons     []error               // what Explain has said
 }
 
@@ -350,77 +613,169 @@ func (w *checkWorld) inside(path string) bool {
 	if path == "" || path == "/bin/sh" {
 		return true
 	}
-	for _, p := range []string{path, directoryOf(path)} {
-		target, err := filepath.EvalSymlinks(p)
+	dir := directoryOf(path)
+	if dir == "" {
+		dir = "."
+	}
+	for _, p := range []string{path, dir} {
+		fd, err := unix.Open(p, unix.O_PATH|unix.O_CLOEXEC, 0)
 		switch {
-		case errors.Is(err, fs.ErrNotExist) && p == path:
+		case err == unix.ENOENT && p == path:
 			// Something may be made by way of a link to nothing.
 			if link, err := os.Readlink(path); err == nil && (strings.Contains(link, "/") || link == "..") {
 				return false
 			}
-		case err != nil:
-			return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP)
-		case target != "/dev/null" && !strings.HasPrefix(target+"/", w.top+"/"):
-			return false
+		case err == nil:
+			inside := w.owns(fd)
+			unix.Close(fd)
+			if !inside {
+				return false
+			}
 		}
 	}
-	return true
+	return true // or it leads nowhere
+}
+
+// owns reports whether an open file is one of this world's.
+func (w *checkWorld) owns(fd int) bool {
+	id, _, err := identify(fd)
+	var system unix.Statfs_t
+	if err != nil || unix.Fstatfs(fd, &system) != nil || system.Type == unix.PROC_SUPER_MAGIC {
+		return false
+	}
+	if slices.Contains(w.ids, id.mount) {
+		return true
+	}
+	path, err := os.Readlink(fmt.Sprint("/proc/self/fd/", fd))
+	switch {
+	case w.chroot == "":
+		return path == "/dev/null" || strings.HasPrefix(path+"/", w.top+"/")
+	case err != nil: // there is no /proc to lead out
+		return true
+	}
+	var stat unix.Statx_t
+	err = statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW, &stat) // which is a path from another root where it is not below this one
+	return err == nil && idOf(&stat).onAnyMount() == id.onAnyMount()
 }
 
 // one tries something, and returns it where it was refused and it is time to see
 // what Explain's advice is worth, or where the kernel does not agree.
-func (w *checkWorld) one() (refused *checkOp, wrong string) {
+func (w *checkWorld) one(rules *Sandbox) (refused *checkOp, wrong string) {
 	op := w.newOp()
-	if !w.inside(op.path) || !w.inside(op.other) {
+	if !op.special && !(w.inside(op.path) && w.inside(op.other)) {
 		return nil, ""
 	}
-	wrong, explanation := w.try(w.rules, op)
-	w.done++
-	w.kinds[op.kind]++
+	op.view = w.viewOf(op)
+	wrong, explanation := w.try(rules, op, w.of(op))
+	if wrong == "" && w.chroot == "" && w.IntN(100) == 0 && sameRules(w.rules, rules) {
+		wrong = loadAnew(w.rules, rules, op)
+	}
 	if wrong != "" {
 		return op, wrong
 	}
-	if explanation == nil {
-		return nil, ""
-	}
-	w.denied++
-	if w.IntN(8) > 0 {
+	if explanation == nil || w.IntN(8) > 0 {
 		return nil, ""
 	}
 	op.reasons = explanation.(*explained).reasons
 	return op, ""
 }
 
-// try compares what is said of something with what the kernel does, on a thread
-// that r restricts. It returns what Explain says of a denial, and how they
-// disagree.
-func (w *checkWorld) try(r *Ruleset, op *checkOp) (wrong string, explanation error) {
-	said := predict(r, op)
-	err := op.do()
-	if err == nil && said != nil && said != errMountPoint { // which may be renamed to itself
-		return fmt.Sprintf("the kernel allows it, Check says %v", said), nil
+func (w *checkWorld) viewOf(op *checkOp) (view []string) {
+	for name, is := range map[string]func(path string) bool{
+		viewCovered: func(path string) bool {
+			return !op.special && strings.HasPrefix(path, "/proc/self/fd/") || w.cwdHeld && path != "" && path[0] != '/'
+		},
+		viewProc:     func(path string) bool { return op.special && strings.HasPrefix(path, "/proc/") },
+		viewRelative: func(path string) bool { return path != "" && path[0] != '/' },
+		viewChroot:   func(path string) bool { return w.chroot != "" },
+		viewOverRoot: func(path string) bool { return w.overRoot },
+	} {
+		if is(op.path) || is(op.other) {
+			view = append(view, name)
+		}
 	}
+	return view
+}
+
+// loadAnew compares what is loaded with the same that is not.
+func loadAnew(r *Ruleset, loaded *Sandbox, op *checkOp) (wrong string) {
+	const access = FSReadFile | FSWriteFile | FSMakeReg | FSRemoveDir | FSTruncate
+	here, anew := loaded.Check(access, op.path), r.Check(access, op.path)
+	one, oneDenied := errors.AsType[*DeniedError](here)
+	two, twoDenied := errors.AsType[*DeniedError](anew)
+	if (here == nil) != (anew == nil) || oneDenied != twoDenied || oneDenied && one.Missing != two.Missing {
+		return fmt.Sprintf("Check(%v, %q) of what is loaded says %v, of the same ruleset loaded anew %v", access, op.path, here, anew)
+	}
+	return ""
+}
+
+// try compares what is said of something with what the kernel does, on a thread
+// that these rules restrict. It returns what Explain says of a denial, and how
+// they disagree.
+func (w *checkWorld) try(rules *Sandbox, op *checkOp, counts []*checkCount) (wrong string, explanation error) {
+	said := predict(rules, op)
+	err := op.do()
+	denied := errors.Is(err, unix.EACCES) || errors.Is(err, unix.EXDEV)
 	_, foreseen := errors.AsType[*DeniedError](said)
-	if !errors.Is(err, unix.EACCES) && !errors.Is(err, unix.EXDEV) || said != nil && !foreseen {
+	otherwise := denied && w.otherReason(op, err)
+	for _, n := range counts {
+		n.tried++
+		switch {
+		case said == nil && (err == nil || afterLandlock(op, err)):
+			n.allowed++
+		case foreseen && denied:
+			n.denied++
+		case said != nil && !foreseen && said != errMountPoint && (err == nil || denied && !otherwise):
+			n.untold++
+		}
+	}
+	if foreseen && (err == nil || afterLandlock(op, err)) {
+		return fmt.Sprintf("the kernel says %v, Check says %v", err, said), nil
+	}
+	if said == nil && errors.Is(err, unix.ENAMETOOLONG) && op.asked&rules.checker.denied.FS != 0 {
+		return "the path is too long, Check allows it", nil
+	}
+	if !denied || said != nil && !foreseen {
 		return "", nil // it cannot be told
 	}
 	failure := op.asError(err)
-	explanation = r.Explain(failure)
-	_, denied := errors.AsType[*DeniedError](explanation)
+	explanation = rules.Explain(failure)
+	_, blamed := errors.AsType[*DeniedError](explanation)
 	switch {
-	case !foreseen && w.otherReason(op, err):
-		if denied {
+	case !foreseen && otherwise:
+		if blamed {
 			return fmt.Sprintf("%v is no denial of Landlock's, Explain says %v", err, explanation), nil
 		}
 		return "", nil
 	case !foreseen:
 		return fmt.Sprintf("the kernel says %v, Check allows it", err), nil
-	case !denied:
+	case !blamed && explanation != failure && strings.Contains(explanation.Error(), "cannot be told"):
+		return "", nil // it is asked for less than Check was
+	case !blamed && w.chroot != "" && op.other != "":
+		return "", nil // which rights a move lacks may depend on rules above
+	case !blamed && !otherwise && strings.HasPrefix(op.path, "/"): // what a relative path begins at is not in an error
 		return fmt.Sprintf("Check says %v, Explain leaves %v as it is", said, failure), nil
+	case !blamed:
+		return "", nil
 	case !errors.Is(explanation, err):
 		return fmt.Sprintf("Explain loses the error: %v", explanation), nil
 	}
 	return "", explanation
+}
+
+// afterLandlock reports whether an error can come only of what Landlock has allowed.
+func afterLandlock(op *checkOp, err error) bool {
+	switch op.kind {
+	case "open": // a FIFO that nobody reads, a device that is not there
+		return errors.Is(err, unix.ENXIO) || errors.Is(err, unix.ENODEV)
+	case "truncate": // what is no regular file: Landlock is not asked
+		return errors.Is(err, unix.EINVAL)
+	case "ioctl":
+		return errors.Is(err, unix.ENOTTY)
+	case "connect":
+		return errors.Is(err, unix.ECONNREFUSED)
+	}
+	return false
 }
 
 // otherReason reports whether an error may come of something else than Landlock.
@@ -475,20 +830,28 @@ func mountOf(path string) uint64 {
 	return stat.Mnt_id
 }
 
-// mend tries once more what was refused, with what Explain said to add. An open that
-// asks for more than reading is explained in two steps.
+// mend tries once more what was refused, with what Explain said to add. What an error
+// does not say, such as how a file was opened, takes a second step, or a third.
 func (w *checkWorld) mend(op *checkOp) (wrong string) {
-	if op.kind == "exec" { // of which the sandbox may have hidden half
-		op.reasons = w.rules.Explain(op.asError(unix.EACCES)).(*explained).reasons
-	}
 	more := w.rules.Clone()
-	for range 2 {
-		if !follow(more, op.reasons) {
+	for range 4 {
+		advised := false
+		for _, reason := range op.reasons {
+			denied, ok := reason.(*DeniedError)
+			if !ok || adviceCall(denied) == "" {
+				continue // it is said elsewhere, or nothing helps
+			}
+			advised = true
+			if err := follow(more, denied); err != nil {
+				return err.Error()
+			}
+		}
+		if !advised {
 			return ""
 		}
-		var second error
-		if wrong, second = w.again(more, op); wrong != "" {
-			return wrong
+		second, err := w.tryWith(more, op)
+		if err != nil {
+			return fmt.Sprintf("Explain's advice %v cannot be loaded: %v", op.reasons, err)
 		}
 		if second == nil {
 			w.mended++
@@ -496,7 +859,7 @@ func (w *checkWorld) mend(op *checkOp) (wrong string) {
 		}
 		wrong = fmt.Sprintf("with Explain's advice %v it is still refused: %v", op.reasons, second)
 		next, ok := second.(*explained)
-		if !ok || op.kind != "open" {
+		if !ok {
 			break
 		}
 		op.reasons = next.reasons
@@ -504,49 +867,27 @@ func (w *checkWorld) mend(op *checkOp) (wrong string) {
 	return wrong
 }
 
-// follow adds what Explain said to add, or reports that nothing helps.
-func follow(more *Ruleset, reasons []error) bool {
-	for _, reason := range reasons {
-		denied, ok := reason.(*DeniedError)
-		switch {
-		case !ok:
-		case denied.Port >= 0:
-			more.AllowNet(denied.Missing.Net, uint16(denied.Port))
-		case denied.on == "":
-			return false // on ABI 1
-		case strings.Contains(denied.remedy, "AllowReadWrite"):
-			more.AllowReadWrite(denied.on)
-		case strings.Contains(denied.remedy, "AllowExecute"):
-			more.AllowExecute(denied.on)
-		default:
-			more.Allow(denied.Missing.FS, denied.on)
-		}
-	}
-	return true
-}
-
-// again tries once more what was refused, under other rules. It returns what Explain
+// tryWith tries once more what was refused, under other rules. It returns what Explain
 // says of another refusal.
-func (w *checkWorld) again(more *Ruleset, op *checkOp) (wrong string, second error) {
-	s, err := more.Prepare()
+func (w *checkWorld) tryWith(more *Ruleset, op *checkOp) (second, err error) {
+	rules, err := more.Prepare()
 	if err != nil {
-		return fmt.Sprintf("Explain's advice %v cannot be loaded: %v", op.reasons, err), nil
+		return nil, err
 	}
-	defer s.Close()
-	w.must(s.Do(func() error {
+	defer rules.Close()
+	w.do(rules, func() {
 		if err := op.do(); errors.Is(err, unix.EACCES) || errors.Is(err, unix.EXDEV) {
-			second = s.Explain(op.asError(err))
-			if said := predict(more, op); said == nil && w.otherReason(op, err) {
+			second = rules.Explain(op.asError(err))
+			if said := predict(rules, op); said == nil && w.otherReason(op, err) {
 				second = nil
 			}
 		}
-		return nil
-	}))
+	})
 	// A rule may give more rights where a file goes to than where it is.
 	if second != nil && (op.kind == "rename" || op.kind == "link" || op.kind == "exchange") && strings.Contains(second.Error(), "may not gain") {
 		second = nil
 	}
-	return "", second
+	return second, nil
 }
 
 // disagree reports a disagreement, with no more rules than it takes to see it.
@@ -562,49 +903,70 @@ func (w *checkWorld) disagree(op *checkOp, wrong string) {
 			i++
 		}
 	}
-	w.Errorf("%s=%d: %s\n%s %q %q flags %#x port %d\n%v\nmounts %q", checkSeed, w.seed, wrong,
-		op.kind, op.path, op.other, op.flags, op.port, rules, w.mounts)
+	w.Errorf("%s=%d: %s\n%s %.300q %.300q flags %#x port %d\n%v\nmounts %q chroot %q view %q", checkSeed, w.seed, wrong,
+		op.kind, op.path, op.other, op.flags, op.port, rules, w.mounts, w.chroot, op.view)
 }
 
 func (w *checkWorld) tryAlone(r *Ruleset, op *checkOp) (wrong string) {
-	s, err := r.Prepare()
+	rules, err := r.Prepare()
 	if err != nil {
 		return ""
 	}
-	defer s.Close()
-	s.Do(func() error {
-		wrong, _ = w.try(r, op)
-		return nil
+	defer rules.Close()
+	w.do(rules, func() {
+		if wrong, _ = w.try(rules, op, nil); wrong == "" && w.chroot == "" && sameRules(r, rules) {
+			wrong = loadAnew(r, rules, op)
+		}
 	})
 	return wrong
 }
 
 // inDirectoryNeeds is what takes a right on the directory that something is in.
 var inDirectoryNeeds = map[string]AccessFS{"unlink": FSRemoveFile, "rmdir": FSRemoveDir,
-	"mkdir": FSMakeDir, "symlink": FSMakeSym, "mkfifo": FSMakeFifo, "mksock": FSMakeSock}
+	"mkdir": FSMakeDir, "symlink": FSMakeSym, "mkfifo": FSMakeFifo, "mksock": FSMakeSock, "mkchar": FSMakeChar, "mkblock": FSMakeBlock}
 
 // predict returns what Check says: nil, a DeniedError or what keeps it from
 // finding out.
-func predict(r *Ruleset, op *checkOp) error {
+func predict(rules *Sandbox, op *checkOp) error {
 	if access, ok := inDirectoryNeeds[op.kind]; ok {
-		return r.Check(access, directoryOf(op.path))
+		if op.kind == "mkchar" && op.flags == 0 && rules.checker.kernel.Errata&ErratumWhiteouts != 0 {
+			access = FSMakeReg
+		}
+		return op.ask(rules, access, byName(op.path))
 	}
 	switch op.kind {
 	case "open":
-		return predictOpen(r, op.path, op.flags)
+		return predictOpen(rules, op, 0)
+	case "ioctl":
+		return predictOpen(rules, op, FSIoctlDev)
 	case "truncate":
-		return r.Check(FSTruncate, op.path)
+		return op.ask(rules, FSTruncate, op.path)
 	case "bind":
-		return r.CheckNet(NetBindTCP, op.port)
+		return rules.CheckNet(NetBindTCP, op.port)
 	case "connect":
-		return r.CheckNet(NetConnectTCP, op.port)
+		return rules.CheckNet(NetConnectTCP, op.port)
 	case "exec":
-		return predictExec(r, op.path)
+		return predictExec(rules, op.path)
 	}
-	return predictMove(r, op)
+	return predictMove(rules, op)
 }
 
-func predictOpen(r *Ruleset, path string, flags int) error {
+func (op *checkOp) ask(rules *Sandbox, access AccessFS, path string) error {
+	op.asked = access
+	return rules.Check(access, path)
+}
+
+// byName is what to ask of a name that is made or removed: itself, or where that
+// is a directory the one above.
+func byName(path string) string {
+	if !dirAt(path) {
+		return path
+	}
+	return directoryOf(path) + "."
+}
+
+func predictOpen(rules *Sandbox, op *checkOp, more AccessFS) error {
+	path, flags := op.path, op.flags
 	var access AccessFS
 	info, err := os.Stat(path)
 	if flags&unix.O_ACCMODE != unix.O_WRONLY {
@@ -615,30 +977,25 @@ func predictOpen(r *Ruleset, path string, flags int) error {
 	}
 	switch {
 	case err == nil && info.IsDir():
-		access = FSReadDir
-	case err == nil && info.Mode().IsRegular() && flags&unix.O_TRUNC != 0:
+		return op.ask(rules, FSReadDir, path)
+	case err == nil && flags&unix.O_TRUNC != 0:
 		access |= FSTruncate
 	case errors.Is(err, fs.ErrNotExist) && flags&unix.O_CREAT != 0:
 		access |= FSMakeReg
 	}
-	return r.Check(access, path)
+	return op.ask(rules, access|more, path)
 }
 
-func predictExec(r *Ruleset, path string) error {
+func predictExec(rules *Sandbox, path string) error {
 	for _, file := range programFiles(path) {
-		if err := r.Check(FSExecute|FSReadFile, file); err != nil {
+		if err := rules.Check(FSExecute|FSReadFile, file); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func predictMove(r *Ruleset, op *checkOp) error {
-	all, err := r.layers()
-	if err != nil {
-		return err
-	}
-	defer all.close()
+func predictMove(rules *Sandbox, op *checkOp) error {
 	old, err := findPlace(op.path, false)
 	if err != nil {
 		return err
@@ -649,7 +1006,8 @@ func predictMove(r *Ruleset, op *checkOp) error {
 		return err
 	}
 	defer to.close()
-	denied, _, err := all[0].move(move{from: old, to: to, link: op.kind == "link", exchange: op.kind == "exchange"})
+	op.asked = FSRefer
+	denied, _, err := rules.checker.move(move{from: old, to: to, link: op.kind == "link", exchange: op.kind == "exchange"})
 	if err == nil && len(denied) > 0 {
 		return denied[0]
 	}
@@ -660,6 +1018,9 @@ func predictMove(r *Ruleset, op *checkOp) error {
 }
 
 func (w *checkWorld) newOp() *checkOp {
+	if w.IntN(12) == 0 {
+		return w.specialOp()
+	}
 	op := &checkOp{path: w.anyPath()}
 	op.asError = func(err error) error { return &fs.PathError{Op: op.kind, Path: op.path, Err: err} }
 	moving := func(call func() error) {
@@ -667,7 +1028,7 @@ func (w *checkWorld) newOp() *checkOp {
 		op.do = call
 		op.asError = func(err error) error { return &os.LinkError{Op: op.kind, Old: op.path, New: op.other, Err: err} }
 	}
-	switch n := w.IntN(40); {
+	switch n := w.IntN(41); {
 	case n < 12:
 		op.kind = "open"
 		op.flags = []int{unix.O_RDONLY, unix.O_WRONLY, unix.O_RDWR}[w.IntN(3)] | []int{0, 0, unix.O_CREAT, unix.O_CREAT | unix.O_TRUNC, unix.O_TRUNC,
@@ -680,6 +1041,8 @@ func (w *checkWorld) newOp() *checkOp {
 			unix.Close(fd)
 			return err
 		}
+	case n == 12:
+		w.ioctl(op)
 	case n < 15:
 		op.kind, op.do = "truncate", func() error { return unix.Truncate(op.path, 3) }
 	case n < 17:
@@ -711,6 +1074,11 @@ func (w *checkWorld) newOp() *checkOp {
 		})
 	case n < 39 && w.rules.handled.Net != 0:
 		w.socket(op)
+	case n == 39 && os.Geteuid() == 0:
+		device := checkDevices[w.IntN(len(checkDevices))]
+		op.kind, op.flags = map[uint32]string{unix.S_IFCHR: "mkchar", unix.S_IFBLK: "mkblock"}[device.kind], device.number
+		op.do = func() error { return unix.Mknod(op.path, device.kind|0o666, device.number) }
+		op.asError = func(err error) error { return &fs.PathError{Op: "mknod", Path: op.path, Err: err} }
 	default:
 		if w.IntN(20) > 0 { // it takes long
 			return w.newOp()
@@ -727,6 +1095,46 @@ func (w *checkWorld) newOp() *checkOp {
 		op.do = func() error { return execute(op.path) }
 	}
 	return op
+}
+
+// specialOp tries what does no harm on what is not of this world.
+func (w *checkWorld) specialOp() *checkOp {
+	op := &checkOp{path: w.special[w.IntN(len(w.special))], special: true}
+	harmless := strings.HasPrefix(op.path, "/dev/") || strings.HasPrefix(op.path, "/proc/self/fd/")
+	if w.IntN(2) == 0 {
+		w.ioctl(op)
+		return op
+	}
+	op.kind = "open"
+	op.flags = []int{unix.O_RDONLY, unix.O_WRONLY, unix.O_RDWR, unix.O_RDWR | unix.O_TRUNC, unix.O_RDWR | unix.O_CREAT}[w.IntN(5)]
+	if !harmless {
+		op.flags = unix.O_RDONLY
+	}
+	op.do = func() error {
+		fd, err := unix.Open(op.path, op.flags|unix.O_CLOEXEC|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+		unix.Close(fd)
+		return err
+	}
+	op.asError = func(err error) error { return &fs.PathError{Op: "open", Path: op.path, Err: err} }
+	return op
+}
+
+// ioctl asks for the settings of a terminal, which what is none denies with ENOTTY.
+func (w *checkWorld) ioctl(op *checkOp) {
+	op.kind = "ioctl"
+	call := "open"
+	op.do = func() error {
+		call = "open"
+		fd, err := unix.Open(op.path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		call = "ioctl"
+		_, err = unix.IoctlGetTermios(fd, unix.TCGETS)
+		return err
+	}
+	op.asError = func(err error) error { return &fs.PathError{Op: call, Path: op.path, Err: err} }
 }
 
 // execute executes a program, and does not let it run.

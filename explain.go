@@ -15,8 +15,9 @@ import (
 // Explain answers why an operation failed. It takes an error of os, net, os/exec
 // or syscall, wrapped or not. Where the ruleset denies what was tried, it returns
 // err wrapped with a [DeniedError] for each path or port on which rights are
-// missing, and with the narrowest call that would allow it; [errors.Is] and
-// [errors.As] find the original too. Otherwise it returns err itself: a file that
+// missing, and with the narrowest call that would allow it (where files are made and
+// removed, AllowReadWrite of the directory); [errors.Is] and [errors.As] find the
+// original too. Otherwise it returns err itself: a file that
 // is not there, its mode, a read-only file system or a port that is taken are
 // nothing that Landlock has to do with.
 //
@@ -37,7 +38,8 @@ import (
 // An error does not say everything. What else may be the reason is in Uncertain, and
 // where that is as likely the DeniedError is a Guess. How a file was opened is not in an
 // error: where reading is denied that is the reason, and what is not denied may have
-// been opened for writing, which is a Guess. Names that are relative to an [os.Root] are
+// been opened for writing, which is a Guess; where files may be made, the file may be one
+// that the open has made, and the call names the directory. Names that are relative to an [os.Root] are
 // not explained, since nobody knows where it is; those of an [os.DirFS] are taken for
 // ones of the working directory where there is such a file that is denied, as a
 // Guess. Ask [Ruleset.Check] there.
@@ -45,7 +47,9 @@ import (
 // After Apply it answers for what is enforced, as Check does. Rules belong to files:
 // where the file that a rule was for was replaced, as editors, log rotation and links to
 // the current release do, it says so, and advises the directory, which holds the next
-// one too. Before Apply, and where the ruleset was changed since, it answers for what
+// one too. Where a link leads out of its directory now, or that is one of the system's
+// such as /etc, it advises no directory. Which path the rule of an open file is for is
+// not known. Before Apply, and where the ruleset was changed since, it answers for what
 // would be loaded now, and leaves out rules whose path is gone; they are named where
 // something is denied. Where the ruleset cannot be loaded for other reasons, or there is
 // no descriptor to look with, the error says so. For a child ask [Sandbox.Explain].
@@ -498,18 +502,12 @@ func (c *checker) opening(path string) []error {
 	case denied == nil:
 		return c.allowedNow(p)
 	}
-	writing := denied.Missing.FS &^ FSReadFile
-	first := denied.Missing.FS
-	if first&FSReadFile != 0 {
-		first = FSReadFile
+	if denied.Missing.FS&FSReadFile != 0 {
+		return []error{c.reading(denied, p, path, mayWrite)}
 	}
-	if found, ok := c.replaced(first, path, p.path); ok {
-		return []error{c.openingReplaced(denied, found)}
-	}
-	if writing != denied.Missing.FS {
-		c.narrow(denied, FSReadFile, p)
-		denied.Uncertain = besidesReading(p, writing != 0, mayWrite)
-		return []error{denied}
+	if found, ok := c.replaced(denied.Missing.FS, p.path, path, p.path); ok {
+		c.narrow(denied, denied.Missing.FS&found.allowed, p)
+		return guess([]error{c.denyReplaced(denied, found)}, "if it was opened for writing")
 	}
 	denied.Guess = true
 	denied.Uncertain = "if it was opened for writing: the ruleset allows to read it, though another layer or security module may not"
@@ -517,6 +515,10 @@ func (c *checker) opening(path string) []error {
 		denied.Uncertain = "if it was opened for writing: its mode forbids to read it"
 	}
 	suggestPreset(denied)
+	if call, on := c.madeNow(denied.Missing.FS, p); call != "" {
+		denied.suggest(call, on)
+		denied.Uncertain += "; it may have just been made, so its directory is named"
+	}
 	return append(c.allowedNow(p), denied)
 }
 
@@ -543,21 +545,50 @@ func (c *checker) openingDirectory(p *place, path string, mayRead, mayWrite bool
 	return reading
 }
 
-// openingReplaced returns why a file may not have been opened that took the place of the
-// one that a rule is for.
-func (c *checker) openingReplaced(denied *DeniedError, found replacement) *DeniedError {
-	missing := denied.Missing.FS & found.allowed
-	reading := missing & FSReadFile
-	if reading == 0 || reading == missing {
-		reason := c.denyReplaced(missing, denied, found)
-		if denied.Missing.FS&FSReadFile == 0 {
-			guess([]error{reason}, "if it was opened for writing")
+// reading returns denied, of a file that may not be opened for reading, as the error for
+// that, and says what else it takes where the file was opened for writing.
+func (c *checker) reading(denied *DeniedError, p *place, path string, mayWrite bool) *DeniedError {
+	all := denied.Missing.FS
+	writing := all &^ FSReadFile
+	c.narrow(denied, FSReadFile, p)
+	denied.Uncertain = besidesReading(p, writing != 0, mayWrite)
+	lost, wasForWriting := c.replaced(writing, p.path, path, p.path)
+	switch call, _ := c.madeNow(all, p); {
+	case wasForWriting && !isSystems(filepath.Dir(p.path)):
+		other := &DeniedError{Path: p.path}
+		c.narrow(other, all&lost.allowed, p)
+		other = c.denyReplaced(other, lost)
+		why := ", "
+		if lost.allowed&FSReadFile == 0 {
+			why = ": " + other.what + ": "
 		}
-		return reason
+		denied.Uncertain = "if it was opened for writing" + why + strings.Replace(other.remedy, " would allow it", "", 1)
+	case call != "" && writing != 0:
+		denied.Uncertain = "if it was opened for writing, and perhaps just made, " + call
+	case call != "" && mayWrite:
+		denied.Uncertain += ": if it was just made, " + call
 	}
-	reason, all := c.denyReplaced(reading, denied, found), c.denyReplaced(missing, denied, found)
-	reason.Uncertain = "if it was opened for writing, " + strings.Replace(all.remedy, " would allow it", "", 1)
-	return reason
+	if found, ok := c.replaced(FSReadFile, p.path, path, p.path); ok {
+		return c.denyReplaced(denied, found)
+	}
+	return denied
+}
+
+// madeNow returns the call that allows what is missing on a file that the open itself
+// may have made: a rule for the file would come too late for the next one.
+func (c *checker) madeNow(missing AccessFS, p *place) (call, on string) {
+	if c.denied.FS&FSMakeReg == 0 || missing&^FSTruncate == 0 || !p.isRegular() || !p.empty || !p.mayChange() {
+		return "", ""
+	}
+	directory, err := p.above()
+	if err != nil {
+		return "", ""
+	}
+	defer directory.close()
+	if denied, err := c.at(FSMakeReg, directory); err != nil || denied != nil || isSystems(directory.path) {
+		return "", ""
+	}
+	return narrowCall(missing, directory.path), directory.path
 }
 
 // narrow makes e about no more than these rights.
@@ -804,6 +835,11 @@ func (c *checker) moving(from, to, op string, answer bool) []error {
 			asked = filepath.Dir(from)
 		}
 		reasons = append(reasons, c.orReplaced(e, asked))
+	}
+	if len(reasons) > 0 && (op == "link" || old.mayChange()) {
+		new.modeToo(reasons[:1])
+	} else if len(reasons) > 0 {
+		old.modeToo(reasons[:1])
 	}
 	return reasons
 }

@@ -246,6 +246,234 @@ func TestExplainReplaced(t *testing.T) {
 	})
 }
 
+// What is advised for what was replaced is never wider than where its rule was: not by a
+// link that leads elsewhere, and not for what the rule did not allow.
+func TestExplainReplacedNarrowly(t *testing.T) {
+	inBoth(t, func(t *testing.T, dir string) {
+		switchTo := func(to, path string) error { return errors.Join(os.Remove(path), os.Symlink(to, path)) }
+		read := func(path string) error { _, err := os.ReadFile(path); return err }
+		other := write(t, filepath.Join(dir, "other", "file"), "")
+		write(t, filepath.Join(dir, "other", "1", "conf"), "")
+		for name, test := range map[string]struct {
+			rules  func(r *Ruleset, base string)
+			change func(base string) error
+			do     func(base string) error
+			says   string // to which the base is to be added, and the other directory
+			apply  func(r *Ruleset, base string)
+			next   func(base string) error // is held too, by what is applied; may be nil
+		}{
+			"a link to a file of the system's": {
+				func(r *Ruleset, base string) { r.AllowRead(base + "/file") },
+				func(base string) error { return switchTo("/etc/passwd", base+"/file") },
+				func(base string) error { return read(base + "/file") },
+				`replaced: AllowRead("/etc/passwd") would allow it, once the ruleset is loaded again`, func(r *Ruleset, base string) { r.AllowRead("/etc/passwd") }, nil,
+			},
+			"a link to a file elsewhere": {
+				func(r *Ruleset, base string) { r.AllowRead(base + "/file") },
+				func(base string) error { return switchTo("../other/file", base+"/file") },
+				func(base string) error { return read(base + "/file") },
+				`replaced: AllowRead("%[2]s/file") would allow it, once the ruleset is loaded again`, func(r *Ruleset, base string) { r.AllowRead(other) }, nil,
+			},
+			"a link to a directory of the system's": {
+				func(r *Ruleset, base string) { r.AllowRead(base + "/vol") },
+				func(base string) error {
+					return errors.Join(os.Rename(base+"/vol", base+"/old"), os.Symlink("/etc", base+"/vol"))
+				},
+				func(base string) error { return read(base + "/vol/passwd") },
+				`replaced: AllowRead("/etc/passwd") would allow it, once the ruleset is loaded again`, func(r *Ruleset, base string) { r.AllowRead("/etc/passwd") }, nil,
+			},
+			"a link above to a directory elsewhere": {
+				func(r *Ruleset, base string) { r.AllowRead(base + "/vol/..data/conf") },
+				func(base string) error { return switchTo(dir+"/other/1", base+"/vol/..data") },
+				func(base string) error { return read(base + "/vol/..data/conf") },
+				`replaced: AllowRead("%[2]s/1/conf") would allow it, once the ruleset is loaded again`, func(r *Ruleset, base string) { r.AllowRead(dir + "/other/1/conf") }, nil,
+			},
+			"a link to a file beneath": {
+				func(r *Ruleset, base string) { r.AllowRead(base + "/file") },
+				func(base string) error { return switchTo("vol/..1/conf", base+"/file") },
+				func(base string) error { return read(base + "/file") },
+				`replaced: AllowRead("%[1]s") would allow it (if`, func(r *Ruleset, base string) { r.AllowRead(base) },
+				func(base string) error { return switchTo("log", base+"/file") },
+			},
+			"links through a link": {
+				func(r *Ruleset, base string) { r.AllowRead(base + "/vol/conf") },
+				func(base string) error { return switchTo("..2", base+"/vol/..data") },
+				func(base string) error { return read(base + "/vol/conf") },
+				`replaced: AllowRead("%[1]s/vol") would allow it (if`, func(r *Ruleset, base string) { r.AllowRead(base + "/vol") },
+				func(base string) error { return switchTo("..3", base+"/vol/..data") },
+			},
+			"a link on the way": {
+				func(r *Ruleset, base string) { r.AllowRead(base + "/vol/..data") },
+				func(base string) error { return switchTo("..2", base+"/vol/..data") },
+				func(base string) error { return read(base + "/vol/conf") },
+				`replaced: AllowRead("%[1]s/vol") would allow it (if`, func(r *Ruleset, base string) { r.AllowRead(base + "/vol") },
+				func(base string) error { return switchTo("..3", base+"/vol/..data") },
+			},
+			"a file behind a link": {
+				func(r *Ruleset, base string) { r.AllowRead(base + "/vol/..data/conf") },
+				func(base string) error { return switchTo("..2", base+"/vol/..data") },
+				func(base string) error { return read(base + "/vol/..data/conf") },
+				`replaced: AllowRead("%[1]s/vol") would allow it (if`, func(r *Ruleset, base string) { r.AllowRead(base + "/vol") },
+				func(base string) error { return switchTo("..3", base+"/vol/..data") },
+			},
+			"a file that may have been written": {
+				func(r *Ruleset, base string) { r.AllowRead(base + "/file") },
+				func(base string) error { return os.Rename(base+"/log", base+"/file") },
+				func(base string) error { return os.WriteFile(base+"/file", nil, 0) },
+				`replaced: AllowRead("%[1]s") would allow it (if it was opened for writing, AllowReadWrite("%[1]s/file"))`,
+				func(r *Ruleset, base string) { r.AllowReadWrite(base + "/file") }, nil,
+			},
+			"a log that may not be read": {
+				func(r *Ruleset, base string) { r.Allow(FSWriteFile, base+"/log") },
+				func(base string) error { return os.Rename(base+"/file", base+"/log") },
+				func(base string) error { return read(base + "/log") },
+				`no rule for read_file: AllowRead("%[1]s/log") would allow it (if it was opened for writing: its rule is for another file than the one there now: it was replaced: Allow(landlock.FSWriteFile, "%[1]s"))`,
+				func(r *Ruleset, base string) { r.AllowRead(base + "/log") }, nil,
+			},
+			"a log, whose directory may be read": {
+				func(r *Ruleset, base string) { r.AllowRead(base).Allow(FSWriteFile, base+"/log") },
+				func(base string) error { return os.Rename(base+"/file", base+"/log") },
+				func(base string) error {
+					file, err := os.OpenFile(base+"/log", os.O_WRONLY|os.O_APPEND, 0)
+					file.Close()
+					return err
+				},
+				`replaced: Allow(landlock.FSWriteFile, "%[1]s") would allow it (if it was opened for writing)`,
+				func(r *Ruleset, base string) { r.Allow(FSWriteFile, base) }, nil,
+			},
+		} {
+			t.Run(name, func(t *testing.T) {
+				base, err := os.MkdirTemp(dir, "base")
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, file := range []string{"file", "log", "vol/..1/conf", "vol/..2/conf", "vol/..3/conf"} {
+					write(t, filepath.Join(base, file), "")
+				}
+				if err := errors.Join(os.Symlink("..1", base+"/vol/..data"), os.Symlink("..data/conf", base+"/vol/conf")); err != nil {
+					t.Fatal(err)
+				}
+				try := func(s *Sandbox) (err error) {
+					if doErr := s.Do(func() error { err = test.do(base); return nil }); doErr != nil {
+						t.Fatal(doErr)
+					}
+					return err
+				}
+				r := NewHandling(Rights{FS: V1.FS()})
+				test.rules(r, base)
+				s := mustPrepare(t, r)
+				if err := test.change(base); err != nil {
+					t.Fatal(err)
+				}
+				failed := try(s)
+				if !errors.Is(failed, unix.EACCES) {
+					t.Fatalf("after the change: %v", failed)
+				}
+				says, _, _ := strings.Cut(fmt.Sprintf(test.says+"\x00%[1]s%[2]s", base, filepath.Dir(other)), "\x00")
+				if explained := s.Explain(failed); !strings.Contains(explained.Error(), says) {
+					t.Errorf("%v, want %s", explained, says)
+				}
+				anew := NewHandling(Rights{FS: V1.FS()})
+				test.apply(anew, base)
+				advised := mustPrepare(t, anew)
+				if err := try(advised); err != nil {
+					t.Errorf("with what was advised: %v", err)
+				}
+				if test.next == nil {
+					return
+				}
+				if err := errors.Join(test.next(base), try(advised)); err != nil {
+					t.Errorf("the next one, with what was advised: %v", err)
+				}
+			})
+		}
+	})
+}
+
+// The name of an open file is only a text.
+func TestExplainOpenFileIsNotReplaced(t *testing.T) {
+	inBoth(t, func(t *testing.T, dir string) {
+		secret := filepath.Join(dir, "secret")
+		file, err := os.Open(filepath.Join(dir, "own", "file"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer file.Close()
+		named := os.NewFile(file.Fd(), secret)
+		s := mustPrepare(t, NewHandling(Rights{FS: V1.FS()}).AllowFile(FSReadFile, named))
+		explained := s.Explain(denial("open", secret))
+		if want := fmt.Sprintf("no rule for read_file: AllowRead(%q)", secret); !strings.Contains(explained.Error(), want) {
+			t.Errorf("%v, want %s", explained, want)
+		}
+	})
+}
+
+// A rule for a file that the open itself has made would come too late for the next.
+func TestExplainMadeNow(t *testing.T) {
+	inBoth(t, func(t *testing.T, dir string) {
+		for name, test := range map[string]struct {
+			rules func(r *Ruleset, base string)
+			do    func(base string) error
+			says  string
+			apply func(r *Ruleset, base string)
+		}{
+			"os.CreateTemp": {
+				func(r *Ruleset, base string) { r.AllowRead(base).Allow(FSMakeReg, base) },
+				func(base string) error { file, err := os.CreateTemp(base, ""); file.Close(); return err },
+				`Allow(landlock.FSWriteFile, "%s") would allow it (if it was opened for writing`, func(r *Ruleset, base string) { r.Allow(FSWriteFile, base) },
+			},
+			"os.WriteFile": {
+				func(r *Ruleset, base string) { r.AllowRead(base).Allow(FSMakeReg, base) },
+				func(base string) error { return os.WriteFile(base+"/new", nil, 0o666) },
+				`Allow(landlock.FSWriteFile, "%s") would allow it (if it was opened for writing`, func(r *Ruleset, base string) { r.Allow(FSWriteFile, base) },
+			},
+			"where nothing may be read": {
+				func(r *Ruleset, base string) { r.Allow(FSMakeReg, base) },
+				func(base string) error { file, err := os.CreateTemp(base, ""); file.Close(); return err },
+				`(if it was opened for writing, and perhaps just made, Allow(landlock.FSWriteFile|landlock.FSReadFile, "%s"))`, func(r *Ruleset, base string) { r.Allow(FSReadFile|FSWriteFile, base) },
+			},
+			"where all may be written": {
+				func(r *Ruleset, base string) { r.Allow(FSMakeReg|FSWriteFile, base) },
+				func(base string) error { file, err := os.CreateTemp(base, ""); file.Close(); return err },
+				`leave an empty file where they may not: if it was just made, Allow(landlock.FSReadFile, "%s"))`, func(r *Ruleset, base string) { r.Allow(FSReadFile, base) },
+			},
+			"where nothing may be made": {
+				func(r *Ruleset, base string) { r.AllowRead(base) },
+				func(base string) error { return os.WriteFile(base+"/old", nil, 0) },
+				`AllowReadWrite("%s/old") would allow it (if`, func(r *Ruleset, base string) { r.AllowReadWrite(base + "/old") },
+			},
+		} {
+			t.Run(name, func(t *testing.T) {
+				base, err := os.MkdirTemp(dir, "base")
+				if err != nil {
+					t.Fatal(err)
+				}
+				write(t, base+"/old", "")
+				try := func(add func(r *Ruleset, base string)) (s *Sandbox, err error) {
+					r := NewHandling(Rights{FS: V1.FS()})
+					test.rules(r, base)
+					add(r, base)
+					s = mustPrepare(t, r)
+					if doErr := s.Do(func() error { err = test.do(base); return nil }); doErr != nil {
+						t.Fatal(doErr)
+					}
+					return s, err
+				}
+				s, failed := try(func(*Ruleset, string) {})
+				if !errors.Is(failed, unix.EACCES) {
+					t.Fatal(failed)
+				}
+				if explained, says := s.Explain(failed), fmt.Sprintf(test.says, base); !strings.Contains(explained.Error(), says) {
+					t.Errorf("%v, want %s", explained, says)
+				}
+				if _, err := try(test.apply); err != nil {
+					t.Errorf("with what was advised: %v", err)
+				}
+			})
+		}
+	})
+}
+
 // After Apply it is the ruleset itself that knows.
 func TestExplainReplacedAfterApply(t *testing.T) {
 	inBoth(t, func(t *testing.T, dir string) {
@@ -278,14 +506,27 @@ func TestExplainReplacedInSystem(t *testing.T) {
 		missing AccessFS
 		want    string
 	}{
-		{"/etc/resolv.conf", FSReadFile, `: AllowRead("/etc") would allow it`},
+		{"/etc/resolv.conf", FSReadFile, `: AllowRead("/etc/resolv.conf") would allow it, once the ruleset is loaded again`},
+		{"/root/conf", FSReadFile, `: AllowRead("/root/conf") would allow it, once the ruleset is loaded again`},
+		{"/home/nobody/conf", FSReadFile, `: AllowRead("/home/nobody/conf") would allow it, once the ruleset is loaded again`},
+		{"/dev/none", FSReadFile, `: AllowRead("/dev/none") would allow it, once the ruleset is loaded again`},
+		{"/etc/none/conf", FSReadFile, `: AllowRead("/etc/none") would allow it`},
+		{"/none/conf", FSReadFile, `: AllowRead("/none") would allow it`},
 		{"/etc/motd", FSWriteFile, `: AllowReadWrite("/etc/motd") would allow it, once the ruleset is loaded again`},
 		{"/conf", FSReadFile, `: AllowRead("/conf") would allow it, once the ruleset is loaded again`},
 	} {
-		e := c.denyReplaced(test.missing, &DeniedError{Path: test.path}, replacement{rule: test.path, now: &place{path: test.path, kind: unix.S_IFREG}})
+		e := c.denyReplaced(&DeniedError{Path: test.path, Missing: Rights{FS: test.missing}}, replacement{rule: test.path, path: test.path, now: &place{path: test.path, kind: unix.S_IFREG}})
 		if text := e.Error(); !strings.HasSuffix(text, test.want) {
 			t.Errorf("%s, want %s", text, test.want)
 		}
+	}
+	const link, target = "/var/run", "/run"
+	if to, _ := os.Readlink(link); to != target && to != "../run" {
+		t.Skipf("%s is no link to %s here", link, target)
+	}
+	found := replacement{path: link + "/none/conf", now: &place{path: target + "/none/conf", kind: unix.S_IFREG}}
+	if dir, ok := found.holder(); dir != target+"/none" || !ok {
+		t.Errorf("a link of the system's above: %q, %v", dir, ok)
 	}
 }
 
@@ -565,7 +806,7 @@ func TestExplainUnnamedFile(t *testing.T) {
 			guess   bool
 			says    string
 		}{
-			{read, dir, FSWriteFile, true, fmt.Sprintf("AllowReadWrite(%q) would allow it (if a file without a name was to be made there (O_TMPFILE))", dir)},
+			{read, dir, FSWriteFile, true, fmt.Sprintf("Allow(landlock.FSWriteFile, %q) would allow it (if a file without a name was to be made there (O_TMPFILE))", dir)},
 			{NewHandling(Rights{FS: V1.FS()}).Allow(FSReadDir|FSWriteFile, dir), dir, FSReadFile, true, fmt.Sprintf("AllowRead(%q)", dir)},
 			{NewHandling(Rights{FS: V1.FS()}), dir, FSReadDir, false, fmt.Sprintf("AllowRead(%q) would allow it (if a file without a name was to be made there (O_TMPFILE), AllowReadWrite(%[1]q))", dir)},
 			{NewHandling(Rights{FS: V1.FS()}), "/etc", FSReadDir, false, `AllowRead("/etc") would allow it`},

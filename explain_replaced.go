@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 )
@@ -11,13 +12,14 @@ import (
 // A rule belongs to the file that its path led to when it was loaded. Once there is
 // another one, the rule is of no use for it, and its path tells so.
 
-// rulesByPath returns the rules by their paths, from the root.
+// rulesByPath returns the rules by their paths, from the root. Those for open files are
+// left out: the name of such a file need not have led to it.
 func (c *checker) rulesByPath() map[string][]*fileRule {
 	c.pathsOnce.Do(func() {
 		c.paths = make(map[string][]*fileRule, len(c.rules))
 		for i := range c.rules {
 			rule := &c.rules[i]
-			if path := c.absolutePath(rule.rule); path != "" {
+			if path := c.absolutePath(rule.rule); path != "" && rule.rule.file == nil {
 				c.paths[path] = append(c.paths[path], rule)
 			}
 		}
@@ -27,27 +29,48 @@ func (c *checker) rulesByPath() map[string][]*fileRule {
 
 // replacement is what took the place of a file that a rule is for.
 type replacement struct {
-	rule    string   // the path
+	rule    string   // the path, as the ruleset has it
+	path    string   // from the root
 	allowed AccessFS // by the rule, on the file that was there
 	now     *place   // closed
 }
 
-// replaced returns the nearest rule for one of these paths, or what is above one, that
-// would allow some of what is missing if its path still led to the same file.
-func (c *checker) replaced(missing AccessFS, paths ...string) (found replacement, ok bool) {
+// replaced returns the nearest rule for a file, or what is above it, that would allow
+// some of what is missing if its path still led to where it did. The file is at on, and
+// these paths lead to it: rules for links on the way count too.
+func (c *checker) replaced(missing AccessFS, on string, paths ...string) (found replacement, ok bool) {
+	if missing == 0 {
+		return replacement{}, false
+	}
 	rules := c.rulesByPath()
 	for _, path := range paths {
 		path, err := filepath.Abs(path)
-		for ; err == nil; path = filepath.Dir(path) {
-			if found, ok := replacedBy(missing, path, rules[path]); ok {
+		if err != nil {
+			continue
+		}
+		way := []string{path}
+		for _, link := range linksOf(path) {
+			way = append(way, link.path)
+		}
+		for _, path := range way {
+			if found, ok := replacedAbove(missing, on, path, rules); ok {
 				return found, true
-			}
-			if path == "/" {
-				break
 			}
 		}
 	}
 	return replacement{}, false
+}
+
+func replacedAbove(missing AccessFS, on, path string, rules map[string][]*fileRule) (found replacement, ok bool) {
+	for {
+		if found, ok := replacedBy(missing, path, rules[path]); ok && isBeneath(on, found.now.path) {
+			return found, true
+		}
+		if path == "/" {
+			return replacement{}, false
+		}
+		path = filepath.Dir(path)
+	}
 }
 
 func replacedBy(missing AccessFS, path string, rules []*fileRule) (found replacement, ok bool) {
@@ -64,44 +87,123 @@ func replacedBy(missing AccessFS, path string, rules []*fileRule) (found replace
 			found.now = now
 		}
 		if found.now.exists() && found.now.id.onAnyMount() != rule.id {
-			found.rule = rule.rule.path
+			found.rule, found.path = rule.rule.path, path
 			found.allowed |= rule.allowed
 		}
 	}
 	return found, found.allowed != 0
 }
 
+// symlink is a symbolic link on the way of a path.
+type symlink struct {
+	at   string // where it is, with no other link on the way
+	to   string // where it leads
+	path string // what is left of the path, once it is followed
+}
+
+// isLast reports whether the path ends with it.
+func (l symlink) isLast() bool { return l.path == l.to }
+
+// linksOf returns the links on the way of a path from the root, in the order in which
+// they are followed.
+func linksOf(path string) (all []symlink) {
+	const most = 40 // as the kernel follows in one path
+	for len(all) < most {
+		link, ok := firstLink(path)
+		if !ok {
+			break
+		}
+		all = append(all, link)
+		path = link.path
+	}
+	return all
+}
+
+func firstLink(path string) (link symlink, ok bool) {
+	for end := 1; end <= len(path); end++ {
+		if end < len(path) && path[end] != '/' {
+			continue
+		}
+		at := path[:end]
+		to, err := os.Readlink(at)
+		if err != nil {
+			continue // it is none
+		}
+		if !filepath.IsAbs(to) {
+			to = filepath.Join(filepath.Dir(at), to)
+		}
+		to = filepath.Clean(to)
+		return symlink{at: at, to: to, path: filepath.Join(to, path[end:])}, true
+	}
+	return symlink{}, false
+}
+
+// holder returns the narrowest directory for a rule that is to hold what the path leads
+// to now, and what it does once that is replaced again or a link on the way is switched.
+// There is none where a link leads out of its own directory: who may switch it would
+// choose what is advised. Nor is one of the system's, which holds too much else.
+func (found replacement) holder() (dir string, ok bool) {
+	dir = filepath.Dir(found.now.path)
+	for _, link := range linksOf(found.path) {
+		in, to := filepath.Dir(link.at), filepath.Dir(link.to)
+		inside := isBeneath(link.to, in)
+		switch {
+		case !link.isLast() && isSystems(in) && filepath.Dir(in) == "/" && (!inside || in == "/" || isSystems(to)):
+			continue // as the system has for directories, such as /var/run
+		case !inside:
+			return "", false
+		case link.isLast() && !found.now.isDirectory():
+			to = in // where a file may be the next
+		}
+		for !isBeneath(to, dir) {
+			dir = filepath.Dir(dir)
+		}
+	}
+	return dir, !holdsTooMuch(dir)
+}
+
+// holdsTooMuch reports whether nobody is advised to let a program read all that is
+// beneath a directory because of one file.
+func holdsTooMuch(dir string) bool {
+	above := filepath.Dir(dir)
+	return above == "/home" || above == "/" && isSystems(dir)
+}
+
 // orReplaced returns e, or where all that it misses is what a rule allows on a file that
 // was replaced, that. The paths are those by which what failed was asked for.
 func (c *checker) orReplaced(e *DeniedError, paths ...string) *DeniedError {
-	if e == nil || e.Missing.FS == 0 {
-		return e
+	if e == nil {
+		return nil
 	}
-	found, ok := c.replaced(e.Missing.FS, append(paths, e.Path)...)
+	found, ok := c.replaced(e.Missing.FS, e.Path, append(paths, e.Path)...)
 	if !ok || e.Missing.FS&^found.allowed != 0 {
 		return e
 	}
-	return c.denyReplaced(e.Missing.FS, e, found)
+	return c.denyReplaced(e, found)
 }
 
-// denyReplaced returns the error for rights that a rule allows on a file that was
-// replaced. The directory that the file is in keeps its rule, and also holds the next one.
-func (c *checker) denyReplaced(missing AccessFS, e *DeniedError, found replacement) *DeniedError {
+// denyReplaced returns e as the error for what a rule allows on a file that was replaced.
+// The directory that the file is in keeps its rule, and also holds the next one.
+func (c *checker) denyReplaced(e *DeniedError, found replacement) *DeniedError {
 	rule := "its rule"
 	if found.rule != e.Path {
 		rule = "the rule for " + printable(found.rule)
 	}
-	replaced := &DeniedError{Path: e.Path, Port: -1, Missing: Rights{FS: missing}, Nearest: e.Nearest, Allowed: e.Allowed,
-		Guess: e.Guess, Uncertain: e.Uncertain, what: rule + " is for another file than the one there now: it was replaced"}
-	if call, on := c.call(missing, filepath.Dir(found.now.path), true); call != "" && on != "/" {
-		replaced.suggest(call, on)
-		return replaced
+	replaced := *e
+	replaced.what = rule + " is for another file than the one there now: it was replaced"
+	if dir, ok := found.holder(); ok && isBeneath(e.Path, dir) {
+		if call, on := c.call(e.Missing.FS, dir, true); call != "" {
+			replaced.suggest(call, on)
+			return &replaced
+		}
 	}
-	if call, on := c.remedy(missing, found.now); call != "" {
-		replaced.suggest(call, on)
+	if len(linksOf(found.path)) == 0 { // so the same rule will do
+		replaced.suggest(c.remedy(e.Missing.FS, found.now))
+	}
+	if replaced.on != "" {
 		replaced.remedy += ", once the ruleset is loaded again"
 	}
-	return replaced
+	return &replaced
 }
 
 // allowedNow is for a ruleset that was loaded to explain what failed under one that was

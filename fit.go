@@ -39,8 +39,10 @@ type plan struct {
 	report  Report
 	skipped map[string]bool // what report.Skipped names
 
+	open   opener     // of the rules' paths
 	files  []fileRule // what each rule was added for
 	mounts []fileID   // the first of each file system
+	below  *bool      // whether the working directory is beneath "/"; nil: not asked yet
 }
 
 // forPath returns the arguments of landlock_add_rule for a path rule. Neither

@@ -79,9 +79,14 @@ func (p *plan) newChecker(ruleset int) (*checker, error) {
 }
 
 // mayLeadOut reports whether a rule may be for something that is not beneath the root of
-// this process: what was open, or found from the working directory or by a link of /proc.
-func (rule *pathRule) mayLeadOut() bool {
-	return rule.file != nil || !filepath.IsAbs(rule.path) || strings.Contains(rule.path, "/proc/")
+// this process: what was open, or found by a link of /proc, or from a working directory
+// that is not there itself.
+func (p *plan) mayLeadOut(rule *pathRule) bool {
+	if rule.isRelative() && p.below == nil {
+		below := workingDirectoryReached()
+		p.below = &below
+	}
+	return rule.file != nil || strings.Contains(rule.path, "/proc/") || rule.isRelative() && !*p.below
 }
 
 // isRelative reports whether a rule's path was taken from the working directory. The name
@@ -224,9 +229,10 @@ func joined(errs []error) error {
 	return errors.Join(errs...)
 }
 
-// layers returns what answers for s.
+// layers returns what answers for s. Once it is closed nothing keeps the numbers of its
+// files from being given to others.
 func (s *Sandbox) layers() (layers, error) {
-	if s == nil || s.checker == nil {
+	if s == nil || s.checker == nil || s.closed.Load() {
 		return nil, errClosed
 	}
 	return layers{s.checker}, nil

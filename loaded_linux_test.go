@@ -118,13 +118,15 @@ func TestCheckOfSandbox(t *testing.T) {
 			t.Errorf("%s is not explained", path)
 		}
 	}
-	s.Close()
-	if s.Check(FSReadFile, kept) != nil || s.Check(FSReadFile, replaced) == nil {
-		t.Error("after Close the answers are others")
-	}
-	for _, none := range []*Sandbox{nil, {}} {
+	closed := mustPrepare(t, NewHandling(Rights{FS: FSReadFile}).Allow(FSReadFile, kept))
+	closed.Close()
+	for _, none := range []*Sandbox{nil, {}, closed} {
 		if err := errors.Join(none.Check(FSReadFile, kept), none.CheckNet(NetBindTCP, 1)); !errors.Is(err, os.ErrClosed) {
 			t.Errorf("a Sandbox that was never prepared: %v", err)
+		}
+		denied := &fs.PathError{Op: "open", Path: kept, Err: unix.EACCES}
+		if err := none.Explain(denied); !errors.Is(err, os.ErrClosed) || !errors.Is(err, denied) {
+			t.Errorf("a Sandbox that is none explains %v", err)
 		}
 		if err := none.Explain(fs.ErrExist); err != fs.ErrExist {
 			t.Errorf("a Sandbox that was never prepared explains %v", err)
@@ -167,6 +169,11 @@ func TestCheckBesideApply(t *testing.T) {
 			})
 		}
 		group.Wait()
+		for _, c := range r.applied.Load().layers {
+			if c.ruleset != noRuleset {
+				t.Error("a layer is left open")
+			}
+		}
 		if n := len(r.applied.Load().layers); n != 4 {
 			t.Errorf("%d layers are known of 4", n)
 		}
@@ -211,6 +218,15 @@ func TestCheckTarget(t *testing.T) {
 		if err := wrong.CheckTarget(FSReadFile, file); err == nil || errors.Is(err, fs.ErrPermission) {
 			t.Errorf("%v: %v", wrong, err)
 		}
+	}
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	defer writer.Close()
+	if _, ok := errors.AsType[*RuleError](New(V5).AllowFile(FSReadFile, reader).CheckTarget(FSReadFile, file)); !ok {
+		t.Error("a rule that no kernel takes is none of CheckTarget's errors")
 	}
 	if kernel, _ := Probe(); kernel.ABI >= V9 {
 		if err := r.Check(FSResolveUnix, socket); err == nil {
@@ -577,6 +593,184 @@ func TestCheckAfterUnmount(t *testing.T) {
 		}
 		if kernel == nil || said == nil {
 			t.Errorf("Check says %v, the kernel %v", said, kernel)
+		}
+	})
+}
+
+// What the kernel counts, and forbids, of links is so here.
+func TestCheckOfLinks(t *testing.T) {
+	needABI(t, V1)
+	dir := t.TempDir()
+	write(t, dir+"/real/file", "")
+	write(t, dir+"/gone/file", "")
+	at, in := "real", "file"
+	for i := range 30 {
+		if err := errors.Join(os.Symlink(at, fmt.Sprintf("%s/d%d", dir, i)), os.Symlink(in, fmt.Sprintf("%s/real/f%d", dir, i))); err != nil {
+			t.Fatal(err)
+		}
+		at, in = fmt.Sprint("d", i), fmt.Sprint("f", i)
+	}
+	r := NewHandling(V1.Rights()).Allow(V1.FS(), dir)
+	for _, path := range []string{"/d29/f29", "/d9/f9", "/d29/file", "/real/f29"} {
+		_, kernel := os.ReadFile(dir + path)
+		if said := r.Check(FSReadFile, dir+path); (said == nil) != (kernel == nil) {
+			t.Errorf("%s: Check says %v, the kernel %v", path, said, kernel)
+		}
+	}
+	t.Chdir(dir + "/gone")
+	if err := os.RemoveAll(dir + "/gone"); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Check(FSMakeReg, "new"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a file in a directory that was removed: %v", err)
+	}
+}
+
+func TestCheckOfLinksOnMounts(t *testing.T) {
+	needABI(t, V1)
+	inMountNamespace(t, func(t *testing.T, dir string) {
+		write(t, dir+"/file", "")
+		if err := os.Symlink("file", dir+"/link"); err != nil {
+			t.Fatal(err)
+		}
+		r := NewHandling(Rights{FS: FSReadFile}).Allow(FSReadFile, dir)
+		bindMount(t, dir, dir)
+		if err := unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_NOSYMFOLLOW, ""); err != nil {
+			t.Skipf("needs root that may mount: %v", err)
+		}
+		if err := r.Check(FSReadFile, dir+"/link"); !errors.Is(err, unix.ELOOP) {
+			t.Errorf("a link that the kernel does not follow: %v", err)
+		}
+	})
+}
+
+// A file with several names may have been opened by any of them, and another one's link
+// of /proc looks like it.
+func TestCheckOfOpenFiles(t *testing.T) {
+	needABI(t, V1)
+	dir := t.TempDir()
+	file, err := os.Open(write(t, dir+"/e/f", ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	path := fmt.Sprintf("/proc/self/fd/%d", file.Fd())
+	if err := NewHandling(Rights{FS: FSReadFile}).Allow(FSReadFile, dir+"/e").Check(FSReadFile, path); err != nil {
+		t.Errorf("a file that is open: %v", err)
+	}
+	for _, err := range []error{
+		os.Link(dir+"/e/f", dir+"/keep"), os.RemoveAll(dir + "/e"), os.Mkdir(dir+"/e", 0o700), os.Link(dir+"/keep", dir+"/e/f (deleted)"),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := NewHandling(Rights{FS: FSReadFile}).Allow(FSReadFile, dir+"/e").Check(FSReadFile, path); !errors.Is(err, errNoName) {
+		t.Errorf("a file that looks like another one: %v", err)
+	}
+}
+
+// What AllowRead is for is allowed after it.
+func TestCheckOfHelpers(t *testing.T) {
+	needABI(t, V1)
+	file := write(t, t.TempDir()+"/file", "")
+	if err := NewHandling(V1.Rights()).AllowRead(file).Check(FSRead, file); err != nil {
+		t.Error(err)
+	}
+	if err := NewHandling(V1.Rights()).AllowExecute(file).Check(FSReadExecute, file); err != nil {
+		t.Error(err)
+	}
+}
+
+// Files with several names, and terminals, lose their rules or their numbers.
+func TestCheckOfWhatIsGivenOthersNumbers(t *testing.T) {
+	needABI(t, V1)
+	inMountNamespace(t, func(t *testing.T, dir string) {
+		write(t, dir+"/lower/linked", "")
+		write(t, dir+"/lower/file", "")
+		if err := errors.Join(os.Link(dir+"/lower/linked", dir+"/lower/other"), os.Mkdir(dir+"/upper", 0o700), os.Mkdir(dir+"/work", 0o700), os.Mkdir(dir+"/merged", 0o700)); err != nil {
+			t.Fatal(err)
+		}
+		options := fmt.Sprintf("lowerdir=%s/lower,upperdir=%s/upper,workdir=%s/work", dir, dir, dir)
+		if err := unix.Mount("overlay", dir+"/merged", "overlay", 0, options); err != nil {
+			t.Skipf("needs root that may mount: %v", err)
+		}
+		r := NewHandling(Rights{FS: FSReadFile}).Allow(FSReadFile, dir+"/merged/linked", dir+"/merged/file")
+		if err := r.Check(FSReadFile, dir+"/merged/linked"); !errors.Is(err, errLinkLost) {
+			t.Errorf("a file with several names: %v", err)
+		}
+		if err := r.Check(FSReadFile, dir+"/merged/file"); err != nil {
+			t.Errorf("a file with one: %v", err)
+		}
+		master, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+		if err != nil {
+			t.Skip("needs /dev/ptmx: ", err)
+		}
+		defer master.Close()
+		number, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
+		if err != nil {
+			t.Skip("needs /dev/pts: ", err)
+		}
+		terminal := fmt.Sprint("/dev/pts/", number)
+		if err := NewHandling(Rights{FS: FSReadFile}).Allow(FSReadFile, terminal).Check(FSReadFile, terminal); !errors.Is(err, errTerminal) {
+			t.Errorf("a terminal: %v", err)
+		}
+		if err := NewHandling(Rights{FS: FSReadFile}).Allow(FSReadFile, "/dev/pts").Check(FSReadFile, terminal); err != nil {
+			t.Errorf("a terminal beneath its directory: %v", err)
+		}
+	})
+}
+
+// What /proc shows of another process is not for rules to say.
+func TestCheckOfOtherProcesses(t *testing.T) {
+	needABI(t, V1)
+	r := NewHandling(Rights{FS: FSReadFile}).Allow(FSReadFile, "/proc")
+	for _, test := range []struct {
+		path string
+		sure bool
+	}{{fmt.Sprintf("/proc/%d/environ", os.Getppid()), false}, {"/proc/self/environ", true}, {fmt.Sprintf("/proc/%d/stat", os.Getppid()), true}} {
+		if err := r.Check(FSReadFile, test.path); (err == nil) != test.sure || !test.sure && !errors.Is(err, errAnothers) {
+			t.Errorf("%s: %v", test.path, err)
+		}
+	}
+}
+
+// Descriptors that are kept for later are not missing to what comes in between.
+func TestLoadWithFewDescriptors(t *testing.T) {
+	needABI(t, V1)
+	inChild(t, nil, func(t *testing.T, dir string) {
+		if kernel, _ := Probe(); kernel.ABI >= V9 {
+			return // which knows all rights
+		}
+		file := write(t, dir+"/file", "")
+		judge := func(*os.File) error {
+			other, err := os.Open(file)
+			if err == nil {
+				other.Close()
+			}
+			return err
+		}
+		first, err := unix.Open("/", unix.O_PATH|unix.O_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		unix.Close(first)
+		const free = 8
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(first + free), Max: 1024}); err != nil {
+			t.Fatal(err)
+		}
+		for rules := range 2 * free {
+			r := New(V9).BestEffort(V1)
+			for range rules {
+				r.Allow(FSReadFile, file)
+			}
+			for _, r := range []*Ruleset{r.Clone().Allow(FSResolveUnix, dir), r.AllowIf(FSReadFile, judge, file)} {
+				if s, err := r.Prepare(); err != nil {
+					t.Errorf("with %d rules: %v", rules, err)
+				} else {
+					s.Close()
+				}
+			}
 		}
 	})
 }

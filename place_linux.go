@@ -22,7 +22,9 @@ type place struct {
 	id     fileID // of file, as all below
 	kind   uint32 // S_IFREG and so on; 0 where nothing is
 	number uint64 // of a device
-	inside bool   // a file of the kernel's own, such as a pipe, which no rule is about
+	names  uint32 // how many it has
+	empty  bool
+	inside bool // a file of the kernel's own, such as a pipe, which no rule is about
 }
 
 // fileID is what a rule belongs to, and the mount by which it was found.
@@ -41,7 +43,7 @@ func identify(fd int) (id fileID, kind uint32, err error) {
 }
 
 // A mount's unique number, from Linux 6.8 on, is given to no other mount later.
-const statxMask = unix.STATX_TYPE | unix.STATX_INO | unix.STATX_MNT_ID | unix.STATX_MNT_ID_UNIQUE
+const statxMask = unix.STATX_TYPE | unix.STATX_INO | unix.STATX_NLINK | unix.STATX_SIZE | unix.STATX_MNT_ID | unix.STATX_MNT_ID_UNIQUE
 
 func statx(at int, path string, flags int, stat *unix.Statx_t) error {
 	for {
@@ -64,7 +66,7 @@ func identifyRule(fd int) (f fileRule, err error) {
 	errno := unix.EINTR
 	for errno == unix.EINTR {
 		_, _, errno = unix.Syscall6(unix.SYS_STATX, uintptr(fd), uintptr(unsafe.Pointer(&noPath)), unix.AT_EMPTY_PATH|unix.AT_STATX_DONT_SYNC,
-			statxMask|unix.STATX_NLINK, uintptr(unsafe.Pointer(&stat)), 0)
+			statxMask, uintptr(unsafe.Pointer(&stat)), 0)
 	}
 	if errno != 0 {
 		return f, os.NewSyscallError("statx", errno)
@@ -73,20 +75,56 @@ func identifyRule(fd int) (f fileRule, err error) {
 	return f, nil
 }
 
-// unmounted reports whether a mount is gone, as far as its number tells: those that are
-// not unique begin at 0.
-func unmounted(mount uint64) bool {
+// mayBeUnmounted reports whether a mount may be gone. here is one that is there. Before
+// Linux 6.8 numbers of mounts are not unique, and tell nothing.
+func mayBeUnmounted(mount, here uint64) bool {
 	const firstUnique = 1 << 31
-	if mount <= firstUnique {
+	if mount == here || mount <= firstUnique {
 		return false
 	}
+	err := statmount(mount)
+	// A mount that is out of sight is EPERM, and so is a seccomp filter's refusal.
+	return err != nil && !(err == unix.EPERM && statmount(here) == nil)
+}
+
+func statmount(mount uint64) error {
 	request := struct {
 		size, _     uint32
 		mount, what uint64
 	}{24, 0, mount, 1 /* STATMOUNT_SB_BASIC */}
 	var buffer [512]byte
 	_, _, errno := unix.Syscall6(unix.SYS_STATMOUNT, uintptr(unsafe.Pointer(&request)), uintptr(unsafe.Pointer(&buffer)), unsafe.Sizeof(buffer), 0, 0, 0)
-	return errno == unix.ENOENT
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+// hasNoPlace reports whether an open file is none that a rule can be for: one of a file
+// system of the kernel's own, which no path leads to.
+func hasNoPlace(fd int) bool {
+	var stat unix.Statfs_t
+	if unix.Fstatfs(fd, &stat) != nil {
+		return false
+	}
+	switch stat.Type {
+	case unix.PIPEFS_MAGIC, unix.SOCKFS_MAGIC, unix.ANON_INODE_FS_MAGIC, unix.NSFS_MAGIC, unix.PID_FS_MAGIC:
+		return true
+	}
+	p := place{file: fd}
+	return p.identify() == nil && p.isMemory()
+}
+
+// workingDirectoryReached reports whether the working directory is beneath the root of
+// this process. Then so is all that is looked up from there.
+func workingDirectoryReached() bool {
+	fd, err := unix.Open(".", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	id, _, err := identify(fd)
+	return err == nil && reachable(fd, id, "")
 }
 
 // hasPlaces says that there are system calls here to look paths up with.
@@ -138,18 +176,38 @@ func findPlace(path string, follow bool) (p *place, err error) {
 		return p, unix.ENAMETOOLONG
 	}
 	rest := path
-	for range maxLinks + 1 {
+	for links := range maxLinks + 1 {
 		target, err := p.step(rest, follow)
 		if err != nil {
 			return p, err
 		}
 		if target == "" {
+			if links > 0 {
+				err = p.isFoundBy(path)
+			}
 			p.path = p.describe(path)
-			return p, nil
+			return p, err
 		}
 		rest = target
 	}
 	return p, unix.ELOOP
+}
+
+// errChanged is for a path that led to one file, and then to another.
+var errChanged = errors.New("it was changed meanwhile")
+
+// isFoundBy returns why the kernel does not find the place by a path in which links were
+// followed here: it counts those of the directories too, and a mount may forbid them.
+func (p *place) isFoundBy(path string) error {
+	var stat unix.Statx_t
+	err := statx(unix.AT_FDCWD, path, 0, &stat)
+	switch {
+	case err == unix.ENOENT && !p.exists():
+		return nil
+	case err == nil && (!p.exists() || idOf(&stat) != p.id):
+		return errChanged
+	}
+	return err
 }
 
 // step looks up a path that begins at p.parent, and returns where the link at
@@ -183,7 +241,7 @@ func (p *place) step(path string, follow bool) (target string, err error) {
 	p.file, err = unix.Openat(parent, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err == unix.ENOENT {
 		p.file = -1
-		return "", nil
+		return "", p.parentIsThere()
 	}
 	if err != nil {
 		return "", err
@@ -199,6 +257,17 @@ func (p *place) step(path string, follow bool) (target string, err error) {
 		return "", unix.ENOTDIR
 	}
 	return "", nil
+}
+
+// parentIsThere returns an error where the directory was removed: nothing can be made in
+// it any more.
+func (p *place) parentIsThere() error {
+	var stat unix.Stat_t
+	err := unix.Fstat(p.parent, &stat)
+	if err == nil && stat.Nlink == 0 {
+		err = unix.ENOENT
+	}
+	return err
 }
 
 // readLink returns the target of the link that the place is. A link of /proc
@@ -252,7 +321,7 @@ func (p *place) jump(text string) error {
 		return nil
 	}
 	named, err := findPlace(text, false)
-	if err == nil && named.id != p.id {
+	if err == nil && (named.id != p.id || p.names != 1) { // a file with several names may be another one's
 		named.close()
 		err = errNoName
 	}
@@ -285,9 +354,15 @@ func (p *place) identify() error {
 	if err := statx(p.file, "", unix.AT_EMPTY_PATH, &stat); err != nil {
 		return err
 	}
-	p.id, p.kind, p.number = idOf(&stat), uint32(stat.Mode)&unix.S_IFMT, unix.Mkdev(stat.Rdev_major, stat.Rdev_minor)
+	if stat.Attributes&unix.STATX_ATTR_AUTOMOUNT != 0 {
+		return errAutomount
+	}
+	p.id, p.kind, p.names = idOf(&stat), uint32(stat.Mode)&unix.S_IFMT, stat.Nlink
+	p.number, p.empty = unix.Mkdev(stat.Rdev_major, stat.Rdev_minor), stat.Size == 0
 	return nil
 }
+
+var errAutomount = errors.New("something else is mounted there once it is used")
 
 var errNoName = errors.New("the file that this link leads to has no name by which its directory could be found")
 
@@ -308,6 +383,18 @@ func (p *place) describe(given string) string {
 		return given
 	}
 	return filepath.Join(dir, name)
+}
+
+// isAtPath reports whether its path leads to the place: not beneath what covers it, or
+// from another root.
+func (p *place) isAtPath() bool {
+	fd, path := p.parent, filepath.Dir(p.path)
+	if p.exists() {
+		fd, path = p.file, p.path
+	}
+	var stat unix.Statx_t
+	id, _, err := identify(fd)
+	return err == nil && statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW, &stat) == nil && idOf(&stat) == id
 }
 
 func (p *place) close() {
@@ -354,25 +441,43 @@ type level struct {
 	mountRoot bool   // it is the root of its mount
 	dir       int    // an open directory, or the file itself,
 	back      string // and the way from there: "", "..", "../.." and so on
+	names     uint32 // how many a file has that is no directory
 }
 
 // level is the first.
-func (p *place) level() level { return level{id: p.id, dir: p.file} }
+func (p *place) level() level {
+	l := level{id: p.id, dir: p.file}
+	if !p.isDirectory() {
+		l.names = p.names
+	}
+	return l
+}
 
-// mayBeLost reports whether the kernel may have lost a rule for this: on procfs and
-// tracefs all files but the root (number 1) are given other inodes when memory is short.
-func (l level) mayBeLost() bool {
+// mayBeLost returns why the kernel may have lost a rule for this, or given its number to
+// another file: some file systems give all files but the root (number 1) other inodes
+// when memory is short.
+func (l level) mayBeLost() error {
 	if unix.Major(l.id.device) != 0 || l.id.inode == 1 {
-		return false
+		return nil
 	}
 	fd, err := l.open()
 	if err != nil {
-		return true
+		return err
 	}
 	defer unix.Close(fd)
 	var stat unix.Statfs_t
-	err = unix.Fstatfs(fd, &stat)
-	return err != nil || stat.Type == unix.PROC_SUPER_MAGIC || stat.Type == unix.TRACEFS_MAGIC
+	if err := unix.Fstatfs(fd, &stat); err != nil {
+		return err
+	}
+	switch {
+	case stat.Type == unix.PROC_SUPER_MAGIC, stat.Type == unix.TRACEFS_MAGIC, stat.Type == unix.V9FS_MAGIC:
+		return errMayBeLost
+	case stat.Type == unix.OVERLAYFS_SUPER_MAGIC && l.back == "" && l.names > 1:
+		return errLinkLost
+	case stat.Type == unix.DEVPTS_SUPER_MAGIC && l.back == "" && l.names > 0:
+		return errTerminal
+	}
+	return nil
 }
 
 // open opens it once more.
@@ -387,16 +492,16 @@ func (l level) open() (int, error) {
 // the root of this process, as long as it wants more: that is the way on which the
 // kernel looks for rules. It leads across mount points.
 func (p *place) upwards(visit func(level) (more bool)) error {
-	if p.exists() && !p.isDirectory() && !visit(p.level()) {
-		return nil
-	}
-	if p.isDirectory() {
+	if p.parent < 0 && p.isDirectory() {
 		return upwardsFrom(p.file, visit)
+	}
+	if p.exists() && !visit(p.level()) {
+		return nil
 	}
 	if p.parent < 0 {
 		return unix.ENOENT
 	}
-	return upwardsFrom(p.parent, visit)
+	return upwardsFrom(p.parent, visit) // and not by "..", for which a directory has to be searched
 }
 
 // maxBack is how long a way back may be before it begins anew.

@@ -9,9 +9,9 @@ import "io/fs"
 const hasPlaces = false
 
 type place struct {
-	path   string
-	id     fileID
-	inside bool
+	path          string
+	id            fileID
+	inside, empty bool
 }
 
 type fileID struct{ device, inode, mount uint64 }
@@ -20,16 +20,19 @@ func (id fileID) onAnyMount() fileID { return id }
 
 type level struct{ id fileID }
 
-func (l level) mayBeLost() bool { return false }
+func (l level) mayBeLost() error { return nil }
 
 func identifyRule(fd int) (fileRule, error)             { return fileRule{}, ErrNotBuilt }
 func identify(fd int) (fileID, uint32, error)           { return fileID{}, 0, ErrNotBuilt }
-func unmounted(mount uint64) bool                       { return false }
+func mayBeUnmounted(mount, here uint64) bool            { return false }
+func hasNoPlace(fd int) bool                            { return false }
+func workingDirectoryReached() bool                     { return false }
 func rootDirectory() (fileID, error)                    { return fileID{}, ErrNotBuilt }
 func reachable(fd int, id fileID, openedBy string) bool { return false }
 
 func findPlace(path string, follow bool) (*place, error) { return nil, fs.ErrNotExist }
 
+func (p *place) isAtPath() bool                       { return false }
 func (p *place) close()                               {}
 func (p *place) exists() bool                         { return false }
 func (p *place) isDirectory() bool                    { return false }

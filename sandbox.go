@@ -161,8 +161,9 @@ func (r *Ruleset) Apply() (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	defer l.checker.close()
-	if err := l.restrictProcess(l.ruleset); err != nil {
+	err = l.restrictProcess(l.ruleset)
+	l.checker.close() // before others get to see it
+	if err != nil {
 		return Report{}, err
 	}
 	r.noteApplied(l.checker)
@@ -273,11 +274,10 @@ func (p *plan) makeRuleset() (int, []error) {
 // addRules adds every rule, and returns an error for each that is wrong.
 func (p *plan) addRules(ruleset int) []error {
 	var errs []error
-	var open opener
-	defer open.close()
+	defer p.open.close()
 	for i := range p.paths {
 		rule := &p.paths[i]
-		err := p.addPathRule(ruleset, rule, &open)
+		err := p.addPathRule(ruleset, rule)
 		switch {
 		case err == nil:
 		case rule.optional && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNoPlace)):
@@ -332,18 +332,19 @@ func (p *plan) skip(rule *pathRule) {
 }
 
 // addPathRule opens the rule's path, or borrows its file, and adds the rule.
-func (p *plan) addPathRule(ruleset int, rule *pathRule, open *opener) error {
+func (p *plan) addPathRule(ruleset int, rule *pathRule) error {
 	if rule.file != nil {
 		return p.addFileRule(ruleset, rule, rule.file)
 	}
-	fd, err := open.path(rule.path)
+	fd, err := p.open.path(rule.path)
 	if err != nil {
 		return err
 	}
 	if rule.judge != nil {
+		p.open.close() // it may need descriptors
 		return p.addJudgedRule(ruleset, rule, os.NewFile(uintptr(fd), rule.path))
 	}
-	defer open.closeLater(fd)
+	defer p.open.closeLater(fd)
 	return p.addOpenRule(ruleset, rule, fd)
 }
 
@@ -379,7 +380,7 @@ func (p *plan) addFileRule(ruleset int, rule *pathRule, file *os.File) error {
 func (p *plan) addOpenRule(ruleset int, rule *pathRule, fd int) error {
 	allowed, flags := p.forPath(rule)
 	if allowed == 0 && flags == 0 {
-		return tryRule(ruleset, fd, rule)
+		return p.tryRule(ruleset, fd, rule)
 	}
 	f, err := identifyRule(fd)
 	if err != nil {
@@ -387,8 +388,11 @@ func (p *plan) addOpenRule(ruleset int, rule *pathRule, fd int) error {
 	}
 	if !f.directory && allowed&^fsFile != 0 {
 		if allowed &= fsFile; allowed == 0 {
-			return tryRule(ruleset, fd, rule)
+			return p.tryRule(ruleset, fd, rule)
 		}
+	}
+	if ruleset == noRuleset && hasNoPlace(fd) {
+		return errNoPlace
 	}
 	if ruleset != noRuleset {
 		if err := addPath(ruleset, fd, allowed, flags); err != nil {
@@ -399,7 +403,7 @@ func (p *plan) addOpenRule(ruleset int, rule *pathRule, fd int) error {
 		return nil // a quiet one
 	}
 	f.rule, f.allowed = rule, allowed
-	f.unreached = f.directory && !f.removed && rule.mayLeadOut() && !reachable(fd, f.id, rule.path)
+	f.unreached = f.directory && !f.removed && p.mayLeadOut(rule) && !reachable(fd, f.id, rule.path)
 	if p.files == nil {
 		p.files = make([]fileRule, 0, len(p.paths))
 	}
@@ -425,7 +429,7 @@ func (p *plan) noteMount(id fileID) {
 // tryRule returns why a rule is wrong of which this kernel knows no right: one
 // that is wrong is wrong on every kernel. It asks by a ruleset of its own, with
 // rights that each kernel knows. Without a ruleset there is none to ask.
-func tryRule(ruleset, fd int, rule *pathRule) error {
+func (p *plan) tryRule(ruleset, fd int, rule *pathRule) error {
 	access := FSReadFile
 	if rule.access&fsFile == 0 && !rule.quiet {
 		access = FSReadDir
@@ -436,6 +440,7 @@ func tryRule(ruleset, fd int, rule *pathRule) error {
 		}
 		return nil
 	}
+	p.open.close() // no descriptor is to be missing for those that are kept for later
 	own, err := createRuleset(V1.Rights(), Rights{}, attrSize(V1))
 	if err != nil {
 		return &commonError{fmt.Errorf("landlock: make a ruleset to try rules with: %w", err)}
