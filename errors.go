@@ -153,7 +153,7 @@ type RuleError struct {
 	hint string // what to do about it
 }
 
-// Error returns the rule, the cause, and what to do, such as
+// Error returns the rule, the cause, and what to do where that can be told, such as
 //
 //	landlock: AllowReadWrite("/srv/data/x"): open: no such file or directory: make it first, or allow its directory
 //

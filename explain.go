@@ -54,9 +54,10 @@ import (
 // something is denied. Where the ruleset cannot be loaded for other reasons, or there is
 // no descriptor to look with, the error says so. For a child ask [Sandbox.Explain].
 //
-// Some refusals are no ruleset's to allow, and err is wrapped with words. A process
-// outside the sandbox can be looked into by nobody in it, a child that was started
-// before included, and below ABI 8, after Apply, one that another thread has
+// Some refusals are no ruleset's to allow, and err is wrapped with words. Nobody in the
+// sandbox can trace a process outside, or have its memory and descriptors; its environ
+// and maps root can read, with CAP_PERFMON (seen on Linux 6.18). Outside is a child that
+// was started before too, and below ABI 8, after Apply, one that another thread has
 // started; the kernel is asked whether it is one. A socket that FilterSockets refuses
 // has no right, but for UDP where the filter stands in for its rights. A move that this
 // ruleset allows is denied by another layer that has no rule for it.

@@ -298,10 +298,10 @@ func TestOneCauseOnce(t *testing.T) {
 	tests := map[string]cause{
 		"no descriptors": {func() *Ruleset { return New(V1).AllowRead(many(false)...).AllowRead(many(true)...) },
 			func(t *testing.T, _ string) func() { return limitFiles(t, 1) },
-			unix.EMFILE, "landlock: open the paths of the rules: open: too many open files", 0, 0},
+			unix.EMFILE, "landlock: open the paths of the rules: open: too many open files: raise RLIMIT_NOFILE", 0, 0},
 		"no descriptors, for rights that the kernel does not know": {func() *Ruleset { return New(V11).BestEffort(V1).Allow(FSResolveUnix, "/", "/dev", "/etc") },
 			func(t *testing.T, _ string) func() { return limitFiles(t, 2) },
-			unix.EMFILE, "landlock: make a ruleset to try rules with: landlock_create_ruleset: too many open files", 0, V9},
+			unix.EMFILE, "landlock: make a ruleset to try rules with: landlock_create_ruleset: too many open files: raise RLIMIT_NOFILE", 0, V9},
 		"openat refused": {func() *Ruleset { return New(V1).AllowRead(many(false)...).AllowExecute(many(true)...) },
 			refused(unix.SYS_OPENAT, unix.ENOSYS), unix.ENOSYS, "landlock: open the paths of the rules: open: function not implemented", 0, 0},
 		"a working directory that is gone": {func() *Ruleset { return New(V1).AllowRead(many(true)...).AllowOptional(FSRead, "x") },
@@ -372,7 +372,7 @@ func TestOneCauseOnce(t *testing.T) {
 		dir := t.TempDir()
 		t.Chdir(dir)
 		_, err := New(V1).AllowRead("nothing").DryRun()
-		if want := fmt.Sprintf(`landlock: AllowRead("nothing"): open in %s: no such file or directory`, dir); err == nil || err.Error() != want || !errors.Is(err, fs.ErrNotExist) {
+		if want := fmt.Sprintf(`landlock: AllowRead("nothing"): open in %s: no such file or directory: AllowOptional skips what is not there`, dir); err == nil || err.Error() != want || !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%v, want %s", err, want)
 		}
 	})

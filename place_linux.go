@@ -166,7 +166,7 @@ func findPlace(path string, follow bool) (p *place, err error) {
 	defer func() {
 		if err != nil {
 			p.close()
-			err = &fs.PathError{Op: "look up", Path: path, Err: err}
+			err = needsDescriptors(&fs.PathError{Op: "look up", Path: path, Err: err})
 		}
 	}()
 	if err := wrongPath(path); err != nil {
@@ -532,7 +532,7 @@ func upwardsFrom(start int, visit func(level) (more bool)) error {
 		if here = above; len(here.back) > maxBack {
 			fd, err := here.open()
 			if err != nil {
-				return err
+				return needsDescriptors(err)
 			}
 			if here.dir != start {
 				unix.Close(here.dir)
@@ -601,7 +601,7 @@ func (p *place) above() (*place, error) {
 	}
 	fd, err := unix.FcntlInt(uintptr(p.parent), unix.F_DUPFD_CLOEXEC, 3)
 	if err != nil {
-		return nil, err
+		return nil, needsDescriptors(err)
 	}
 	above := &place{parent: -1, file: fd}
 	above.id, above.kind, err = identify(fd)

@@ -40,7 +40,7 @@ type Report struct {
 	// a directory above takes a path off the list. So does, for /dev, a rule with it
 	// for /dev/tty or /dev/pts, such as those of preset.Terminal. Only paths that
 	// begin with /dev are looked at; /dev/null and its kin have no ioctl to lose.
-	// It does not count in Complete.
+	// A rule for / is not named. It does not count in Complete.
 	NoIoctl []string `json:"no_ioctl,omitempty"`
 	// MissingLog are the flags of Log that this kernel does not know: it
 	// logs by its own defaults, below ABI 7 not at all.

@@ -592,11 +592,13 @@ func (rule *pathRule) failed(err error) *RuleError {
 	}
 	switch {
 	case errors.Is(err, errNoPlace):
-		e.hint = "leave the rule out; AllowOptional skips what needs none"
+		e.hint = "leave it out, or have AllowOptional, which skips it"
 	case errors.Is(err, fs.ErrNotExist) && rule.access&fsMake != 0 && path.Dir(path.Clean(rule.path)) != "/":
 		e.hint = "make it first, or allow its directory"
 	case errors.Is(err, fs.ErrNotExist) && rule.access&fsMake != 0:
 		e.hint = "make it first"
+	case errors.Is(err, fs.ErrNotExist):
+		e.hint = "AllowOptional skips what is not there"
 	}
 	return e
 }

@@ -16,7 +16,7 @@ var errOnlyDirectories error = &sentinel{"not a directory, and only directories 
 
 // errNoPlace is the error for what lies in no filesystem. The kernel takes no rule
 // for it, and asks for none.
-var errNoPlace = errors.New("a pipe, a socket or another object of no filesystem: Landlock does not restrict it, and no rule is needed")
+var errNoPlace = errors.New("a pipe, a socket or another object of no filesystem, which Landlock does not restrict and takes no rule for")
 
 // Sandbox is a ruleset loaded into the kernel: its paths are opened and its
 // rules final. Start, Run, Exec and Do enforce it on a child, a program or a
@@ -149,9 +149,10 @@ func (s *Sandbox) Close() error {
 // Below ABI 8 each thread has a domain of its own from then on, whatever the ruleset
 // handles. So the scopes count as missing. And the kernel keeps each thread from
 // looking into processes that another thread has started, or that were started before:
-// ptrace, process_vm_readv, pidfd_getfd, kcmp, and in /proc/PID exe, environ, maps, mem,
-// fd, ns and their like fail with EACCES or EPERM, now and then, as goroutines wander
-// from thread to thread. What starts processes and looks into them does both on one
+// ptrace, process_vm_readv, pidfd_getfd, kcmp, and in /proc/PID exe, mem, fd, ns and
+// their like fail with EACCES or EPERM, and so do environ and maps but for root with
+// CAP_PERFMON (seen on Linux 6.18), now and then, as goroutines wander from thread to
+// thread. What starts processes and looks into them does both on one
 // thread ([runtime.LockOSThread]). Signals, waiting, pipes and /proc/PID/stat work from
 // each thread, and all of os/exec. From ABI 8 on only what was started before is out of
 // reach.

@@ -73,9 +73,20 @@ func answer(call string, errno syscall.Errno) error {
 	err := os.NewSyscallError(call, errno)
 	switch errno {
 	case unix.EINVAL, unix.E2BIG, unix.EFAULT, unix.ENOMSG, unix.EBADF, unix.EBADFD, unix.ENOMEM, unix.EMFILE, unix.ENFILE:
-		return err
+		return needsDescriptors(err)
 	}
 	return fmt.Errorf("%w: %w", ErrBlocked, err)
+}
+
+// needsDescriptors adds to an error what to do where there are no descriptors left.
+func needsDescriptors(err error) error {
+	switch {
+	case errors.Is(err, unix.EMFILE):
+		return fmt.Errorf("%w: raise RLIMIT_NOFILE", err)
+	case errors.Is(err, unix.ENFILE):
+		return fmt.Errorf("%w: raise sysctl fs.file-max", err)
+	}
+	return err
 }
 
 func addPath(ruleset, parent int, access AccessFS, flags uint32) error {
@@ -88,7 +99,7 @@ func addPath(ruleset, parent int, access AccessFS, flags uint32) error {
 		if inMessageQueues(parent) {
 			return fmt.Errorf("a POSIX message queue, which Landlock denies, and takes no rule for: %w", addRuleError(errno))
 		}
-		return fmt.Errorf("%w: %w", errNoPlace, addRuleError(errno))
+		return &sentinel{errNoPlace.Error(), errors.Join(errNoPlace, addRuleError(errno))} // EBADFD says no more
 	}
 	return addRuleError(errno)
 }
@@ -132,7 +143,7 @@ func addRuleError(errno syscall.Errno) error {
 // openError returns why a path cannot be opened. Where the directory that its lookup
 // starts at cannot be opened for the same reason, that is so for all paths.
 func openError(path string, errno syscall.Errno) error {
-	err := os.NewSyscallError("open", errno)
+	err := needsDescriptors(os.NewSyscallError("open", errno))
 	relative := path[0] != '/'
 	switch {
 	case errno != unix.ENOENT && cannotOpen("/.", errno):
