@@ -141,6 +141,12 @@ func TestDeniedByRuleset(t *testing.T) {
 		denies(t, "a socket that the filter allows", &net.OpError{Op: "dial", Net: "tcp", Err: refused}, "the ruleset does not deny it")
 		denies(t, "the same, wrapped twice", errors.Join(io.EOF, &net.OpError{Op: "dial", Net: "tcp", Err: refused}), "the ruleset does not deny it")
 	})
+	// Also where it may have been one for UDP, which is then denied as well.
+	landlocktest.Run(t, landlock.New(landlock.V10).BestEffort(landlock.V1).FilterSockets(), func(t *testing.T) {
+		if _, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, unix.IPPROTO_ICMP); err == unix.EACCES {
+			denies(t, "a socket of some kind", os.NewSyscallError("socket", err), "")
+		}
+	})
 	// What is not restricted is not denied, whatever the errno.
 	landlocktest.Run(t, landlock.NewHandling(landlock.Rights{FS: landlock.FSMakeDir}), func(t *testing.T) {
 		denies(t, "not handled", &fs.PathError{Op: "open", Path: filepath.Join(secret, "file"), Err: syscall.EACCES}, "the ruleset does not deny it")
