@@ -522,7 +522,7 @@ func TestExplainReplacedInSystem(t *testing.T) {
 	}
 	const link, target = "/var/run", "/run"
 	if to, _ := os.Readlink(link); to != target && to != "../run" {
-		t.Skipf("%s is no link to %s here", link, target)
+		t.Skipf("needs %s to be a link to %s", link, target)
 	}
 	found := replacement{path: link + "/none/conf", now: &place{path: target + "/none/conf", kind: unix.S_IFREG}}
 	if dir, ok := found.holder(); dir != target+"/none" || !ok {

@@ -207,7 +207,7 @@ func (w *explainWorld) newRules() {
 		}
 		w.rules = append(w.rules, explainRule{path, access, file})
 	}
-	if w.IntN(2) == 0 {
+	if w.IntN(2) == 0 && w.handled.Net != 0 {
 		w.ports = append(w.ports, w.tcp)
 	}
 }

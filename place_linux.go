@@ -481,11 +481,13 @@ func (l level) mayBeLost() error {
 }
 
 // open opens it once more.
-func (l level) open() (int, error) {
+func (l level) open() (fd int, err error) {
 	if l.back == "" {
-		return unix.FcntlInt(uintptr(l.dir), unix.F_DUPFD_CLOEXEC, 3)
+		fd, err = unix.FcntlInt(uintptr(l.dir), unix.F_DUPFD_CLOEXEC, 3)
+	} else {
+		fd, err = unix.Openat(l.dir, l.back, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	}
-	return unix.Openat(l.dir, l.back, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	return fd, needsDescriptors(err)
 }
 
 // upwards calls visit for the file itself and for each directory above it, to

@@ -107,6 +107,7 @@ func mountAll() error {
 		{"sysfs", "/sys", ""},
 		{"devtmpfs", "/dev", ""},
 		{"devpts", "/dev/pts", ""},
+		{"tmpfs", "/dev/shm", "mode=1777"},
 		{"tmpfs", "/tmp", "mode=1777"},
 	} {
 		if err := os.MkdirAll(m.target, 0o755); err != nil {
@@ -114,6 +115,11 @@ func mountAll() error {
 		}
 		if err := unix.Mount(m.kind, m.target, m.kind, 0, m.options); err != nil {
 			return fmt.Errorf("mount %s: %w", m.target, err)
+		}
+	}
+	for name, target := range map[string]string{"fd": "", "stdin": "/0", "stdout": "/1", "stderr": "/2"} {
+		if err := os.Symlink("/proc/self/fd"+target, "/dev/"+name); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -84,8 +84,8 @@ func (p *part) skipped() (n int) {
 // programs, or programs and sources that no guest has, the resolver of a C library
 // that is linked dynamically, a directory that is not there, not to be root, as the
 // guests' user is, or would take minutes on an emulated processor.
-var mayBeSkipped = regexp.MustCompile("^(needs the program (go|gcc|ldd|musl-gcc|git|perl|tar|gzip|curl|getent|ping|python3|/usr/bin/(git|perl|python3)):|" +
-	"needs the (C library's resolver|source of the package|go command)|needs (cgroups|a directory /var|an ordinary user: )|builds |takes half a minute|.*, which takes long|is started by TestRun$)")
+var mayBeSkipped = regexp.MustCompile("^(needs the program (go|gcc|ldd|musl-gcc|git|perl|tar|gzip|curl|getent|ping|python3|stty|script|/usr/bin/(git|perl|python3)):|" +
+	"needs the (C library's resolver|source of the package|go command)|needs (cgroups|/var/run to be a link|a directory /var|an ordinary user: )|builds |takes half a minute|.*, which takes long|is started by TestRun$)")
 
 var (
 	neededABI = regexp.MustCompile(`^needs (?:Landlock )?ABI (\d+)`)
