@@ -428,12 +428,11 @@ func (c *checker) allowedBelow(top fileID, access AccessFS, p *place) (allowance
 	if err != nil || access&^all.sure == 0 {
 		return all, err
 	}
-	above, err := c.aboveRoot()
-	if above &^= all.sure; above != 0 {
+	if above := c.aboveRoot(p.root) &^ all.sure; above != 0 {
 		all.unsure |= above
 		all.why = errAboveRoot
 	}
-	return all, err
+	return all, nil
 }
 
 // remedy returns the call that would allow what is missing, and its path: the file

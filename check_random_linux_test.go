@@ -66,7 +66,7 @@ func checkInNamespace(t *testing.T) {
 const compared = "operations compared"
 
 func checkRandomly(t *testing.T, dir string) {
-	ops, limit := math.MaxInt, time.Now().Add(time.Second)
+	ops, limit := math.MaxInt, time.Now().Add(time.Second/2)
 	if longTests() {
 		limit = limit.Add(10 * time.Second)
 	}

@@ -36,7 +36,7 @@ func TestExplainHelps(t *testing.T) {
 
 func explainRandomly(t *testing.T, dir string) {
 	unix.Umask(0)
-	ops, limit := math.MaxInt, time.Now().Add(time.Second)
+	ops, limit := math.MaxInt, time.Now().Add(time.Second/2)
 	if longTests() {
 		limit = limit.Add(10 * time.Second)
 	}

@@ -24,6 +24,7 @@ type place struct {
 	number uint64 // of a device
 	names  uint32 // how many it has
 	empty  bool
+	root   fileID // of this process, where the way up ends
 	inside bool // a file of the kernel's own, such as a pipe, which no rule is about
 }
 
@@ -388,13 +389,12 @@ func (p *place) describe(given string) string {
 // isAtPath reports whether its path leads to the place: not beneath what covers it, or
 // from another root.
 func (p *place) isAtPath() bool {
-	fd, path := p.parent, filepath.Dir(p.path)
-	if p.exists() {
-		fd, path = p.file, p.path
-	}
 	var stat unix.Statx_t
-	id, _, err := identify(fd)
-	return err == nil && statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW, &stat) == nil && idOf(&stat) == id
+	if p.exists() {
+		return statx(unix.AT_FDCWD, p.path, unix.AT_SYMLINK_NOFOLLOW, &stat) == nil && idOf(&stat) == p.id
+	}
+	id, _, err := identify(p.parent)
+	return err == nil && statx(unix.AT_FDCWD, filepath.Dir(p.path), unix.AT_SYMLINK_NOFOLLOW, &stat) == nil && idOf(&stat) == id
 }
 
 func (p *place) close() {
@@ -494,8 +494,13 @@ func (l level) open() (fd int, err error) {
 // the root of this process, as long as it wants more: that is the way on which the
 // kernel looks for rules. It leads across mount points.
 func (p *place) upwards(visit func(level) (more bool)) error {
+	root, err := rootDirectory()
+	if err != nil {
+		return err
+	}
+	p.root = root
 	if p.parent < 0 && p.isDirectory() {
-		return upwardsFrom(p.file, visit)
+		return upwardsFrom(p.file, root, visit)
 	}
 	if p.exists() && !visit(p.level()) {
 		return nil
@@ -503,17 +508,13 @@ func (p *place) upwards(visit func(level) (more bool)) error {
 	if p.parent < 0 {
 		return unix.ENOENT
 	}
-	return upwardsFrom(p.parent, visit) // and not by "..", for which a directory has to be searched
+	return upwardsFrom(p.parent, root, visit) // and not by "..", for which a directory has to be searched
 }
 
 // maxBack is how long a way back may be before it begins anew.
 const maxBack = 192
 
-func upwardsFrom(start int, visit func(level) (more bool)) error {
-	root, err := rootDirectory()
-	if err != nil {
-		return err
-	}
+func upwardsFrom(start int, root fileID, visit func(level) (more bool)) error {
 	here := level{dir: start}
 	defer func() {
 		if here.dir != start {

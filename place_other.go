@@ -11,6 +11,7 @@ const hasPlaces = false
 type place struct {
 	path          string
 	id            fileID
+	root          fileID
 	inside, empty bool
 }
 

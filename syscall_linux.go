@@ -180,7 +180,7 @@ func workingDirectoryRemoved() bool {
 // none of others.
 type opener struct {
 	buffer []byte
-	open   [32]int
+	open   [64]int
 	n      int
 }
 
