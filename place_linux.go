@@ -25,7 +25,7 @@ type place struct {
 	names  uint32 // how many it has
 	empty  bool
 	root   fileID // of this process, where the way up ends
-	inside bool // a file of the kernel's own, such as a pipe, which no rule is about
+	inside bool   // a file of the kernel's own, such as a pipe, which no rule is about
 }
 
 // fileID is what a rule belongs to, and the mount by which it was found.

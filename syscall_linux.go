@@ -180,7 +180,7 @@ func workingDirectoryRemoved() bool {
 // none of others.
 type opener struct {
 	buffer []byte
-	open   [64]int
+	open   [32]int
 	n      int
 }
 
