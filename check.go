@@ -93,8 +93,8 @@ func (r *Ruleset) CheckNetTarget(access AccessNet, port uint16) error {
 }
 
 // Check is [Ruleset.Check] for what the Sandbox was loaded with: by the files that the
-// rules were for then, whatever their paths lead to now. Like Report it can be asked
-// after Close.
+// rules were for then, whatever their paths lead to now. After Close it is an error that
+// Is [os.ErrClosed]: nothing keeps their numbers from other files any more.
 func (s *Sandbox) Check(access AccessFS, path string) error {
 	return checkPath(s.layers, access, path)
 }

@@ -70,7 +70,8 @@ func (r *Ruleset) Explain(err error) error { return explainBy(r.layersNow, err) 
 
 // Explain is [Ruleset.Explain] for what the Sandbox was loaded with: by the files that
 // the rules were for then. It answers for a child, whose error has to come back as one
-// of this process's, and for a Do. Like Report it can be asked after Close.
+// of this process's, and for a Do. After Close it says that
+// it cannot tell.
 func (s *Sandbox) Explain(err error) error {
 	return explainBy(func() (layers, []string, error) {
 		l, err := s.layers()

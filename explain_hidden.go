@@ -126,7 +126,7 @@ func dnsOperation(e reflect.Value) operation {
 	switch {
 	case text == "unknown port":
 		return (*checker).findingPort
-	case isNoQuestion(text):
+	case isNoQuestion(text), strings.Contains(text, "canceled"): // by whoever asked
 		return nil
 	}
 	notFound := e.FieldByName("IsNotFound").Bool()
@@ -140,7 +140,7 @@ func dnsOperation(e reflect.Value) operation {
 		}
 		reasons := c.lacking(dnsPreset, FSReadFile, "/etc/resolv.conf")
 		switch {
-		case local && len(reasons) > 0 && !notFound:
+		case local && len(reasons) > 0 && nobodyAnswers(text):
 			return reasons
 		case !local || len(reasons) == 0:
 			reasons = c.lacking(dnsPreset, FSReadFile, "/etc/hosts", "/etc/nsswitch.conf")
@@ -154,6 +154,18 @@ func dnsOperation(e reflect.Value) operation {
 func isNoQuestion(text string) bool {
 	for _, about := range []string{"unknown network", "unrecognized address", "invalid address"} {
 		if strings.HasPrefix(text, about) {
+			return true
+		}
+	}
+	return false
+}
+
+// nobodyAnswers reports whether the text of an error says that there is no server at all: of
+// Go's resolver, which asks this machine where it may not read who is to be asked, and of
+// the C library's.
+func nobodyAnswers(text string) bool {
+	for _, said := range []string{"connection refused", "Temporary failure in name resolution", errDenied.Error()} {
+		if strings.Contains(text, said) {
 			return true
 		}
 	}
