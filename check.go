@@ -26,11 +26,11 @@ import (
 //
 // After Apply it answers for what is enforced: by the files that the rules were loaded
 // for, whatever their paths lead to now, and where it was applied several times, by all
-// of them. That takes some microseconds, however many rules there are. Before, and where
-// the ruleset was changed since, it answers for what would be loaded now, and loads it;
-// the errors of that are Check's too: an [UnsupportedError] on a kernel that is too old,
-// [ErrNotBuilt] off Linux, the ruleset's mistakes. For a child, ask the Sandbox:
-// [Sandbox.Check].
+// of them. That takes some microseconds, however many rules there are. Before, it answers
+// for what would be loaded now, and loads it; the errors of that are Check's too: an
+// [UnsupportedError] on a kernel that is too old, [ErrNotBuilt] off Linux, the ruleset's
+// mistakes. A ruleset that was changed since Apply answers by both: no later rule widens
+// what is enforced already. For a child, ask the Sandbox: [Sandbox.Check].
 //
 // The rights to make and remove files, and FSRefer, are about names: they are asked
 // of the directory that the name is in, or will be, also where the name is a symbolic

@@ -140,7 +140,7 @@ func dnsOperation(e reflect.Value) operation {
 		}
 		reasons := c.lacking(dnsPreset, FSReadFile, "/etc/resolv.conf")
 		switch {
-		case local && len(reasons) > 0 && nobodyAnswers(text):
+		case local && len(reasons) > 0 && nobodyAnswers(server, text):
 			return reasons
 		case !local || len(reasons) == 0:
 			reasons = c.lacking(dnsPreset, FSReadFile, "/etc/hosts", "/etc/nsswitch.conf")
@@ -162,14 +162,12 @@ func isNoQuestion(text string) bool {
 
 // nobodyAnswers reports whether the text of an error says that there is no server at all: of
 // Go's resolver, which asks this machine where it may not read who is to be asked, and of
-// the C library's.
-func nobodyAnswers(text string) bool {
-	for _, said := range []string{"connection refused", "Temporary failure in name resolution", errDenied.Error()} {
-		if strings.Contains(text, said) {
-			return true
-		}
+// the C library's, which names none. A Dial of the program's own may have asked another.
+func nobodyAnswers(server, text string) bool {
+	if server == "" {
+		return strings.Contains(text, "Temporary failure in name resolution") || strings.Contains(text, errDenied.Error())
 	}
-	return false
+	return strings.Contains(text, "connection refused") && (!strings.Contains(text, ":") || strings.Contains(text, server+":"))
 }
 
 // reachingServer returns why a server of names was not reached, where the text of an

@@ -906,6 +906,8 @@ func TestExplainHidden(t *testing.T) {
 			{"nobody answers", &net.DNSError{Err: "connection refused", Server: "[::1]:53", Name: "x"}, "/etc/resolv.conf", false, "Use(preset.DNS)"},
 			{"dial", &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "connection refused", Server: "127.0.0.1:53", Name: "x"}}, "/etc/resolv.conf", false, "Use(preset.DNS)"},
 			{"the C library", &net.DNSError{Err: "Temporary failure in name resolution", IsTemporary: true, Name: "x"}, "/etc/resolv.conf", false, "Use(preset.DNS)"},
+			{"nobody answers, in Go's words", &net.DNSError{Err: "read udp [::1]:41714->[::1]:53: read: connection refused", Server: "[::1]:53", Name: "x"}, "/etc/resolv.conf", false, "Use(preset.DNS)"},
+			{"a server of the program's own", &net.DNSError{Err: "read udp 127.0.0.1:41714->127.0.0.2:5353: read: connection refused", Server: "[::1]:53", Name: "x"}, "/etc/resolv.conf", true, "Use(preset.DNS)"},
 			{"a lookup that was given up", &net.DNSError{Err: "operation was canceled", Name: "x"}, "/", false, ""},
 			{"a lookup that took too long", &net.DNSError{Err: "dial udp [::1]:53: i/o timeout", Server: "[::1]:53", IsTimeout: true, Name: "x"}, "/etc/resolv.conf", true, "Use(preset.DNS)"},
 			{"another answer", &net.DNSError{Err: "server misbehaving", Server: "127.0.0.1:53", Name: "x"}, "/etc/resolv.conf", true, "Use(preset.DNS)"},

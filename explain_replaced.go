@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -233,8 +234,13 @@ func (r *Ruleset) layersNow() (l layers, gone []string, err error) {
 		rule.optional = true
 		rest.paths[i] = rule
 	}
-	l, err = rest.layers()
-	return l, gone, err
+	if l, err = rest.layers(); err != nil {
+		return nil, gone, err
+	}
+	if now := r.applied.Load(); now != nil {
+		l = append(slices.Clip(now.layers), l...)
+	}
+	return l, gone, nil
 }
 
 // pathsGone returns the paths of rules that err says do not exist, if it says nothing else.

@@ -184,19 +184,23 @@ func (w *wanted) isAs(other *wanted) bool {
 		w.sockets == other.sockets && w.bestEffort == other.bestEffort && w.floor == other.floor
 }
 
-// layers returns what answers for r: what is in force, or where that is nothing,
-// or r was changed since, what Prepare would load now. The caller closes it.
+// layers returns what answers for r: what is in force, and where that is nothing, or r was
+// changed since, what Prepare would load now. The caller closes it.
 func (r *Ruleset) layers() (layers, error) {
+	var inForce layers
 	if r != nil {
-		if now := r.applied.Load(); now != nil && now.isAs(&r.wanted) {
-			return now.layers, nil
+		if now := r.applied.Load(); now != nil {
+			if now.isAs(&r.wanted) {
+				return now.layers, nil
+			}
+			inForce = now.layers
 		}
 	}
 	l, err := r.load(oneThread)
 	if err != nil {
 		return nil, err
 	}
-	return layers{l.checker}, nil
+	return append(slices.Clip(inForce), l.checker), nil
 }
 
 // onTarget returns what would answer for r on a kernel that can restrict all that r

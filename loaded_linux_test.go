@@ -73,8 +73,12 @@ func TestCheckIsOfWhatIsEnforced(t *testing.T) {
 		if err := r.Check(FSReadFile, other); !errors.Is(err, fs.ErrPermission) {
 			t.Errorf("with the path of a rule gone: %v", err)
 		}
-		if err := r.Allow(FSReadFile, other).Check(FSReadFile, other); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("a ruleset that was changed is not loaded: %v", err)
+		r.Allow(FSReadFile, other)
+		if err := r.Check(FSReadFile, other); err == nil {
+			t.Error("a rule that was added later widens what is enforced")
+		}
+		if err := r.Check(FSReadFile, dir+"/v1"); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("what was changed is not loaded: %v", err)
 		}
 	})
 }

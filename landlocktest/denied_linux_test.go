@@ -253,6 +253,8 @@ func TestDeniedBySomethingElse(t *testing.T) {
 		denies(t, "stat", err, not)
 		_, err = os.Readlink(in("closed/link"))
 		denies(t, "readlink", err, not)
+		_, err = exec.LookPath(in("read-only"))
+		denies(t, "a mode that is asked for", err, allowed)
 		denies(t, "chmod", os.Chmod(in("closed/file"), 0), not)
 		denies(t, "chown", os.Chown(in("file"), 1, 1), not)
 		denies(t, "mount", os.NewSyscallError("mount", unix.Mount("none", free, "tmpfs", 0, "")), not)

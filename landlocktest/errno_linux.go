@@ -6,6 +6,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"example.com/landlock"
 )
 
 // byErrno reports whether an error can come of a refusal by Landlock, and, where
@@ -20,7 +22,7 @@ func byErrno(err error) bool {
 	case errors.Is(err, syscall.EXDEV):
 		return can(withEXDEV) && (!known || enforced.FS != 0)
 	case errors.Is(err, syscall.EPERM):
-		return can(withEPERM) && (!known || enforced.Scope != 0)
+		return can(withEPERM) && (!known || enforced.Scope&scopeOf(callOf(err)) != 0)
 	}
 	return false
 }
@@ -35,6 +37,17 @@ var (
 	withEXDEV = answers{"link", "rename", "exchange"}
 	withEPERM = answers{"kill", "tgkill", "tkill", "pidfd_send_signal", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "connect", "sendto", "sendmsg", "sendmmsg"}
 )
+
+// scopeOf returns the scopes that may be why a call fails; all where it is not known.
+func scopeOf(call string) landlock.Scope {
+	switch call {
+	case "":
+		return landlock.ScopeAbstractUnixSocket | landlock.ScopeSignal
+	case "connect", "sendto", "sendmsg", "sendmmsg":
+		return landlock.ScopeAbstractUnixSocket
+	}
+	return landlock.ScopeSignal
+}
 
 // modeAllowsAll reports whether a file's mode lets this process read and write it, and
 // search it if it is a directory.

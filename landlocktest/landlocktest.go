@@ -393,7 +393,8 @@ func namesObject(err error) bool {
 		case *fs.PathError, *os.LinkError:
 			return true
 		}
-		return fmt.Sprintf("%T", err) == "*net.OpError" // net would make it a binary with cgo
+		// By LookPath, which asks for modes; package net would make it a binary with cgo.
+		return slices.Contains([]string{"*exec.Error", "*net.OpError"}, fmt.Sprintf("%T", err))
 	})
 }
 
