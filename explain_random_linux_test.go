@@ -620,7 +620,9 @@ func (w *explainWorld) with(r *Ruleset, advice []*DeniedError, op *explainOp, th
 // further down.
 func (w *explainWorld) needed(op *explainOp, advice []*DeniedError, denied *DeniedError, explanation error, count func(func(*explainCount) *int)) bool {
 	others := slices.DeleteFunc(slices.Clone(advice), func(e *DeniedError) bool { return e == denied })
-	if slices.ContainsFunc(others, func(e *DeniedError) bool { return isBeneath(adviceOn(denied), adviceOn(e)) || isBeneath(denied.Path, adviceOn(e)) }) {
+	if slices.ContainsFunc(others, func(e *DeniedError) bool {
+		return isBeneath(adviceOn(denied), adviceOn(e)) || isBeneath(denied.Path, adviceOn(e))
+	}) {
 		return true // what is left out of one is in the other
 	}
 	if gains := denied.Missing.FS != 0 && denied.Missing.FS&^fsFile == 0; gains && op.isMove() {
