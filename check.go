@@ -273,6 +273,9 @@ func (e *DeniedError) suggest(call, on string) {
 	}
 }
 
+// advice returns the remedy without its verb, for a sentence of another one.
+func (e *DeniedError) advice() string { return strings.Replace(e.remedy, " would allow it", "", 1) }
+
 func (e *DeniedError) subject(named string) string {
 	switch {
 	case e.what != "" && (e.Path == "" || e.Path == named):
@@ -547,6 +550,9 @@ type move struct {
 // errNotMoved is the error where the move fails for other reasons than a ruleset.
 var errNotMoved = errors.New("cannot be moved there in any case")
 
+// maxLinks is how many symbolic links the kernel follows in one path.
+const maxLinks = 40
+
 // errNothingAbove is the error for a path that names no file in a directory.
 var errNothingAbove = errors.New("it has no directory above")
 
@@ -624,19 +630,16 @@ func (c *checker) gains(file, from, to *place) (*DeniedError, error) {
 	if !file.isDirectory() {
 		mayGain &= fsFile
 	}
-	root, err := rootDirectory()
+	here, there, err := c.compared(from, to)
 	if err != nil {
 		return nil, err
 	}
-	here, there, err := c.compared(from, to, root)
-	if err != nil {
-		return nil, err
-	}
-	if own := c.allRules()[file.id.onAnyMount()].allowed; own == 0 {
-	} else if doubt := c.doubt(file.level()); doubt != nil {
-		here.unsure, here.why = here.unsure|own, doubt
-	} else {
-		here.sure |= own
+	if own := c.allRules()[file.id.onAnyMount()].allowed; own != 0 {
+		if doubt := c.doubt(file.level()); doubt != nil {
+			here.unsure, here.why = here.unsure|own, doubt
+		} else {
+			here.sure |= own
+		}
 	}
 	gained := there.sure &^ (here.sure | here.unsure) & mayGain
 	if perhaps := (there.sure | there.unsure) &^ here.sure & mayGain; gained == 0 && perhaps != 0 {
@@ -652,24 +655,17 @@ func (c *checker) gains(file, from, to *place) (*DeniedError, error) {
 // compared returns what is allowed in two directories, as far as the kernel compares it:
 // on another mount than that of "/" the rule for "/" itself comes too late, unless with it
 // all that is denied is allowed in both.
-func (c *checker) compared(from, to *place, root fileID) (here, there allowance, err error) {
-	if from.id.mount != root.mount {
-		if here, err = c.allowed(c.denied.FS, from); err != nil {
-			return here, there, err
+func (c *checker) compared(from, to *place) (here, there allowance, err error) {
+	both := func(top fileID) error {
+		if here, err = c.allowedBelow(top, c.denied.FS, from); err == nil {
+			there, err = c.allowedBelow(top, c.denied.FS, to)
 		}
-		if there, err = c.allowed(c.denied.FS, to); err != nil || c.denied.FS&^(here.sure&there.sure) == 0 {
-			return here, there, err
-		}
-		if here, err = c.allowedBelow(root, c.denied.FS, from); err != nil {
-			return here, there, err
-		}
-		there, err = c.allowedBelow(root, c.denied.FS, to)
+		return err
+	}
+	if both(fileID{}) != nil || from.id.mount == from.root.mount || c.denied.FS&^(here.sure&there.sure) == 0 {
 		return here, there, err
 	}
-	if here, err = c.allowed(c.denied.FS, from); err != nil {
-		return here, there, err
-	}
-	there, err = c.allowed(c.denied.FS, to)
+	err = both(from.root)
 	return here, there, err
 }
 

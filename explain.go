@@ -541,7 +541,7 @@ func (c *checker) openingDirectory(p *place, path string, mayRead, mayWrite bool
 		return guess(making, unnamed)
 	}
 	if denied, ok := making[0].(*DeniedError); ok && denied.remedy != "" {
-		uncertain(reading, unnamed+", "+strings.Replace(denied.remedy, " would allow it", "", 1))
+		uncertain(reading, unnamed+", "+denied.advice())
 	}
 	return reading
 }
@@ -563,7 +563,7 @@ func (c *checker) reading(denied *DeniedError, p *place, path string, mayWrite b
 		if lost.allowed&FSReadFile == 0 {
 			why = ": " + other.what + ": "
 		}
-		denied.Uncertain = "if it was opened for writing" + why + strings.Replace(other.remedy, " would allow it", "", 1)
+		denied.Uncertain = "if it was opened for writing" + why + other.advice()
 	case call != "" && writing != 0:
 		denied.Uncertain = "if it was opened for writing, and perhaps just made, " + call
 	case call != "" && mayWrite:

@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 )
 
@@ -108,8 +107,7 @@ func (l symlink) isLast() bool { return l.path == l.to }
 // linksOf returns the links on the way of a path from the root, in the order in which
 // they are followed.
 func linksOf(path string) (all []symlink) {
-	const most = 40 // as the kernel follows in one path
-	for len(all) < most {
+	for len(all) < maxLinks {
 		link, ok := firstLink(path)
 		if !ok {
 			break
@@ -234,13 +232,9 @@ func (r *Ruleset) layersNow() (l layers, gone []string, err error) {
 		rule.optional = true
 		rest.paths[i] = rule
 	}
-	if l, err = rest.layers(); err != nil {
-		return nil, gone, err
-	}
-	if now := r.applied.Load(); now != nil {
-		l = append(slices.Clip(now.layers), l...)
-	}
-	return l, gone, nil
+	rest.applied.Store(r.applied.Load())
+	l, err = rest.layers()
+	return l, gone, err
 }
 
 // pathsGone returns the paths of rules that err says do not exist, if it says nothing else.

@@ -55,9 +55,6 @@ type grant struct {
 func (p *plan) newChecker(ruleset int) (*checker, error) {
 	c := &checker{kernel: p.report.Kernel, denied: p.report.Enforced, sockets: p.report.SocketFilter, refused: p.inStead(),
 		rules: p.files, mounts: p.mounts, ruleset: ruleset}
-	if p.handled.FS != 0 {
-		c.denied.FS |= FSRefer // handled or not
-	}
 	for i := range p.ports {
 		if allowed, _ := p.forPort(&p.ports[i]); allowed != 0 {
 			if c.ports == nil {

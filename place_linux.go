@@ -157,9 +157,6 @@ func leadsTo(path string, id fileID) bool {
 // pathOf returns the path of an open file, as far as /proc knows it.
 func pathOf(fd int) (string, error) { return os.Readlink("/proc/self/fd/" + strconv.Itoa(fd)) }
 
-// maxLinks is how many symbolic links the kernel follows in one path.
-const maxLinks = 40
-
 // findPlace looks a path up as the kernel does. With follow it goes on where the
 // last element is a symbolic link. The caller closes the place.
 func findPlace(path string, follow bool) (p *place, err error) {

@@ -391,13 +391,13 @@ func (p *plan) addOpenRule(ruleset int, rule *pathRule, fd int) error {
 			return p.tryRule(ruleset, fd, rule)
 		}
 	}
-	if ruleset == noRuleset && hasNoPlace(fd) {
-		return errNoPlace
-	}
 	if ruleset != noRuleset {
-		if err := addPath(ruleset, fd, allowed, flags); err != nil {
-			return err
-		}
+		err = addPath(ruleset, fd, allowed, flags)
+	} else if hasNoPlace(fd) {
+		err = errNoPlace
+	}
+	if err != nil {
+		return err
 	}
 	if allowed == 0 {
 		return nil // a quiet one
