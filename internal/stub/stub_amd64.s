@@ -4,6 +4,7 @@
 #include "textflag.h"
 
 #define SYS_write    1
+#define SYS_writev   20
 #define SYS_execve   59
 #define SYS_exit     60
 #define SYS_execveat 322
@@ -24,22 +25,24 @@ TEXT ·stub(SB), NOSPLIT|NOFRAME|TOPFRAME, $0-0
 
 next:
 	MOVQ Call_Number(BX), AX
-	CMPQ AX, $-1
-	JEQ  execute
 	MOVQ (Call_Args+0)(BX), DI
 	MOVQ (Call_Args+8)(BX), SI
 	MOVQ (Call_Args+16)(BX), DX
 	MOVQ (Call_Args+24)(BX), R10
 	MOVQ (Call_Args+32)(BX), R8
 	BTL  $INDIRECT, AX
-	JCC  call
+	JCC  direct
 	MOVL (DI), DI
 
-call:
+direct:
 	ANDL $NUMBER, AX
+	CMPL AX, $const_execute
+	JEQ  execute
+	CMPL AX, $const_Same
+	JEQ  same
 	SYSCALL
 	CMPQ AX, $-4096
-	JHI  failed // an errno
+	JHI  refused // an errno
 	MOVQ Call_Number(BX), CX
 	BTL  $STORE, CX
 	JCC  done
@@ -51,18 +54,22 @@ done:
 	INCL R12
 	JMP  next
 
+same:
+	MOVQ DX, AX
+	CMPL DI, SI
+	JEQ  done
+	JMP  failed
+
 execute:
-	LEAQ Call_Args(BX), DI // the path, which follows the end of the table
-	MOVQ 0(SP), DX         // argc
-	LEAQ 8(SP), SI         // argv
-	LEAQ 16(SP)(DX*8), DX  // envp
-	MOVQ $const_tableAddress, R8
-	MOVQ head_program(R8), R8
+	MOVQ SI, R8           // the address of the program's descriptor
+	MOVQ 0(SP), DX        // argc
+	LEAQ 8(SP), SI        // argv
+	LEAQ 16(SP)(DX*8), DX // envp
 	TESTQ R8, R8
 	JNE  open
 	MOVL $SYS_execve, AX
 	SYSCALL
-	JMP  failed
+	JMP  refused
 
 open:
 	MOVQ DX, R10
@@ -73,8 +80,13 @@ open:
 	MOVL $SYS_execveat, AX
 	SYSCALL
 
-failed:
-	NEGQ AX // the arguments are of no more use: into their place
+refused:
+	NEGQ AX
+
+failed: // the arguments are of no more use: into their place
+	MOVQ Call_says(BX), BX
+	TESTQ BX, BX
+	JNE  say
 	MOVQ R12, 0(SP)
 	MOVQ AX, 8(SP)
 	MOVQ $const_tableAddress, BX
@@ -85,6 +97,34 @@ failed:
 	MOVL $SYS_write, AX
 	SYSCALL
 	MOVL $253, DI // as os/exec
+	JMP  exit
+
+say:
+	CMPQ AX, $const_mostErrno
+	JLS  named
+	XORL AX, AX
+
+named:
+	MOVL $Reason__size, CX
+	MULQ CX
+	ADDQ saying_reasons(BX), AX
+	MOVQ saying_text(BX), CX
+	MOVQ CX, 0(SP)
+	MOVQ saying_size(BX), CX
+	MOVQ CX, 8(SP)
+	MOVQ Reason_text(AX), CX
+	MOVQ CX, 16(SP)
+	MOVQ Reason_size(AX), CX
+	MOVQ CX, 24(SP)
+	MOVQ Reason_status(AX), R12
+	MOVL $2, DI
+	MOVQ SP, SI
+	MOVL $2, DX
+	MOVL $SYS_writev, AX
+	SYSCALL
+	MOVQ R12, DI
+
+exit:
 	MOVL $SYS_exit, AX
 	SYSCALL
 	INT  $3 // not reached

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -22,11 +23,13 @@ func run(t *testing.T, image Image, path string, args ...string) (output string,
 	}
 	defer read.Close()
 	program := filepath.Join(t.TempDir(), "stub")
-	content := image.Bytes(descriptor(&image, 3), path)
+	image.calls = slices.Clone(image.calls)
 	if path == "" {
-		content = image.BytesFor(descriptor(&image, 3), descriptor(&image, 4))
+		image.ExecuteOpen(descriptor(&image, 4))
+	} else {
+		image.Execute(path)
 	}
-	if err := os.WriteFile(program, content, 0o755); err != nil {
+	if err := os.WriteFile(program, image.Bytes(descriptor(&image, 3)), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(program)
@@ -55,7 +58,7 @@ func TestImage(t *testing.T) {
 	if !Supported {
 		t.Skip("needs an architecture with a stub")
 	}
-	closeOnExec := Call{unix.SYS_FCNTL, [5]uintptr{3, unix.F_SETFD, unix.FD_CLOEXEC}}
+	closeOnExec := Call{Number: unix.SYS_FCNTL, Args: [5]uintptr{3, unix.F_SETFD, unix.FD_CLOEXEC}}
 	sh, err := exec.LookPath("sh")
 	if err != nil {
 		t.Skip("needs sh")
@@ -73,8 +76,8 @@ func TestImage(t *testing.T) {
 	}{
 		{"no program", nil, "/nonexistent", Failure{0, int(syscall.ENOENT)}},
 		{"no program after calls", []Call{closeOnExec, closeOnExec}, "/", Failure{2, int(syscall.EACCES)}},
-		{"a call", []Call{closeOnExec, {unix.SYS_CLOSE, [5]uintptr{1 << 20}}, closeOnExec}, sh, Failure{1, int(syscall.EBADF)}},
-		{"five arguments", []Call{{unix.SYS_PRCTL, [5]uintptr{unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 1}}}, sh, Failure{0, int(syscall.EINVAL)}},
+		{"a call", []Call{closeOnExec, {Number: unix.SYS_CLOSE, Args: [5]uintptr{1 << 20}}, closeOnExec}, sh, Failure{1, int(syscall.EBADF)}},
+		{"five arguments", []Call{{Number: unix.SYS_PRCTL, Args: [5]uintptr{unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 1}}}, sh, Failure{0, int(syscall.EINVAL)}},
 		{"a long path", nil, "/" + strings.Repeat("x", 5000), Failure{0, int(syscall.ENAMETOOLONG)}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -87,8 +90,9 @@ func TestImage(t *testing.T) {
 	var image Image
 	image.Data([]byte("odd"))
 	image.Add(unix.SYS_CHDIR, image.Path("/usr"))
+	image.Execute(sh)
 	program := filepath.Join(t.TempDir(), "stub")
-	if err := os.WriteFile(program, image.Bytes(0, sh), 0o755); err != nil {
+	if err := os.WriteFile(program, image.Bytes(0), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(program, "-c", "pwd -P")
@@ -129,7 +133,8 @@ func TestDescriptors(t *testing.T) {
 	image = Image{}
 	status := descriptor(&image, 100) // which is not open
 	image.Add(unix.SYS_FCNTL|Store, 1, unix.F_DUPFD_CLOEXEC, 60, 0, status)
-	if err := os.WriteFile(program, image.Bytes(status, "/nonexistent"), 0o755); err != nil {
+	image.Execute("/nonexistent")
+	if err := os.WriteFile(program, image.Bytes(status), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	out, _ := exec.Command(program).Output()
