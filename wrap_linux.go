@@ -39,7 +39,7 @@ func (s *Sandbox) wrap(cmd *exec.Cmd) error {
 	if _, twice := wrapped.Load(cmd.Path); twice {
 		return errors.New("landlock: wrap: the cmd is wrapped already")
 	}
-	c := &child{sandbox: s, cmd: cmd, was: *cmd, attr: cmd.SysProcAttr}
+	c := &child{sandbox: s, cmd: cmd, was: *cmd, attr: cmd.SysProcAttr, image: stub.Talking()}
 	number, err := c.makeWrapper()
 	if err != nil {
 		return err
@@ -106,36 +106,37 @@ func (c *child) makeWrapper() (number int, err error) {
 
 // wrapperCalls writes down what the stub does, and what it says.
 func (c *child) wrapperCalls(ruleset right) {
-	path := printable(c.was.Path)
-	reasons := c.image.Reasons(126)
-
+	failed := "landlock: exec " + printable(c.was.Path) + ": "
 	// Both numbers must be the socket's, or ExtraFiles has been changed.
 	for c.slot = 3 + len(c.was.ExtraFiles); c.slot < 5+len(c.was.ExtraFiles); c.slot++ {
 		c.takeMessage()
 	}
-	c.image.Say("landlock: exec "+path+": cmd.ExtraFiles is not what Wrap has left there: append to it: ", reasons)
-
+	c.image.Say(failed + "cmd.ExtraFiles is not what Wrap has left there: append to it: ")
 	c.receivedAll()
-	c.image.Say("landlock: exec "+path+": take over the sandbox: ", reasons)
-
+	c.image.Say(failed + "take over the sandbox: ")
 	c.restrict(ruleset)
-	special := slices.Clone(reasons)
-	for _, errno := range []syscall.Errno{unix.E2BIG, unix.EPERM, unix.EACCES} {
-		why := restrictError(errno, c.sandbox.setsNoNewPrivs()).Error()
-		if errno == unix.EACCES {
-			why = filterError(os.NewSyscallError("seccomp", errno)).Error()
-		}
-		special[errno] = c.image.Reason(strings.TrimPrefix(why, "landlock: "), 126)
-	}
-	c.image.Say("landlock: exec "+path+": ", special)
-
+	c.image.Say(failed, c.restrictReasons()...)
 	c.execute()
-	special = slices.Clone(reasons)
-	for _, errno := range []syscall.Errno{unix.ENOENT, unix.ENOTDIR} {
-		special[errno] = c.image.Reason(errno.Error(), 127)
+	c.image.Say(failed,
+		stub.Reason{Errno: unix.ENOENT, Text: unix.ENOENT.Error(), Status: stub.StatusMissing},
+		stub.Reason{Errno: unix.ENOTDIR, Text: unix.ENOTDIR.Error(), Status: stub.StatusMissing},
+		stub.Reason{Errno: unix.EACCES, Text: c.sandbox.refusal(programPath(c.cmd)), Status: stub.StatusFailed})
+}
+
+// restrictReasons returns what Start would say of a restriction that fails.
+func (c *child) restrictReasons() []stub.Reason {
+	var reasons []stub.Reason
+	add := func(errno syscall.Errno, err error) {
+		text := strings.TrimPrefix(err.Error(), "landlock: ")
+		reasons = append(reasons, stub.Reason{Errno: errno, Text: text, Status: stub.StatusFailed})
 	}
-	special[unix.EACCES] = c.image.Reason(c.sandbox.refusal(programPath(c.cmd)), 126)
-	c.image.Say("landlock: exec "+path+": ", special)
+	for _, errno := range []syscall.Errno{unix.E2BIG, unix.EPERM} {
+		add(errno, restrictError(errno, c.sandbox.setsNoNewPrivs()))
+	}
+	if c.sandbox.filter != nil {
+		add(unix.EACCES, filterError(os.NewSyscallError("seccomp", unix.EACCES)))
+	}
+	return reasons
 }
 
 // takeMessage has the stub receive what waits in the socket, close that, and fail where
@@ -149,16 +150,20 @@ func (c *child) takeMessage() {
 }
 
 // refusal says in one line what it is that a program is denied to run, and what would
-// allow it, where that is the ruleset's doing.
+// allow it, where that is the ruleset's doing. It looks at each program once, as long
+// as it is the same again and again.
 func (s *Sandbox) refusal(program string) string {
 	var err error = unix.EACCES
+	if last := s.allowed.Load(); last != nil && *last == program {
+		return err.Error()
+	}
 	for _, file := range programFiles(program) {
 		if s.Check(FSExecute|FSReadFile, file) != nil {
-			err = s.explain(err, program)
-			break
+			return strings.ReplaceAll(s.explain(err, program).Error(), "\n", "; ")
 		}
 	}
-	return strings.ReplaceAll(err.Error(), "\n", "; ")
+	s.allowed.Store(&program)
+	return err.Error()
 }
 
 // makeWrapperFile makes the stub's file, under a number that os/exec puts no file

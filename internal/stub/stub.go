@@ -76,12 +76,15 @@ type Call struct {
 }
 
 // saying is what the stub says where a call fails: a text, and then a reason, by
-// the errno.
-type saying struct{ text, size, reasons uintptr }
+// the errno: a special one, or else the one in words.
+type saying struct{ text, size, special uintptr }
 
-// Reason is the end of what a stub says, and the status with which it exits. The
-// assembly takes its offsets from here.
-type Reason struct{ text, size, status uintptr }
+// reason is the end of what a stub says, and the status with which it exits.
+type reason struct{ text, size, status uintptr }
+
+// special is a reason of its own for one errno; the last of several has none. The
+// assembly takes its offsets from here, and those of the two above.
+type special struct{ errno, text, size, status uintptr }
 
 // mostErrno is the highest that has a reason of its own. For all above it is that
 // of 0.
@@ -126,47 +129,51 @@ func (i *Image) Writable(data []byte) uintptr { return i.Data(data) + writableOf
 // Path is Data for a path.
 func (i *Image) Path(path string) uintptr { return i.Data(append([]byte(path), 0)) }
 
-// Reasons returns a reason for each errno, in the words of package syscall: with it
-// the stub exits with status.
-func (i *Image) Reasons(status int) []Reason {
-	all := words()
-	i.data = slices.Grow(i.data, 4*len(all.data)) // for what Say is going to add
-	reasons, address := slices.Clone(all.reasons), i.Data(all.data)
-	for n := range reasons {
-		reasons[n].text += address
-		reasons[n].status = uintptr(status)
-	}
-	return reasons
-}
+// Talking returns a stub that knows how to say what fails.
+func Talking() Image { return Image{data: slices.Clip(words())} }
 
-// words has the words for each errno, and where in data they are.
-var words = sync.OnceValue(func() (all struct {
-	reasons []Reason
-	data    []byte
-}) {
+// words returns the beginning of such a stub's data: a reason for each errno, and
+// their texts, which are those of package syscall.
+var words = sync.OnceValue(func() []byte {
+	const size = (mostErrno + 1) * unsafe.Sizeof(reason{})
+	var table, texts []byte
 	for errno := range mostErrno + 1 {
 		text := syscall.Errno(errno).Error() + "\n"
-		all.reasons = append(all.reasons, Reason{text: uintptr(len(all.data)), size: uintptr(len(text))})
-		all.data = append(all.data, text...)
+		table = word(word(word(table, dataAddress+size+uintptr(len(texts))), uintptr(len(text))), StatusFailed)
+		texts = append(texts, text...)
 	}
-	return all
+	i := Image{data: table}
+	i.Data(texts)
+	return i.data
 })
 
-// Reason returns a reason in words of its own.
-func (i *Image) Reason(text string, status int) Reason {
-	return Reason{i.Data([]byte(text + "\n")), uintptr(len(text) + 1), uintptr(status)}
+// How a stub ends that says what fails: as a shell.
+const (
+	StatusFailed  = 126
+	StatusMissing = 127
+)
+
+// Reason is what a stub says of an errno, and how it ends then.
+type Reason struct {
+	Errno  syscall.Errno
+	Text   string
+	Status int
 }
 
 // Say has the stub say on its standard error what fails, of the calls that were
-// added since Say was used last: the text, and one of the reasons, of which there is
-// one for each errno.
-func (i *Image) Say(text string, reasons []Reason) {
-	table := make([]byte, 0, len(reasons)*int(unsafe.Sizeof(Reason{})))
+// added since Say was used last: the text, and why, which is one of the reasons or in
+// the words of package syscall. The stub is a Talking one.
+func (i *Image) Say(text string, reasons ...Reason) {
+	var list []byte
 	for _, r := range reasons {
-		table = word(word(word(table, r.text), r.size), r.status)
+		text := r.Text + "\n"
+		for _, w := range []uintptr{uintptr(r.Errno), i.Data([]byte(text)), uintptr(len(text)), uintptr(r.Status)} {
+			list = word(list, w)
+		}
 	}
-	says := saying{i.Data([]byte(text)), uintptr(len(text)), i.Data(table)}
-	address := i.Data(word(word(word(nil, says.text), says.size), says.reasons))
+	list = word(list, 0)
+	says := saying{i.Data([]byte(text)), uintptr(len(text)), i.Data(list)}
+	address := i.Data(word(word(word(nil, says.text), says.size), says.special))
 	for n := range i.calls {
 		if call := &i.calls[n]; call.says == 0 {
 			call.says = address

@@ -103,23 +103,42 @@ failed: // the arguments are of no more use: into their place
 	JMP  exit
 
 say:
-	CMPL AX, $const_mostErrno
-	JLS  named
-	XORL AX, AX
-
-named:
-	MOVL $Reason__size, CX
-	MULL CX
-	ADDL saying_reasons(SI), AX
 	MOVL saying_text(SI), CX
 	MOVL CX, 0(SP)
 	MOVL saying_size(SI), CX
 	MOVL CX, 4(SP)
-	MOVL Reason_text(AX), CX
+	MOVL saying_special(SI), SI
+	JMP  look
+
+another:
+	ADDL $special__size, SI
+
+look:
+	MOVL special_errno(SI), CX
+	TESTL CX, CX
+	JEQ  common
+	CMPL CX, AX
+	JNE  another
+	ADDL $special_text, SI // as in a reason
+	JMP  because
+
+common:
+	CMPL AX, $const_mostErrno
+	JLS  known
+	XORL AX, AX
+
+known:
+	MOVL $reason__size, CX
+	MULL CX
+	MOVL $const_dataAddress, SI
+	ADDL AX, SI
+
+because:
+	MOVL reason_text(SI), CX
 	MOVL CX, 8(SP)
-	MOVL Reason_size(AX), CX
+	MOVL reason_size(SI), CX
 	MOVL CX, 12(SP)
-	MOVL Reason_status(AX), BP
+	MOVL reason_status(SI), BP
 	MOVL $2, BX
 	MOVL SP, CX
 	MOVL $2, DX

@@ -100,23 +100,42 @@ failed: // the arguments are of no more use: into their place
 	JMP  exit
 
 say:
-	CMPQ AX, $const_mostErrno
-	JLS  named
-	XORL AX, AX
-
-named:
-	MOVL $Reason__size, CX
-	MULQ CX
-	ADDQ saying_reasons(BX), AX
 	MOVQ saying_text(BX), CX
 	MOVQ CX, 0(SP)
 	MOVQ saying_size(BX), CX
 	MOVQ CX, 8(SP)
-	MOVQ Reason_text(AX), CX
+	MOVQ saying_special(BX), BX
+	JMP  look
+
+another:
+	ADDQ $special__size, BX
+
+look:
+	MOVQ special_errno(BX), CX
+	TESTQ CX, CX
+	JEQ  common
+	CMPQ CX, AX
+	JNE  another
+	ADDQ $special_text, BX // as in a reason
+	JMP  because
+
+common:
+	CMPQ AX, $const_mostErrno
+	JLS  known
+	XORL AX, AX
+
+known:
+	MOVL $reason__size, CX
+	MULQ CX
+	MOVQ $const_dataAddress, BX
+	ADDQ AX, BX
+
+because:
+	MOVQ reason_text(BX), CX
 	MOVQ CX, 16(SP)
-	MOVQ Reason_size(AX), CX
+	MOVQ reason_size(BX), CX
 	MOVQ CX, 24(SP)
-	MOVQ Reason_status(AX), R12
+	MOVQ reason_status(BX), R12
 	MOVL $2, DI
 	MOVQ SP, SI
 	MOVL $2, DX

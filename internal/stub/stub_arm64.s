@@ -100,24 +100,41 @@ failed: // the arguments are of no more use: into their place
 	B    exit
 
 say:
-	CMP  $const_mostErrno, R0
-	BLS  named
-	MOVD $0, R0
-
-named:
-	MOVD $Reason__size, R2
-	MUL  R2, R0
-	MOVD saying_reasons(R19), R2
-	ADD  R2, R0
 	MOVD saying_text(R19), R2
 	MOVD R2, (R1)
 	MOVD saying_size(R19), R2
 	MOVD R2, 8(R1)
-	MOVD Reason_text(R0), R2
+	MOVD saying_special(R19), R19
+	B    look
+
+another:
+	ADD  $special__size, R19
+
+look:
+	MOVD special_errno(R19), R2
+	CBZ  R2, common
+	CMP  R2, R0
+	BNE  another
+	ADD  $special_text, R19 // as in a reason
+	B    because
+
+common:
+	CMP  $const_mostErrno, R0
+	BLS  known
+	MOVD $0, R0
+
+known:
+	MOVD $reason__size, R2
+	MUL  R2, R0
+	MOVD $const_dataAddress, R19
+	ADD  R0, R19
+
+because:
+	MOVD reason_text(R19), R2
 	MOVD R2, 16(R1)
-	MOVD Reason_size(R0), R2
+	MOVD reason_size(R19), R2
 	MOVD R2, 24(R1)
-	MOVD Reason_status(R0), R20
+	MOVD reason_status(R19), R20
 	MOVD $2, R0
 	MOVD $2, R2
 	MOVD $SYS_writev, R8

@@ -3,6 +3,7 @@ package stub
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -140,5 +141,55 @@ func TestDescriptors(t *testing.T) {
 	out, _ := exec.Command(program).Output()
 	if f, failed, err := ReadFailure(bytes.NewReader(out)); f != (Failure{1, int(syscall.ENOENT)}) || !failed || err != nil {
 		t.Errorf("%+v, %v, %v", f, failed, err)
+	}
+}
+
+// What fails is said in words, where there are some for it, and ends the stub as they
+// have it.
+func TestSay(t *testing.T) {
+	if !Supported {
+		t.Skip("needs an architecture with a stub")
+	}
+	for _, test := range []struct {
+		name   string
+		add    func(i *Image)
+		text   string
+		status int
+	}{
+		{"a call", func(i *Image) { i.Add(unix.SYS_CLOSE, 1<<20) }, "first: bad file descriptor\n", StatusFailed},
+		{"the last errno", func(i *Image) { i.Add(Same, 1, 2, mostErrno) }, "first: " + syscall.Errno(mostErrno).Error() + "\n", StatusFailed},
+		{"a later one", func(i *Image) { i.Add(Same, 1, 2, mostErrno+1) }, "first: errno 0\n", StatusFailed},
+		{"no program", func(i *Image) { i.Execute("/nonexistent") }, "first: no such file or directory\n", StatusFailed},
+		{"a reason of its own", func(i *Image) {
+			i.Add(Same, 7, 7, uintptr(syscall.EBADF))
+			i.Say("first: ")
+			i.Execute("/nonexistent")
+			i.Say("second: ", Reason{syscall.EACCES, "not this", 1}, Reason{syscall.ENOENT, "this", StatusMissing}, Reason{syscall.ENOENT, "not this", 2})
+		}, "second: this\n", StatusMissing},
+		{"none of its own", func(i *Image) {
+			i.Execute("/")
+			i.Say("second: ", Reason{syscall.ENOENT, "not this", 1})
+		}, "second: permission denied\n", StatusFailed},
+		{"other words", func(i *Image) { i.Add(Same|Indirect, descriptor(i, 5), 6, uintptr(syscall.EPERM)) }, "first: operation not permitted\n", StatusFailed},
+		{"the same words", func(i *Image) {
+			i.Add(Same|Indirect, descriptor(i, -5), uintptr(0xfffffffb), uintptr(syscall.EPERM))
+			i.Execute("/nonexistent")
+		}, "first: no such file or directory\n", StatusFailed},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			image := Talking()
+			test.add(&image)
+			image.Execute("/bin/sh")
+			image.Say("first: ")
+			program := filepath.Join(t.TempDir(), "stub")
+			if err := os.WriteFile(program, image.Bytes(0), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			out, err := exec.Command(program, "-c", "echo ran").CombinedOutput()
+			exit, ok := errors.AsType[*exec.ExitError](err)
+			if string(out) != test.text || !ok || exit.ExitCode() != test.status {
+				t.Errorf("%v: %q, want status %d: %q", err, out, test.status, test.text)
+			}
+		})
 	}
 }
