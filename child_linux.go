@@ -130,6 +130,7 @@ func (s *Sandbox) newChild(cmd *exec.Cmd) (c *child, err error) {
 	c.restrict(ruleset)
 	c.giveUp()
 	c.restoreLimit()
+	c.execute()
 	return c, c.makeFile()
 }
 
@@ -139,7 +140,7 @@ func (s *Sandbox) newChild(cmd *exec.Cmd) (c *child, err error) {
 // here. So the number of the stub is between them. It is left, like all that is
 // close-on-exec, when the stub is executed.
 func (c *child) makeFile() error {
-	file, err := memoryFile(c.stub())
+	file, err := memoryFile(c.image.Bytes(c.socket))
 	if err != nil {
 		return err
 	}
@@ -149,12 +150,13 @@ func (c *child) makeFile() error {
 	return c.keepClear(int(c.file.Fd()))
 }
 
-// stub returns the stub as a program.
-func (c *child) stub() []byte {
+// execute has the stub execute the program.
+func (c *child) execute() {
 	if c.program == noRight {
-		return c.image.Bytes(c.socket, c.was.Path)
+		c.image.Execute(c.was.Path)
+	} else {
+		c.image.ExecuteOpen(c.number(c.program))
 	}
-	return c.image.BytesFor(c.socket, c.number(c.program))
 }
 
 // openRuleset sends the ruleset, or nothing where there is none. It is a copy: the
@@ -623,7 +625,8 @@ func (c *child) bury() {
 func (c *child) failure(f stub.Failure) error {
 	errno := syscall.Errno(f.Errno)
 	calls := c.image.Calls()
-	if f.Call < len(calls) {
+	program := len(calls) - 1 // the last is for it
+	if f.Call < program {
 		switch call := calls[f.Call]; {
 		case call.Number == unix.SYS_LANDLOCK_RESTRICT_SELF|stub.Indirect:
 			return restrictError(errno, c.sandbox.setsNoNewPrivs())
@@ -639,7 +642,7 @@ func (c *child) failure(f stub.Failure) error {
 		}
 	}
 	err := c.startError(errno)
-	if f.Call < len(calls) || c.changesRoot() {
+	if f.Call < program || c.changesRoot() {
 		return err // not the program's, or in another root, where the path means something else
 	}
 	return c.sandbox.explain(err, programPath(c.cmd))

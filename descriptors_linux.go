@@ -28,7 +28,8 @@ type handover struct {
 	slot  int      // the number of that in the child
 	took  right    // the file whose number it is
 
-	rights   []int   // descriptors that are sent
+	text     []byte  // what is sent
+	rights   []int   // descriptors that are sent with it
 	owned    []int   // to close here
 	socket   uintptr // where the stub has the number of its end
 	received uintptr // and those of what was sent
@@ -57,7 +58,7 @@ func newHandover() (*handover, error) {
 	if err != nil {
 		return nil, fmt.Errorf("landlock: start: %w", os.NewSyscallError("socketpair", err))
 	}
-	h := &handover{here: os.NewFile(uintptr(pair[0]), "landlock-here"), there: os.NewFile(uintptr(pair[1]), "landlock-there"), took: noRight}
+	h := &handover{here: os.NewFile(uintptr(pair[0]), "landlock-here"), there: os.NewFile(uintptr(pair[1]), "landlock-there"), took: noRight, text: []byte{0}}
 	if err := h.isOurs(); err != nil {
 		h.here.Close()
 		h.there.Close()
@@ -168,13 +169,18 @@ func (c *child) handOver() error {
 		if len(c.rights) == 0 {
 			return nil
 		}
-		return sendError(os.NewSyscallError("sendmsg", unix.Sendmsg(int(c.here.Fd()), []byte{0}, unix.UnixRights(c.rights...), nil, unix.MSG_DONTWAIT)))
+		return c.sendNow()
 	}
 	sent, err := stub.SendInherited(int(c.here.Fd()), c.slot, c.rights)
 	if sent {
 		c.took = c.send(c.slot)
 	}
 	return sendError(err)
+}
+
+// sendNow sends what is noted so far.
+func (h *handover) sendNow() error {
+	return sendError(os.NewSyscallError("sendmsg", unix.Sendmsg(int(h.here.Fd()), h.text, unix.UnixRights(h.rights...), nil, unix.MSG_DONTWAIT)))
 }
 
 func sendError(err error) error {
@@ -209,7 +215,8 @@ func (c *child) takeOver() error {
 	c.socket = c.image.Writable(bytesOf(new(int32(c.slot)))) // until it has another
 	c.image.Add(unix.SYS_FCNTL|stub.Store, slot, unix.F_DUPFD_CLOEXEC, 3, 0, c.socket)
 	if len(c.rights) > 0 {
-		c.receive()
+		c.receive(0)
+		c.receivedAll()
 	}
 	if c.took == noRight {
 		c.image.Add(unix.SYS_CLOSE, slot)
@@ -226,14 +233,16 @@ func (c *child) restoreLimit() { c.image.Add(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_
 // number returns the address of the descriptor that a file has in the stub.
 func (h *handover) number(r right) uintptr { return h.received + 4*uintptr(r) }
 
-// receive has the stub receive one message, with a byte and files.
-func (c *child) receive() {
+// receive has the stub receive one message, and returns the address of its text
+// there.
+func (c *child) receive(flags uintptr) (text uintptr) {
 	none := make([]int, len(c.rights))
 	for i := range none {
 		none[i] = math.MaxInt32 // a number that is nobody's, where less is received
 	}
 	control := unix.UnixRights(none...)
-	vector := struct{ base, length uintptr }{c.image.Writable([]byte{0}), 1}
+	text = c.image.Writable(make([]byte, len(c.text)))
+	vector := struct{ base, length uintptr }{text, uintptr(len(c.text))}
 	message := struct {
 		name        uintptr
 		nameLength  uint32
@@ -247,9 +256,16 @@ func (c *child) receive() {
 		control: c.image.Writable(control), controlSize: uintptr(len(control)),
 	}
 	c.received = message.control + uintptr(unix.CmsgLen(0))
-	c.image.Add(unix.SYS_RECVMSG, uintptr(c.slot), c.image.Writable(bytesOf(&message)), unix.MSG_CMSG_CLOEXEC)
-	last := right(len(c.rights) - 1) // which is missing where there is no room for all
-	c.image.Add(unix.SYS_FCNTL|stub.Indirect, c.number(last), unix.F_GETFD)
+	c.image.Add(unix.SYS_RECVMSG, uintptr(c.slot), c.image.Writable(bytesOf(&message)), unix.MSG_CMSG_CLOEXEC|flags)
+	return text
+}
+
+// receivedAll has the stub fail where it had no room for all files: then the last is
+// missing.
+func (c *child) receivedAll() {
+	if last := right(len(c.rights) - 1); last != noRight {
+		c.image.Add(unix.SYS_FCNTL|stub.Indirect, c.number(last), unix.F_GETFD)
+	}
 }
 
 // awaitProgram returns once the stub has become the program, or failed.
@@ -337,16 +353,17 @@ func (h *handover) close() {
 	h.closeOwned()
 }
 
-// above returns a file under a number that is not below least.
+// above returns a file under a number that is not below least, or with an error as it
+// is.
 func above(file *os.File, least int) (*os.File, error) {
 	if int(file.Fd()) >= least {
 		return file, nil
 	}
-	defer file.Close()
 	fd, err := unix.FcntlInt(file.Fd(), unix.F_DUPFD_CLOEXEC, least)
 	if err != nil {
-		return nil, fmt.Errorf("landlock: start: %w", os.NewSyscallError("fcntl", err))
+		return file, fmt.Errorf("landlock: start: %w", os.NewSyscallError("fcntl", err))
 	}
+	file.Close()
 	return os.NewFile(uintptr(fd), file.Name()), nil
 }
 

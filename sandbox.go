@@ -32,8 +32,9 @@ type Sandbox struct {
 	checker      *checker // what was loaded, to answer for it
 	unrestricted bool     // there is nothing to enforce; the zero value is no way out
 	restriction
-	report Report
-	closed atomic.Bool
+	report  Report
+	closed  atomic.Bool
+	allowed atomic.Pointer[string] // the program that was wrapped last, where it may run
 }
 
 // restriction is what is done to a thread besides enforcing a ruleset.

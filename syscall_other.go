@@ -46,3 +46,4 @@ func (s *Sandbox) likeCaller(caller threadState) error { return ErrNotBuilt }
 func wrongAttributes(cmd *exec.Cmd) error { return nil }
 
 func (s *Sandbox) start(cmd *exec.Cmd) error { return failStart(cmd, ErrNotBuilt) }
+func (s *Sandbox) wrap(cmd *exec.Cmd) error  { return ErrNotBuilt }

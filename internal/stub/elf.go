@@ -23,15 +23,11 @@ const writableOffset = 0x1000000
 // head is the head of the table. The assembly takes its offsets from here, and
 // those of Call.
 type head struct {
-	status  uintptr // the address of the descriptor to report to
-	program uintptr // that of the descriptor to execute; 0 for the path that follows the calls
-	first   uintptr // the address of the first call
+	status uintptr // the address of the descriptor to report to
+	first  uintptr // the address of the first call
 }
 
-func newHead(status, program, first uintptr) []byte {
-	h := head{status, program, first}
-	return word(word(word(nil, h.status), h.program), h.first)
-}
+func newHead(status, first uintptr) []byte { return word(word(nil, status), first) }
 
 // The two words that follow the code.
 const (

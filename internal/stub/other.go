@@ -12,9 +12,9 @@ const (
 	writableOffset = uintptr(0)
 )
 
-func newHead(status, program, first uintptr) []byte { return nil }
-func code() []byte                                  { return nil }
-func elf(table, code []byte) []byte                 { return nil }
+func newHead(status, first uintptr) []byte { return nil }
+func code() []byte                         { return nil }
+func elf(table, code []byte) []byte        { return nil }
 
 // SendInherited returns an error that Is errors.ErrUnsupported.
 func SendInherited(socket, fd int, descriptors []int) (sent bool, err error) {

@@ -12,11 +12,12 @@
 //
 // # What it is
 //
-// A static ELF file of a page or a few, made anew for each child: some fifty
+// A static ELF file of a page or a few, made anew for each child: some eighty
 // instructions and a table of system calls. It makes the calls one after the
 // other and then executes the program, with the arguments and the environment
-// that it has itself. Where one of them fails it writes which and why to a
-// descriptor and exits. It has no libc, and takes input from nobody but its
+// that it has itself. Where one of them fails it exits, and says which and why: to
+// its maker, by a descriptor, or, where nobody listens, in words on its standard
+// error. It has no libc, and takes input from nobody but its
 // maker: the table is in the file, which is sealed, and cannot be written to.
 // Writable are its stack and a copy of the table, where the calls leave their
 // answers.
@@ -32,6 +33,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"slices"
+	"sync"
+	"syscall"
 	"unsafe"
 )
 
@@ -51,15 +55,42 @@ const (
 	Store = 1 << 21
 )
 
+// Numbers that are no system call's.
+const (
+	// Same fails, with the errno that is the third argument, unless the first,
+	// of 32 bits, is the second.
+	Same = 0xffffe
+	// execute executes the program at the path that is the first argument, or
+	// the one that is open as the descriptor at the address that is the second. It
+	// comes last.
+	execute = 0xfffff
+)
+
 // Call is a system call that the stub makes: it goes on unless the answer is an
 // errno.
 type Call struct {
 	Number uintptr
 	Args   [5]uintptr
+
+	says uintptr // the address of the saying for where it fails; 0: it is reported
 }
 
-// Failure says which of the calls failed: its index, or their number for the
-// execve that comes last.
+// saying is what the stub says where a call fails: a text, and then a reason, by
+// the errno: a special one, or else the one in words.
+type saying struct{ text, size, special uintptr }
+
+// reason is the end of what a stub says, and the status with which it exits.
+type reason struct{ text, size, status uintptr }
+
+// special is a reason of its own for one errno; the last of several has none. The
+// assembly takes its offsets from here, and those of the two above.
+type special struct{ errno, text, size, status uintptr }
+
+// mostErrno is the highest that has a reason of its own. For all above it is that
+// of 0.
+const mostErrno = 133
+
+// Failure says which of the calls failed: its index.
 type Failure struct {
 	Call  int
 	Errno int
@@ -71,6 +102,13 @@ func (i *Image) Add(number uintptr, args ...uintptr) {
 	copy(call.Args[:], args)
 	i.calls = append(i.calls, call)
 }
+
+// Execute adds the last call, which executes the program at path.
+func (i *Image) Execute(path string) { i.Add(execute, i.Path(path)) }
+
+// ExecuteOpen is Execute for the program that is open as the descriptor at an
+// address.
+func (i *Image) ExecuteOpen(program uintptr) { i.Add(execute, i.Path(""), program) }
 
 // Calls returns the calls added so far.
 func (i *Image) Calls() []Call { return i.calls }
@@ -91,28 +129,70 @@ func (i *Image) Writable(data []byte) uintptr { return i.Data(data) + writableOf
 // Path is Data for a path.
 func (i *Image) Path(path string) uintptr { return i.Data(append([]byte(path), 0)) }
 
-// end follows the last call, and the program's path follows it.
-const end = ^uintptr(0)
+// Talking returns a stub that knows how to say what fails.
+func Talking() Image { return Image{data: slices.Clip(words())} }
 
-// Bytes returns the ELF file of a stub that makes the calls and executes the
-// program at path. A Failure goes to the descriptor at the address status.
-func (i *Image) Bytes(status uintptr, path string) []byte { return i.bytes(status, 0, path) }
+// words returns the beginning of such a stub's data: a reason for each errno, and
+// their texts, which are those of package syscall.
+var words = sync.OnceValue(func() []byte {
+	const size = (mostErrno + 1) * unsafe.Sizeof(reason{})
+	var table, texts []byte
+	for errno := range mostErrno + 1 {
+		text := syscall.Errno(errno).Error() + "\n"
+		table = word(word(word(table, dataAddress+size+uintptr(len(texts))), uintptr(len(text))), StatusFailed)
+		texts = append(texts, text...)
+	}
+	i := Image{data: table}
+	i.Data(texts)
+	return i.data
+})
 
-// BytesFor is Bytes for the program that is open as the descriptor at the address
-// program.
-func (i *Image) BytesFor(status, program uintptr) []byte { return i.bytes(status, program, "") }
+// How a stub ends that says what fails: as a shell.
+const (
+	StatusFailed  = 126
+	StatusMissing = 127
+)
 
-func (i *Image) bytes(status, program uintptr, path string) []byte {
-	table := append(newHead(status, program, dataAddress+uintptr(len(i.data))), i.data...)
+// Reason is what a stub says of an errno, and how it ends then.
+type Reason struct {
+	Errno  syscall.Errno
+	Text   string
+	Status int
+}
+
+// Say has the stub say on its standard error what fails, of the calls that were
+// added since Say was used last: the text, and why, which is one of the reasons or in
+// the words of package syscall. The stub is a Talking one.
+func (i *Image) Say(text string, reasons ...Reason) {
+	var list []byte
+	for _, r := range reasons {
+		text := r.Text + "\n"
+		for _, w := range []uintptr{uintptr(r.Errno), i.Data([]byte(text)), uintptr(len(text)), uintptr(r.Status)} {
+			list = word(list, w)
+		}
+	}
+	list = word(list, 0)
+	says := saying{i.Data([]byte(text)), uintptr(len(text)), i.Data(list)}
+	address := i.Data(word(word(word(nil, says.text), says.size), says.special))
+	for n := range i.calls {
+		if call := &i.calls[n]; call.says == 0 {
+			call.says = address
+		}
+	}
+}
+
+// Bytes returns the ELF file of the stub. A Failure goes to the descriptor at the
+// address status.
+func (i *Image) Bytes(status uintptr) []byte {
+	table := append(newHead(status, dataAddress+uintptr(len(i.data))), i.data...)
+	table = slices.Grow(table, len(i.calls)*int(unsafe.Sizeof(Call{})))
 	for _, call := range i.calls {
 		table = word(table, call.Number)
 		for _, arg := range call.Args {
 			table = word(table, arg)
 		}
+		table = word(table, call.says)
 	}
-	table = word(table, end)
-	table = append(table, path...)
-	table = append(table, 0)
 	return elf(table, code())
 }
 

@@ -6,6 +6,7 @@
 #define SYS_exit     1
 #define SYS_write    4
 #define SYS_execve   11
+#define SYS_writev   146
 #define SYS_execveat 358
 
 #define AT_EMPTY_PATH 0x1000
@@ -23,22 +24,24 @@ TEXT ·stub(SB), NOSPLIT|NOFRAME|TOPFRAME, $0-0
 
 next:
 	MOVL Call_Number(BP), AX
-	CMPL AX, $-1
-	JEQ  execute
 	MOVL (Call_Args+0)(BP), BX
 	MOVL (Call_Args+4)(BP), CX
 	MOVL (Call_Args+8)(BP), DX
 	MOVL (Call_Args+12)(BP), SI
 	MOVL (Call_Args+16)(BP), DI
 	BTL  $INDIRECT, AX
-	JCC  call
+	JCC  direct
 	MOVL (BX), BX
 
-call:
+direct:
 	ANDL $NUMBER, AX
+	CMPL AX, $const_execute
+	JEQ  execute
+	CMPL AX, $const_Same
+	JEQ  same
 	INT  $0x80
 	CMPL AX, $-4096
-	JHI  failed // an errno
+	JHI  refused // an errno
 	MOVL Call_Number(BP), CX
 	BTL  $STORE, CX
 	JCC  done
@@ -49,18 +52,22 @@ done:
 	ADDL $Call__size, BP
 	JMP  next
 
+same:
+	MOVL DX, AX
+	CMPL BX, CX
+	JEQ  done
+	JMP  failed
+
 execute:
-	LEAL Call_Args(BP), BX // the path, which follows the end of the table
-	MOVL 0(SP), DX         // argc
-	LEAL 4(SP), CX         // argv
-	LEAL 8(SP)(DX*4), DX   // envp
-	MOVL $const_tableAddress, DI
-	MOVL head_program(DI), DI
+	MOVL CX, DI           // the address of the program's descriptor
+	MOVL 0(SP), DX        // argc
+	LEAL 4(SP), CX        // argv
+	LEAL 8(SP)(DX*4), DX  // envp
 	TESTL DI, DI
 	JNE  open
 	MOVL $SYS_execve, AX
 	INT  $0x80
-	JMP  failed
+	JMP  refused
 
 open:
 	MOVL DX, SI
@@ -71,8 +78,13 @@ open:
 	MOVL $SYS_execveat, AX
 	INT  $0x80
 
-failed:
-	NEGL AX // the arguments are of no more use: into their place
+refused:
+	NEGL AX
+
+failed: // the arguments are of no more use: into their place
+	MOVL Call_says(BP), SI
+	TESTL SI, SI
+	JNE  say
 	MOVL AX, 4(SP)
 	MOVL $const_tableAddress, BX
 	MOVL BP, AX
@@ -88,6 +100,53 @@ failed:
 	MOVL $SYS_write, AX
 	INT  $0x80
 	MOVL $253, BX // as os/exec
+	JMP  exit
+
+say:
+	MOVL saying_text(SI), CX
+	MOVL CX, 0(SP)
+	MOVL saying_size(SI), CX
+	MOVL CX, 4(SP)
+	MOVL saying_special(SI), SI
+	JMP  look
+
+another:
+	ADDL $special__size, SI
+
+look:
+	MOVL special_errno(SI), CX
+	TESTL CX, CX
+	JEQ  common
+	CMPL CX, AX
+	JNE  another
+	ADDL $special_text, SI // as in a reason
+	JMP  because
+
+common:
+	CMPL AX, $const_mostErrno
+	JLS  known
+	XORL AX, AX
+
+known:
+	MOVL $reason__size, CX
+	MULL CX
+	MOVL $const_dataAddress, SI
+	ADDL AX, SI
+
+because:
+	MOVL reason_text(SI), CX
+	MOVL CX, 8(SP)
+	MOVL reason_size(SI), CX
+	MOVL CX, 12(SP)
+	MOVL reason_status(SI), BP
+	MOVL $2, BX
+	MOVL SP, CX
+	MOVL $2, DX
+	MOVL $SYS_writev, AX
+	INT  $0x80
+	MOVL BP, BX
+
+exit:
 	MOVL $SYS_exit, AX
 	INT  $0x80
 	INT  $3 // not reached

@@ -4,6 +4,7 @@
 #include "textflag.h"
 
 #define SYS_write    1
+#define SYS_writev   20
 #define SYS_execve   59
 #define SYS_exit     60
 #define SYS_execveat 322
@@ -24,22 +25,24 @@ TEXT ·stub(SB), NOSPLIT|NOFRAME|TOPFRAME, $0-0
 
 next:
 	MOVQ Call_Number(BX), AX
-	CMPQ AX, $-1
-	JEQ  execute
 	MOVQ (Call_Args+0)(BX), DI
 	MOVQ (Call_Args+8)(BX), SI
 	MOVQ (Call_Args+16)(BX), DX
 	MOVQ (Call_Args+24)(BX), R10
 	MOVQ (Call_Args+32)(BX), R8
 	BTL  $INDIRECT, AX
-	JCC  call
+	JCC  direct
 	MOVL (DI), DI
 
-call:
+direct:
 	ANDL $NUMBER, AX
+	CMPL AX, $const_execute
+	JEQ  execute
+	CMPL AX, $const_Same
+	JEQ  same
 	SYSCALL
 	CMPQ AX, $-4096
-	JHI  failed // an errno
+	JHI  refused // an errno
 	MOVQ Call_Number(BX), CX
 	BTL  $STORE, CX
 	JCC  done
@@ -51,18 +54,22 @@ done:
 	INCL R12
 	JMP  next
 
+same:
+	MOVQ DX, AX
+	CMPL DI, SI
+	JEQ  done
+	JMP  failed
+
 execute:
-	LEAQ Call_Args(BX), DI // the path, which follows the end of the table
-	MOVQ 0(SP), DX         // argc
-	LEAQ 8(SP), SI         // argv
-	LEAQ 16(SP)(DX*8), DX  // envp
-	MOVQ $const_tableAddress, R8
-	MOVQ head_program(R8), R8
+	MOVQ SI, R8           // the address of the program's descriptor
+	MOVQ 0(SP), DX        // argc
+	LEAQ 8(SP), SI        // argv
+	LEAQ 16(SP)(DX*8), DX // envp
 	TESTQ R8, R8
 	JNE  open
 	MOVL $SYS_execve, AX
 	SYSCALL
-	JMP  failed
+	JMP  refused
 
 open:
 	MOVQ DX, R10
@@ -73,8 +80,13 @@ open:
 	MOVL $SYS_execveat, AX
 	SYSCALL
 
-failed:
-	NEGQ AX // the arguments are of no more use: into their place
+refused:
+	NEGQ AX
+
+failed: // the arguments are of no more use: into their place
+	MOVQ Call_says(BX), BX
+	TESTQ BX, BX
+	JNE  say
 	MOVQ R12, 0(SP)
 	MOVQ AX, 8(SP)
 	MOVQ $const_tableAddress, BX
@@ -85,6 +97,53 @@ failed:
 	MOVL $SYS_write, AX
 	SYSCALL
 	MOVL $253, DI // as os/exec
+	JMP  exit
+
+say:
+	MOVQ saying_text(BX), CX
+	MOVQ CX, 0(SP)
+	MOVQ saying_size(BX), CX
+	MOVQ CX, 8(SP)
+	MOVQ saying_special(BX), BX
+	JMP  look
+
+another:
+	ADDQ $special__size, BX
+
+look:
+	MOVQ special_errno(BX), CX
+	TESTQ CX, CX
+	JEQ  common
+	CMPQ CX, AX
+	JNE  another
+	ADDQ $special_text, BX // as in a reason
+	JMP  because
+
+common:
+	CMPQ AX, $const_mostErrno
+	JLS  known
+	XORL AX, AX
+
+known:
+	MOVL $reason__size, CX
+	MULQ CX
+	MOVQ $const_dataAddress, BX
+	ADDQ AX, BX
+
+because:
+	MOVQ reason_text(BX), CX
+	MOVQ CX, 16(SP)
+	MOVQ reason_size(BX), CX
+	MOVQ CX, 24(SP)
+	MOVQ reason_status(BX), R12
+	MOVL $2, DI
+	MOVQ SP, SI
+	MOVL $2, DX
+	MOVL $SYS_writev, AX
+	SYSCALL
+	MOVQ R12, DI
+
+exit:
 	MOVL $SYS_exit, AX
 	SYSCALL
 	INT  $3 // not reached

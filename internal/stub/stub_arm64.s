@@ -4,6 +4,7 @@
 #include "textflag.h"
 
 #define SYS_write    64
+#define SYS_writev   66
 #define SYS_exit     93
 #define SYS_execve   221
 #define SYS_execveat 281
@@ -24,21 +25,25 @@ TEXT ·stub(SB), NOSPLIT|NOFRAME|TOPFRAME, $0-0
 
 next:
 	MOVD Call_Number(R19), R8
-	CMN  $1, R8
-	BEQ  execute
 	MOVD (Call_Args+0)(R19), R0
 	MOVD (Call_Args+8)(R19), R1
 	MOVD (Call_Args+16)(R19), R2
 	MOVD (Call_Args+24)(R19), R3
 	MOVD (Call_Args+32)(R19), R4
-	TBZ  $INDIRECT, R8, call
+	TBZ  $INDIRECT, R8, direct
 	MOVWU (R0), R0
 
-call:
+direct:
 	AND  $NUMBER, R8
+	MOVD $const_execute, R5
+	CMP  R5, R8
+	BEQ  execute
+	MOVD $const_Same, R5
+	CMP  R5, R8
+	BEQ  same
 	SVC
 	CMN  $4095, R0
-	BHS  failed // an errno
+	BHS  refused // an errno
 	MOVD Call_Number(R19), R8
 	TBZ  $STORE, R8, done
 	MOVD (Call_Args+32)(R19), R8
@@ -49,19 +54,23 @@ done:
 	ADD  $1, R20
 	B    next
 
+same:
+	CMPW R0, R1
+	BEQ  done
+	MOVD R2, R0
+	B    failed
+
 execute:
-	ADD  $Call_Args, R19, R0 // the path, which follows the end of the table
+	MOVD R1, R4     // the address of the program's descriptor
 	MOVD RSP, R3
-	MOVD (R3), R2 // argc
+	MOVD (R3), R2   // argc
 	ADD  $8, R3, R1 // argv
 	ADD  R2<<3, R1, R2
-	ADD  $8, R2 // envp
-	MOVD $const_tableAddress, R4
-	MOVD head_program(R4), R4
+	ADD  $8, R2     // envp
 	CBNZ R4, open
 	MOVD $SYS_execve, R8
 	SVC
-	B    failed
+	B    refused
 
 open:
 	MOVD R2, R3
@@ -72,9 +81,13 @@ open:
 	MOVD $SYS_execveat, R8
 	SVC
 
-failed:
-	NEG  R0, R0 // the arguments are of no more use: into their place
+refused:
+	NEG  R0, R0
+
+failed: // the arguments are of no more use: into their place
 	MOVD RSP, R1
+	MOVD Call_says(R19), R19
+	CBNZ R19, say
 	MOVD R20, (R1)
 	MOVD R0, 8(R1)
 	MOVD $const_tableAddress, R19
@@ -84,6 +97,51 @@ failed:
 	MOVD $SYS_write, R8
 	SVC
 	MOVD $253, R0 // as os/exec
+	B    exit
+
+say:
+	MOVD saying_text(R19), R2
+	MOVD R2, (R1)
+	MOVD saying_size(R19), R2
+	MOVD R2, 8(R1)
+	MOVD saying_special(R19), R19
+	B    look
+
+another:
+	ADD  $special__size, R19
+
+look:
+	MOVD special_errno(R19), R2
+	CBZ  R2, common
+	CMP  R2, R0
+	BNE  another
+	ADD  $special_text, R19 // as in a reason
+	B    because
+
+common:
+	CMP  $const_mostErrno, R0
+	BLS  known
+	MOVD $0, R0
+
+known:
+	MOVD $reason__size, R2
+	MUL  R2, R0
+	MOVD $const_dataAddress, R19
+	ADD  R0, R19
+
+because:
+	MOVD reason_text(R19), R2
+	MOVD R2, 16(R1)
+	MOVD reason_size(R19), R2
+	MOVD R2, 24(R1)
+	MOVD reason_status(R19), R20
+	MOVD $2, R0
+	MOVD $2, R2
+	MOVD $SYS_writev, R8
+	SVC
+	MOVD R20, R0
+
+exit:
 	MOVD $SYS_exit, R8
 	SVC
 	BRK  // not reached

@@ -3,9 +3,11 @@ package stub
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -22,11 +24,13 @@ func run(t *testing.T, image Image, path string, args ...string) (output string,
 	}
 	defer read.Close()
 	program := filepath.Join(t.TempDir(), "stub")
-	content := image.Bytes(descriptor(&image, 3), path)
+	image.calls = slices.Clone(image.calls)
 	if path == "" {
-		content = image.BytesFor(descriptor(&image, 3), descriptor(&image, 4))
+		image.ExecuteOpen(descriptor(&image, 4))
+	} else {
+		image.Execute(path)
 	}
-	if err := os.WriteFile(program, content, 0o755); err != nil {
+	if err := os.WriteFile(program, image.Bytes(descriptor(&image, 3)), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(program)
@@ -55,7 +59,7 @@ func TestImage(t *testing.T) {
 	if !Supported {
 		t.Skip("needs an architecture with a stub")
 	}
-	closeOnExec := Call{unix.SYS_FCNTL, [5]uintptr{3, unix.F_SETFD, unix.FD_CLOEXEC}}
+	closeOnExec := Call{Number: unix.SYS_FCNTL, Args: [5]uintptr{3, unix.F_SETFD, unix.FD_CLOEXEC}}
 	sh, err := exec.LookPath("sh")
 	if err != nil {
 		t.Skip("needs sh")
@@ -73,8 +77,8 @@ func TestImage(t *testing.T) {
 	}{
 		{"no program", nil, "/nonexistent", Failure{0, int(syscall.ENOENT)}},
 		{"no program after calls", []Call{closeOnExec, closeOnExec}, "/", Failure{2, int(syscall.EACCES)}},
-		{"a call", []Call{closeOnExec, {unix.SYS_CLOSE, [5]uintptr{1 << 20}}, closeOnExec}, sh, Failure{1, int(syscall.EBADF)}},
-		{"five arguments", []Call{{unix.SYS_PRCTL, [5]uintptr{unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 1}}}, sh, Failure{0, int(syscall.EINVAL)}},
+		{"a call", []Call{closeOnExec, {Number: unix.SYS_CLOSE, Args: [5]uintptr{1 << 20}}, closeOnExec}, sh, Failure{1, int(syscall.EBADF)}},
+		{"five arguments", []Call{{Number: unix.SYS_PRCTL, Args: [5]uintptr{unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 1}}}, sh, Failure{0, int(syscall.EINVAL)}},
 		{"a long path", nil, "/" + strings.Repeat("x", 5000), Failure{0, int(syscall.ENAMETOOLONG)}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -87,8 +91,9 @@ func TestImage(t *testing.T) {
 	var image Image
 	image.Data([]byte("odd"))
 	image.Add(unix.SYS_CHDIR, image.Path("/usr"))
+	image.Execute(sh)
 	program := filepath.Join(t.TempDir(), "stub")
-	if err := os.WriteFile(program, image.Bytes(0, sh), 0o755); err != nil {
+	if err := os.WriteFile(program, image.Bytes(0), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(program, "-c", "pwd -P")
@@ -129,11 +134,62 @@ func TestDescriptors(t *testing.T) {
 	image = Image{}
 	status := descriptor(&image, 100) // which is not open
 	image.Add(unix.SYS_FCNTL|Store, 1, unix.F_DUPFD_CLOEXEC, 60, 0, status)
-	if err := os.WriteFile(program, image.Bytes(status, "/nonexistent"), 0o755); err != nil {
+	image.Execute("/nonexistent")
+	if err := os.WriteFile(program, image.Bytes(status), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	out, _ := exec.Command(program).Output()
 	if f, failed, err := ReadFailure(bytes.NewReader(out)); f != (Failure{1, int(syscall.ENOENT)}) || !failed || err != nil {
 		t.Errorf("%+v, %v, %v", f, failed, err)
+	}
+}
+
+// What fails is said in words, where there are some for it, and ends the stub as they
+// have it.
+func TestSay(t *testing.T) {
+	if !Supported {
+		t.Skip("needs an architecture with a stub")
+	}
+	for _, test := range []struct {
+		name   string
+		add    func(i *Image)
+		text   string
+		status int
+	}{
+		{"a call", func(i *Image) { i.Add(unix.SYS_CLOSE, 1<<20) }, "first: bad file descriptor\n", StatusFailed},
+		{"the last errno", func(i *Image) { i.Add(Same, 1, 2, mostErrno) }, "first: " + syscall.Errno(mostErrno).Error() + "\n", StatusFailed},
+		{"a later one", func(i *Image) { i.Add(Same, 1, 2, mostErrno+1) }, "first: errno 0\n", StatusFailed},
+		{"no program", func(i *Image) { i.Execute("/nonexistent") }, "first: no such file or directory\n", StatusFailed},
+		{"a reason of its own", func(i *Image) {
+			i.Add(Same, 7, 7, uintptr(syscall.EBADF))
+			i.Say("first: ")
+			i.Execute("/nonexistent")
+			i.Say("second: ", Reason{syscall.EACCES, "not this", 1}, Reason{syscall.ENOENT, "this", StatusMissing}, Reason{syscall.ENOENT, "not this", 2})
+		}, "second: this\n", StatusMissing},
+		{"none of its own", func(i *Image) {
+			i.Execute("/")
+			i.Say("second: ", Reason{syscall.ENOENT, "not this", 1})
+		}, "second: permission denied\n", StatusFailed},
+		{"other words", func(i *Image) { i.Add(Same|Indirect, descriptor(i, 5), 6, uintptr(syscall.EPERM)) }, "first: operation not permitted\n", StatusFailed},
+		{"the same words", func(i *Image) {
+			i.Add(Same|Indirect, descriptor(i, -5), uintptr(0xfffffffb), uintptr(syscall.EPERM))
+			i.Execute("/nonexistent")
+		}, "first: no such file or directory\n", StatusFailed},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			image := Talking()
+			test.add(&image)
+			image.Execute("/bin/sh")
+			image.Say("first: ")
+			program := filepath.Join(t.TempDir(), "stub")
+			if err := os.WriteFile(program, image.Bytes(0), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			out, err := exec.Command(program, "-c", "echo ran").CombinedOutput()
+			exit, ok := errors.AsType[*exec.ExitError](err)
+			if string(out) != test.text || !ok || exit.ExitCode() != test.status {
+				t.Errorf("%v: %q, want status %d: %q", err, out, test.status, test.text)
+			}
+		})
 	}
 }
