@@ -65,7 +65,7 @@ func outcome(err error) string {
 // then says what comes: a line on its standard input, another size of the
 // terminal, and the signal that ends it.
 func terminalProgram() {
-	signals := make(chan os.Signal, 1)
+	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, unix.SIGWINCH, unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
 	lines := make(chan string)
 	go func() {
@@ -81,16 +81,16 @@ func terminalProgram() {
 			fmt.Println("line:", line)
 		case got := <-signals:
 			if got != unix.SIGWINCH {
-				fmt.Println("signal:", got)
-				os.Exit(signalled)
+				os.Exit(endedBy(got.(syscall.Signal)))
 			}
 			fmt.Println(terminal())
 		}
 	}
 }
 
-// signalled is the status of a program that a signal has ended, and that knows.
-const signalled = 3
+// endedBy is the status of the terminal program when a signal ends it. It prints
+// none: the terminal throws away what is printed when somebody types an interrupt.
+func endedBy(s syscall.Signal) int { return 100 + int(s) }
 
 // terminal describes the terminal that is the standard output.
 func terminal() string {
