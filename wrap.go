@@ -22,7 +22,7 @@ import (
 // All else can be set before Wrap and afterwards:
 //
 //	Args, Env, Dir, Stdin, Stdout,  as they are when cmd is started. Where there are no
-//	Stderr, Cancel, WaitDelay,      Args, Args[0] is the program's path.
+//	Stderr, Cancel, WaitDelay,      Args yet, Wrap makes the program's path Args[0]
 //	pipes, the context
 //	Path                            the program, as it is when Wrap is called. Without
 //	                                a slash in front, it is looked up in Dir
