@@ -33,6 +33,15 @@ import (
 // os/exec starts a stub, just as it would start the program, and the stub
 // restricts itself and executes the program. What fails it writes to a socket;
 // when it has become the program, its end of that is closed.
+//
+// From Go 1.28 on os/exec can restrict a child itself: SysProcAttr has UseLandlock,
+// LandlockFD, LandlockFlags and NoNewPrivs. With that, what needs special care here
+// is its own affair: Chroot, Ptrace and a thread's own descriptors (CLONE_FILES), and
+// there is no need of /proc, of a memory file, of RLIMIT_FSIZE, nor of assembly for
+// each architecture. The stub stays for what it cannot do: FilterSockets; to tell
+// ErrTooManyLayers from a list of arguments that is too long, since both are E2BIG; to
+// watch what a child asks for; and Wrap, since others replace a SysProcAttr, and the
+// sandbox would go with it.
 func (s *Sandbox) start(cmd *exec.Cmd) error {
 	if !stub.Supported {
 		return failStart(cmd, errNoStub)

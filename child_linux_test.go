@@ -507,6 +507,53 @@ func TestZeroSandbox(t *testing.T) {
 	}
 }
 
+// What Fd and Enforcement return is all that it takes to enforce a ruleset by system
+// calls of one's own.
+func TestEnforcement(t *testing.T) {
+	inBoth(t, func(t *testing.T, dir string) {
+		kernel, _ := Probe()
+		secret := filepath.Join(dir, "secret")
+		rulesets := map[string]*Ruleset{"": bestForChildren(), "with a socket filter": bestForChildren().FilterSockets(), "with a log": bestForChildren().Log(LogNewExecOn | LogSameExecOff)}
+		for name, r := range rulesets {
+			s := mustPrepare(t, r.AllowRead(filepath.Join(dir, "own")).AllowRead("/proc"))
+			e := s.Enforcement()
+			if e.SocketFilter != s.Report().SocketFilter || kernel.ABI < V11 && !e.NoNewPrivs || name == "with a log" && (e.Flags != 0) != (kernel.ABI >= V7) {
+				t.Errorf("%s: %+v, report %v", name, e, s.Report())
+			}
+			done := make(chan error)
+			go func() {
+				runtime.LockOSThread() // for good
+				var err error
+				if e.NoNewPrivs {
+					err = unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+				}
+				if _, _, errno := unix.RawSyscall(unix.SYS_LANDLOCK_RESTRICT_SELF, s.Fd(), uintptr(e.Flags), 0); errno != 0 {
+					err = errors.Join(err, errno)
+				}
+				set, prctlErr := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)
+				_, readErr := os.ReadFile(secret)
+				_, ownErr := os.ReadFile(filepath.Join(dir, "own", "file"))
+				if !errors.Is(readErr, unix.EACCES) || set != 1 {
+					err = errors.Join(err, prctlErr, fmt.Errorf("read: %v, no_new_privs: %d", readErr, set))
+				}
+				done <- errors.Join(err, ownErr)
+			}()
+			if err := <-done; err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		with := mustPrepare(t, bestForChildren().AllowNewPrivs())
+		if e := with.Enforcement(); e.NoNewPrivs || e.Flags != 0 {
+			t.Errorf("with AllowNewPrivs: %+v", e)
+		}
+		for name, s := range map[string]*Sandbox{"nil": nil, "zero": {}, "without anything": {unrestricted: true, restriction: restriction{noNewPrivs: true}}} {
+			if e := s.Enforcement(); e != (Enforcement{}) {
+				t.Errorf("%s: %+v", name, e)
+			}
+		}
+	})
+}
+
 func TestExec(t *testing.T) {
 	inBoth(t, func(t *testing.T, dir string) {
 		secret := filepath.Join(dir, "secret")

@@ -90,17 +90,23 @@ func readLink(fd int) string {
 // limitFiles leaves room for just so many more descriptors.
 func limitFiles(t *testing.T, more int) (undo func()) {
 	t.Helper()
-	var old unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &old); err != nil {
-		t.Fatal(err)
-	}
 	free := 0
 	for open := openFiles(); open[free] || more > 0; free++ {
 		if !open[free] {
 			more--
 		}
 	}
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(free), Max: old.Max}); err != nil {
+	return limitFilesTo(t, uint64(free))
+}
+
+// limitFilesTo leaves this process the numbers below limit.
+func limitFilesTo(t *testing.T, limit uint64) (undo func()) {
+	t.Helper()
+	var old unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &old); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: limit, Max: old.Max}); err != nil {
 		t.Fatal(err)
 	}
 	return func() { unix.Setrlimit(unix.RLIMIT_NOFILE, &old) }

@@ -48,6 +48,7 @@ const (
 	inProcWrite = "/proc writable as well"
 	inOwn       = "a directory of its own as well"
 	inWrite     = "a directory as well where it may write what is there"
+	inWrapped   = "one readable directory, started by others" // as inStrict
 
 	inFiltered = "sockets filtered" // for the rows in filteredRows
 
@@ -97,7 +98,7 @@ func (a *attempt) madeIn(in string) bool {
 	if in == inFiltered {
 		return filteredRows[a.row] != 0
 	}
-	return in == "" || in == a.in || in == inStrict && a.in == ""
+	return in == "" || in == a.in || (in == inStrict || in == inWrapped) && a.in == ""
 }
 
 // world is what a child knows of the process that started it, which is not
@@ -229,7 +230,7 @@ func TestEscape(t *testing.T) {
 		ownSession(t)
 		free := attack(t, dir, "")
 		tried, refused, lacking := 0, 0, map[string]bool{}
-		sandboxes := []string{inStrict, inProc, inProcWrite, inOwn, inWrite}
+		sandboxes := []string{inStrict, inProc, inProcWrite, inOwn, inWrite, inWrapped}
 		if socketFilters() == nil {
 			sandboxes = append(sandboxes, inFiltered)
 		}
@@ -337,11 +338,15 @@ func attack(t *testing.T, dir, in string) map[string]attemptOutcome {
 	}
 	sandbox := mustPrepare(t, r)
 	start := sandbox.Start
-	if in == "" {
+	switch in {
+	case "":
 		start = (*exec.Cmd).Start
+	case inWrapped:
+		start = wrapAndStart(sandbox.Wrap)
 	}
 	siblings := map[string]int{
 		"a child of the same Sandbox": s.waiting(sandbox.Start).cmd.Process.Pid,
+		"one that others started":     s.waiting(wrapAndStart(sandbox.Wrap)).cmd.Process.Pid,
 		"a child of another Sandbox":  s.waiting(mustPrepare(t, r).Start).cmd.Process.Pid,
 		"a child without a sandbox":   s.waiting((*exec.Cmd).Start).cmd.Process.Pid,
 	}

@@ -81,8 +81,8 @@ func (s *Sandbox) Report() Report {
 // Fd returns the ruleset's file descriptor for those who make the system calls
 // themselves. It is close-on-exec, and valid until Close, as long as the
 // Sandbox is reachable (see [runtime.KeepAlive]). It is ^uintptr(0) after
-// Close, and where BestEffort(0) left Landlock nothing to enforce. The socket
-// filter of FilterSockets is not in it.
+// Close, and where BestEffort(0) left Landlock nothing to enforce.
+// [Sandbox.Enforcement] has what else they need.
 func (s *Sandbox) Fd() uintptr {
 	number := ^uintptr(0)
 	if s == nil || s.file == nil {
@@ -93,6 +93,27 @@ func (s *Sandbox) Fd() uintptr {
 		conn.Control(func(fd uintptr) { number = fd })
 	}
 	return number
+}
+
+// Enforcement is what it takes, besides the descriptor that [Sandbox.Fd] returns, to
+// enforce a Sandbox's ruleset by system calls of one's own, or by the UseLandlock,
+// LandlockFD, LandlockFlags and NoNewPrivs of Go 1.28's [syscall.SysProcAttr].
+type Enforcement struct {
+	Flags      uint32 // of landlock_restrict_self(2), for one thread
+	NoNewPrivs bool   // set no_new_privs first: PR_SET_NO_NEW_PRIVS of prctl(2)
+	// SocketFilter: the ruleset has FilterSockets, which is not in its descriptor.
+	// Enforced in this way it leaves open what that closes; the other methods of the
+	// Sandbox do not.
+	SocketFilter bool
+}
+
+// Enforcement returns what Fd's ruleset is enforced with. It can be asked after Close
+// too, and is the zero value where there is nothing to enforce.
+func (s *Sandbox) Enforcement() Enforcement {
+	if s == nil || s.unrestricted {
+		return Enforcement{}
+	}
+	return Enforcement{Flags: s.flags, NoNewPrivs: s.noNewPrivs, SocketFilter: s.filter != nil}
 }
 
 // Close releases the ruleset. What is restricted by it stays so. Closing it

@@ -11,24 +11,27 @@ import (
 // It is for packages that take a cmd and call its Start themselves. Where you start
 // it, [Sandbox.Start] does more, and tells what goes wrong by an error.
 //
-// Two changes to cmd afterwards have a program run without the sandbox, and nothing
-// can stop them, so make none of them. A new Path is what is started, in place of the
-// sandbox. And a SysProcAttr.Chroot to a root where somebody has put a program at
-// /proc/self/fd/N, in place of the kernel's proc, starts that program.
+// Three changes to cmd afterwards have a program run without the sandbox, and nothing
+// can stop them, so make none of them:
 //
-// What else is set, before Wrap and afterwards:
+//   - Another Path. What enters the sandbox is there, and it is started instead.
+//   - A SysProcAttr.Chroot to a root where somebody has put a program at
+//     /proc/self/fd/N, in place of the kernel's proc.
+//   - More than 200 files more in ExtraFiles.
 //
-//	Args, Env, Dir, Stdin, Stdout,  as they are when cmd is started. Args[0], where
-//	Stderr, Cancel, WaitDelay,      there are none, is the program's path.
+// All else can be set before Wrap and afterwards:
+//
+//	Args, Env, Dir, Stdin, Stdout,  as they are when cmd is started. Where there are no
+//	Stderr, Cancel, WaitDelay,      Args yet, Wrap makes the program's path Args[0]
 //	pipes, the context
-//	Path                            the program, as it is when Wrap is called
+//	Path                            the program, as it is when Wrap is called. Without
+//	                                a slash in front, it is looked up in Dir
 //	ExtraFiles                      before: as usual. Afterwards append only: two
 //	                                numbers come in between, which the program finds
-//	                                closed. Whatever else is done to it, the program
-//	                                does not run (126), but for files of one's own
-//	                                replaced in their place. Some hundred are the most.
-//	SysProcAttr                     as when cmd is started, and unrestricted, before the
-//	                                sandbox is entered
+//	                                closed. What else is done to it has the program not
+//	                                run, but for files of one's own that are replaced
+//	SysProcAttr                     as it is when cmd is started, before the sandbox is
+//	                                entered. A Ctty counts the two numbers, too
 //	SysProcAttr.Chroot, Ptrace      before: an error of Wrap. Afterwards: Chroot see
 //	                                above; with Ptrace the tracer meets first what
 //	                                enters the sandbox
@@ -39,26 +42,36 @@ import (
 //
 // What fails once cmd is started ends it with one line on its standard error, which
 // says what and why, and status 126; or 127, where there is no program at Path.
-// So it is with a program that the ruleset does not let run. A second Wrap is an
-// error. [Sandbox.Start] of a wrapped cmd adds a layer.
+// So it is with a program that the ruleset does not let run. [Sandbox.Start] of a
+// wrapped cmd adds a layer; a second Wrap is an error.
 //
-// A cmd for which Wrap fails cannot be started any more: the error is its Err then,
-// unless it had one. The errors are those of Start, and it needs what Start needs,
-// there and when cmd is started. Where BestEffort(0) left nothing to enforce, cmd stays
-// as it is.
+// A cmd for which Wrap fails cannot be started any more: its Err is that error then,
+// unless it had one, and its Path is empty. The errors are those of Start. Wrap needs
+// what Start needs, there and when cmd is started, and two descriptors from 1000 on,
+// or from 250 on where RLIMIT_NOFILE allows no more. Where BestEffort(0) left nothing
+// to enforce, cmd stays as it is.
 //
-// The Sandbox may be closed afterwards. Wrap takes two descriptors, above 1000 where
-// RLIMIT_NOFILE lets it. They are closed by the garbage collector, once nothing has
-// the cmd, or its Path, any more, whether it was started or not.
+// The Sandbox may be closed afterwards. The descriptors are closed by the garbage
+// collector, once nothing has the cmd, or its Path, any more, whether it was started
+// or not.
 func (s *Sandbox) Wrap(cmd *exec.Cmd) error {
 	if cmd == nil {
 		return errNoCommand
 	}
 	err := s.wrapOrFail(cmd)
-	if err != nil && cmd.Err == nil {
-		cmd.Err = err // or it would be started without a sandbox
+	if err != nil {
+		disable(cmd, err)
 	}
 	return err
+}
+
+// disable keeps cmd from being started without a sandbox by who ignores an error of
+// Wrap, or takes the cmd's own for one that can be passed over, such as exec.ErrDot.
+func disable(cmd *exec.Cmd, err error) {
+	if cmd.Err == nil {
+		cmd.Err = err
+	}
+	cmd.Path = ""
 }
 
 func (s *Sandbox) wrapOrFail(cmd *exec.Cmd) error {
@@ -86,8 +99,8 @@ func (s *Sandbox) wrapOrFail(cmd *exec.Cmd) error {
 func (r *Ruleset) Wrap(cmd *exec.Cmd) error {
 	s, err := r.Prepare()
 	if err != nil {
-		if cmd != nil && cmd.Err == nil {
-			cmd.Err = err
+		if cmd != nil {
+			disable(cmd, err)
 		}
 		return err
 	}

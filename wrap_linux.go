@@ -174,16 +174,19 @@ func (c *child) makeWrapperFile() (number int, err error) {
 		return 0, err
 	}
 	defer file.Close()
-	for least := 1000; ; least /= 2 {
-		if least < c.slot { // the number of what is appended first
-			return 0, fmt.Errorf("landlock: wrap: two descriptors above the %d that cmd gives its program: %w", c.slot-1, err)
-		}
-		if number, err = unix.FcntlInt(file.Fd(), unix.F_DUPFD_CLOEXEC, least); err != nil {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return 0, fmt.Errorf("landlock: wrap: %w", os.NewSyscallError("getrlimit", err))
+	}
+	const ofExec = 16                            // numbers above the socket's that os/exec moves files to
+	for _, more := range []int{1000, 500, 250} { // so many files can be appended, at least
+		if number, err = unix.FcntlInt(file.Fd(), unix.F_DUPFD_CLOEXEC, c.slot+more); err != nil {
 			continue
 		}
-		if c.there, err = above(c.there, number+1); err == nil {
+		if c.there, err = above(c.there, number+1); err == nil && uint64(c.there.Fd())+ofExec < limit.Cur {
 			return number, nil
 		}
 		unix.Close(number)
 	}
+	return 0, fmt.Errorf("landlock: wrap: RLIMIT_NOFILE of %d: two descriptors from %d on are needed, and some above: %w", limit.Cur, c.slot+250, unix.EMFILE)
 }
