@@ -2,6 +2,7 @@ package startedbyothers
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -133,10 +134,11 @@ func TestRun(t *testing.T) {
 	dir := newDir(t)
 	sandbox := prepare(t, dir, preset.Programs("sh", "cat"))
 	t.Chdir(dir)
-	printed, err := run(t.Context(), sandbox, "cat allowed/file; test -t 1 && echo on a terminal; cat denied/file; exit 5")
-	if got, want := strings.Split(printed, "\r\n"), "text on a terminal"; len(got) != 4 ||
-		strings.Join(got[:2], " ") != want || !strings.HasSuffix(got[2], "denied/file: Permission denied") {
-		t.Errorf("the command printed %q", printed)
+	t.Setenv("LC_ALL", "C")
+	var printed bytes.Buffer
+	err := run(t.Context(), sandbox, "cat allowed/file; test -t 0 && echo on a terminal; cat denied/file; exit 5", &printed)
+	if want := "text\r\non a terminal\r\ncat: denied/file: Permission denied\r\n"; printed.String() != want {
+		t.Errorf("the command printed %q, want %q", printed.String(), want)
 	}
 	if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != 5 {
 		t.Errorf("the command ended with %v, want status 5", err)
@@ -156,13 +158,36 @@ func TestRunIsCancelled(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
 	go func() {
-		os.ReadFile("allowed/fifo") // ends once the command has begun
+		fifo, err := os.Open("allowed/fifo")
+		if err == nil {
+			fifo.Read(make([]byte, 100)) // the command has begun
+		}
 		cancel()
+		if err == nil {
+			_, err = io.ReadAll(fifo) // until nothing of it is left
+		}
+		ended <- err
 	}()
-	_, err := run(ctx, sandbox, "echo begun >allowed/fifo; cat")
+	err := run(ctx, sandbox, "exec 3>allowed/fifo; echo begun >&3; cat; true", io.Discard)
 	if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.Sys().(syscall.WaitStatus).Signal() != unix.SIGKILL {
 		t.Errorf("a cancelled command ended with %v, want killed", err)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+// A command whose output nobody takes is hung up.
+func TestRunWithoutOutput(t *testing.T) {
+	dir := newDir(t)
+	sandbox := prepare(t, dir, preset.Programs("sh", "cat"))
+	closed, output := io.Pipe()
+	closed.Close()
+	err := run(t.Context(), sandbox, "while echo a line; do :; done", output)
+	if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.Sys().(syscall.WaitStatus).Signal() != unix.SIGHUP {
+		t.Errorf("a command without output ended with %v, want hung up", err)
 	}
 }
 

@@ -12,18 +12,18 @@ import (
 	"example.com/landlock"
 )
 
-// run runs a shell command for a model, on a terminal of its own, and returns
-// what it prints.
-func run(ctx context.Context, sandbox *landlock.Sandbox, command string) (string, error) {
+// run runs a shell command for a model, on a terminal of its own, and copies what
+// it prints to output.
+func run(ctx context.Context, sandbox *landlock.Sandbox, command string, output io.Writer) error {
 	cmd := exec.CommandContext(ctx, "sh", "-c", command)
 	if err := sandbox.Wrap(cmd); err != nil {
-		return "", err
+		return err
 	}
 	terminal, err := pty.Start(cmd)
 	if err != nil {
-		return "", err
+		return err
 	}
-	defer terminal.Close()
-	printed, _ := io.ReadAll(terminal) // a terminal ends with EIO
-	return string(printed), cmd.Wait()
+	io.Copy(output, terminal) // a terminal ends with EIO
+	terminal.Close()          // hangs up, where output failed
+	return cmd.Wait()
 }
