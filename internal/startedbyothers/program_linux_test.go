@@ -17,6 +17,7 @@ import (
 const startedAs = "STARTED_AS"
 
 var programs = map[string]func(){
+	"attempts":              func() { fmt.Println(attempts(os.Args[1])) },
 	"terminal program":      terminalProgram,
 	"MCP server":            serveMCP,
 	"MCP server that stays": func() { serveMCP(); unix.Pause() }, // when its client has gone

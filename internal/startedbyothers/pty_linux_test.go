@@ -57,17 +57,12 @@ func startOnTerminal(t *testing.T, cmd *exec.Cmd, start func(*exec.Cmd) (*os.Fil
 	return onTerminal{t, cmd, file, bufio.NewScanner(file)}
 }
 
-// says reads lines until the one that it is to say.
+// says reads the next line.
 func (o onTerminal) says(want string) {
 	o.t.Helper()
-	var got []string
-	for o.text.Scan() {
-		if o.text.Text() == want {
-			return
-		}
-		got = append(got, o.text.Text())
+	if !o.text.Scan() || o.text.Text() != want {
+		o.t.Fatalf("the terminal says %q, %v, want %q", o.text.Text(), o.text.Err(), want)
 	}
-	o.t.Fatalf("the program said %q until %v, want %q", got, o.text.Err(), want)
 }
 
 func (o onTerminal) has(size *pty.Winsize) {
@@ -100,6 +95,7 @@ func TestPTY(t *testing.T) {
 				o.has(start.size)
 				if _, reader := cmd.Stdin.(*strings.Reader); !reader {
 					o.types("typed\n")
+					o.says("typed") // by the terminal
 				}
 				o.says("line: typed")
 				other := &pty.Winsize{Rows: 56, Cols: 78}

@@ -78,7 +78,7 @@ func (p place) wrap(t *testing.T, cmd *exec.Cmd) {
 // notAllowed returns a program that its sandbox does not allow.
 func notAllowed(t *testing.T) *exec.Cmd {
 	dir := newDir(t)
-	return place{dir, prepare(t, dir), ""}.command(t, "terminal program")
+	return place{dir, prepare(t, dir), ""}.command(t, "attempts")
 }
 
 // refused checks with which status a program that is not allowed has ended, and
