@@ -1,6 +1,7 @@
 package landlock
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -178,6 +179,7 @@ func BenchmarkChild(b *testing.B) {
 		{"plain", plain, (*exec.Cmd).Run},
 		{"Sandbox", plain, sandbox.Run},
 		{"Ruleset", plain, r.Run},
+		{"Wrap", plain, func(cmd *exec.Cmd) error { return errors.Join(sandbox.Wrap(cmd), cmd.Run()) }},
 		{"wrapper", wrapped, (*exec.Cmd).Run},
 	} {
 		b.Run("by="+way.name, func(b *testing.B) {

@@ -83,8 +83,8 @@ func (h *handover) isOurs() error {
 	if err != nil && !errors.Is(err, unix.ENOENT) {
 		return fmt.Errorf("landlock: start: whether the calling thread has descriptors of its own cannot be told: %w", err)
 	}
-	return errors.New("landlock: start: the calling thread has descriptors of its own (unshare with CLONE_FILES), among which the Sandbox's may be another: " +
-		"start from a goroutine that is not locked to that thread")
+	return errors.New("landlock: start: the calling thread and another one do not share their descriptors (unshare with CLONE_FILES), so the Sandbox's may be another here: " +
+		"keep goroutines that are locked to such a thread from starting children")
 }
 
 // otherThreadsFile returns what another thread than the calling one has under a

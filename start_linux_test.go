@@ -887,7 +887,7 @@ func TestStartFromDescriptorsOfItsOwn(t *testing.T) {
 			}
 			prepared <- s
 		}()
-		if err := (<-prepared).Run(cmd); err == nil || !strings.Contains(err.Error(), "descriptors of its own") || cmd.Process != nil {
+		if err := (<-prepared).Run(cmd); err == nil || !strings.Contains(err.Error(), "do not share their descriptors") || cmd.Process != nil {
 			t.Errorf("%v: %s", err, out)
 		}
 	})

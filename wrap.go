@@ -11,13 +11,17 @@ import (
 // It is for packages that take a cmd and call its Start themselves. Where you start
 // it, [Sandbox.Start] does more, and tells what goes wrong by an error.
 //
-// Three changes to cmd afterwards have a program run without the sandbox, and nothing
-// can stop them, so make none of them:
+// What is started then is at cmd.Path, by way of /proc/self/fd, and restricts itself.
+// So there are changes that have a program run without the sandbox, and that nothing
+// can stop. Make none of them between Wrap and the start:
 //
-//   - Another Path. What enters the sandbox is there, and it is started instead.
-//   - A SysProcAttr.Chroot to a root where somebody has put a program at
-//     /proc/self/fd/N, in place of the kernel's proc.
-//   - More than 200 files more in ExtraFiles.
+//   - Another Path. It is started instead.
+//   - Another /proc/self/fd for the child: by a SysProcAttr.Chroot or a chroot of this
+//     process to where somebody has put a program there, by a mount over /proc, or on
+//     a thread that has descriptors of its own (unshare with CLONE_FILES).
+//   - Other ExtraFiles than those that Wrap leaves there, followed by up to 200 more.
+//     With others nothing runs as a rule, but os/exec may come to put one of them
+//     where the program is started from.
 //
 // All else can be set before Wrap and afterwards:
 //
@@ -28,8 +32,7 @@ import (
 //	                                a slash in front, it is looked up in Dir
 //	ExtraFiles                      before: as usual. Afterwards append only: two
 //	                                numbers come in between, which the program finds
-//	                                closed. What else is done to it has the program not
-//	                                run, but for files of one's own that are replaced
+//	                                closed
 //	SysProcAttr                     as it is when cmd is started, before the sandbox is
 //	                                entered. A Ctty counts the two numbers, too
 //	SysProcAttr.Chroot, Ptrace      before: an error of Wrap. Afterwards: Chroot see

@@ -491,12 +491,3 @@ func TestWrapSays(t *testing.T) {
 		})
 	}
 }
-
-func BenchmarkWrap(b *testing.B) {
-	s := mustPrepare(b, New(V1).AllowExecute("/"))
-	for b.Loop() {
-		if err := s.Wrap(exec.Command("/bin/true")); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
