@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -174,28 +173,6 @@ func TestRunIsCancelled(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
-}
-
-// A command that leaves something behind, which keeps the terminal and ignores
-// that it is hung up, is cancelled all the same.
-func TestRunLeavesSomething(t *testing.T) {
-	dir := newDir(t)
-	sandbox := prepare(t, dir, preset.Programs("sh", "cat"))
-	t.Chdir(filepath.Join(dir, allowed))
-	if err := errors.Join(unix.Mkfifo("begun", 0o600), unix.Mkfifo("end", 0o600)); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	go func() {
-		os.ReadFile("begun")
-		cancel()
-	}()
-	run(ctx, sandbox, "trap '' HUP; (: >begun; cat end) &", io.Discard)
-	end, err := os.OpenFile("end", os.O_RDWR, 0) // which it waits for
-	if err != nil {
-		t.Fatal(err)
-	}
-	end.Close()
 }
 
 // A command whose output nobody takes is hung up.

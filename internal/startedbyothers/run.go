@@ -23,8 +23,7 @@ func run(ctx context.Context, sandbox *landlock.Sandbox, command string, output 
 	if err != nil {
 		return err
 	}
-	defer context.AfterFunc(ctx, func() { terminal.Close() })() // which something may keep open
-	io.Copy(output, terminal)                                   // a terminal ends with EIO
-	terminal.Close()                                            // hangs up, where output failed
+	io.Copy(output, terminal) // a terminal ends with EIO
+	terminal.Close()          // hangs up, where output failed
 	return cmd.Wait()
 }
