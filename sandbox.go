@@ -82,7 +82,9 @@ func (s *Sandbox) Report() Report {
 // themselves. It is close-on-exec, and valid until Close, as long as the
 // Sandbox is reachable (see [runtime.KeepAlive]). It is ^uintptr(0) after
 // Close, and where BestEffort(0) left Landlock nothing to enforce.
-// [Sandbox.Enforcement] has what else they need.
+// [Sandbox.Enforcement] has what else they need. Whoever has the descriptor can add
+// rules (landlock_add_rule(2)), for all whom the Sandbox restricts afterwards: no child
+// should inherit it.
 func (s *Sandbox) Fd() uintptr {
 	number := ^uintptr(0)
 	if s == nil || s.file == nil {
