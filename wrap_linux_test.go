@@ -330,7 +330,7 @@ func TestWrapIsLikeExec(t *testing.T) {
 					}
 					err := cmd.Start()
 					cmd.Path, cmd.Args, cmd.ExtraFiles = was.Path, was.Args, was.ExtraFiles // as it is to be seen
-					if failed, ok := errors.AsType[*fs.PathError](err); ok {
+					if failed, ok := errors.AsType[*fs.PathError](err); ok && failed.Op == "fork/exec" {
 						failed.Path = was.Path
 					}
 					for n := 0; len(wrapperFiles()) > files; n++ {
