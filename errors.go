@@ -73,36 +73,42 @@ func (m mistake) Is(target error) bool { return target == fs.ErrInvalid }
 // seccomp filter for its FilterSockets. Nothing has been restricted. It Is
 // [errors.ErrUnsupported].
 type UnsupportedError struct {
-	Kernel       Kernel   // what is running
-	Needed       ABI      // the lowest ABI that would do; the kernel's own where only a socket filter is missing
-	Missing      Rights   // what the ruleset handles and this kernel cannot restrict
-	MissingLog   LogFlags // the logging flags that it does not know
-	MissingQuiet bool     // the ruleset has quiet rules, which it does not know
+	Kernel Kernel // what is running
+	Needed ABI    // the lowest ABI that would do; the kernel's own where only a socket filter is missing
+	// Shortfall is what this kernel cannot do of all that the ruleset asks for,
+	// also where BestEffort would do without some of it. Missing has FSRefer on
+	// ABI 1 as well, which denies it everywhere and has no rules for it.
+	Shortfall
 
-	// MissingSocketFilter: the ruleset has FilterSockets, and there are no
-	// seccomp filters to be had, whatever the ABI.
-	MissingSocketFilter bool
-
-	denied       AccessFS // what a rule allows and this kernel denies everywhere
-	threadScopes bool     // scopes are missing only because of the other threads
-	bestEffort   bool     // the floor is not met, or nothing would be enforced
-	noFilter     error    // why there are none
+	threadScopes bool  // scopes are missing only because of the other threads
+	bestEffort   bool  // the floor is not met, or nothing would be enforced
+	noFilter     error // why there are no seccomp filters, where that is a reason
 }
 
 // Error names what is missing and the Linux release that has it.
 func (e *UnsupportedError) Error() string {
+	newer := e.Needed > e.Kernel.ABI
 	switch {
 	case *e == (UnsupportedError{}):
 		return "landlock: the kernel cannot do what the ruleset asks for"
-	case !e.MissingSocketFilter:
+	case !e.MissingSocketFilter || newer && e.bestEffort:
 		return e.tooOld()
 	}
-	text := fmt.Sprintf("FilterSockets needs a seccomp filter, which cannot be had here: %v", e.noFilter)
-	if e.Needed > e.Kernel.ABI {
+	text := "FilterSockets needs a seccomp filter, which cannot be had here"
+	if e.noFilter != nil {
+		text += ": " + e.noFilter.Error()
+	}
+	switch {
+	case newer:
 		return e.tooOld() + "; " + text
+	case e.bestEffort:
+		return "landlock: " + text + onlyLowerFloor
 	}
 	return "landlock: " + text + "; BestEffort would run without"
 }
+
+// onlyLowerFloor is what to do where a floor is in the way.
+const onlyLowerFloor = "; only BestEffort with a lower floor would run here"
 
 // tooOld says what a newer kernel would bring.
 func (e *UnsupportedError) tooOld() string {
@@ -124,14 +130,14 @@ func (e *UnsupportedError) tooOld() string {
 	text := fmt.Sprintf("landlock: the ruleset needs ABI %d (Linux %s), this kernel has %s", int(e.Needed), e.Needed.linux(), has)
 	if len(missing) > 0 {
 		text += " and lacks " + strings.Join(missing, ", ")
-	} else if e.denied != 0 {
-		text += fmt.Sprintf(", where no rule can allow %v", e.denied)
+	} else if e.Denied != 0 {
+		text += fmt.Sprintf(", where no rule can allow %v", e.Denied)
 	}
 	if e.threadScopes {
 		text += "; for all threads of a process, scopes need ABI 8 (Linux 7.0): an older kernel gives each thread a domain of its own"
 	}
 	if e.bestEffort {
-		return text + "; only BestEffort with a lower floor would run here"
+		return text + onlyLowerFloor
 	}
 	return text + "; BestEffort would run with less"
 }

@@ -186,7 +186,7 @@ func (r *Ruleset) accepts(p *plan) bool {
 	switch {
 	case r.bestEffort:
 		return report.Kernel.ABI >= r.floor && (r.floor == 0 || !report.Enforced.isZero())
-	case report.missesAny():
+	case report.Shortfall != (Shortfall{Denied: report.Denied}):
 		return false
 	case r.byRights:
 		return report.Denied == 0
@@ -210,19 +210,11 @@ func (r *Ruleset) unsupported(p *plan, noFilter error, who reach) error {
 	for needed < newest && !r.accepts(r.assess(Kernel{ABI: needed}, nil, who)) {
 		needed++
 	}
-	missing := r.handled.minus(restrictable(abi, who)).minus(p.inStead())
-	e := &UnsupportedError{
-		Kernel:       p.report.Kernel,
-		Needed:       needed,
-		Missing:      missing,
-		MissingLog:   p.report.MissingLog,
-		MissingQuiet: p.report.MissingQuiet,
-		denied:       p.report.Denied,
-		threadScopes: missing.Scope&abi.Scopes() != 0,
-		bestEffort:   r.bestEffort,
-	}
-	if p.report.MissingSocketFilter && !r.bestEffort {
-		e.MissingSocketFilter, e.noFilter = true, noFilter
+	e := &UnsupportedError{Kernel: p.report.Kernel, Needed: needed, Shortfall: p.report.Shortfall, bestEffort: r.bestEffort}
+	e.Missing = r.handled.minus(restrictable(abi, who)).minus(p.inStead())
+	e.threadScopes = e.Missing.Scope&abi.Scopes() != 0
+	if e.MissingSocketFilter && (needed == abi || !r.bestEffort) {
+		e.noFilter = noFilter
 	}
 	return e
 }

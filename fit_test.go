@@ -51,7 +51,7 @@ func TestFitEveryABI(t *testing.T) {
 					if got, flags := p.forPort(&r.ports[0]); got != want.Net || flags != 0 {
 						t.Errorf("port rule allows %v, flags %d, want %v", got, flags, want.Net)
 					}
-					report := Report{Kernel: kernel, Enforced: want, MissingQuiet: abi < 10}
+					report := Report{Kernel: kernel, Enforced: want, Shortfall: Shortfall{MissingQuiet: abi < 10}}
 					if abi == 1 { // denied there, and no rule can allow it
 						report.Enforced.FS |= FSRefer
 						report.Denied = FSRefer
@@ -357,7 +357,7 @@ func brokenProperties(r *Ruleset, kernel Kernel, noFilter error, who reach, p *p
 		unsupported, ok := errors.AsType[*UnsupportedError](err)
 		holds(ok, "the error is an UnsupportedError")
 		holds(ok && (unsupported.Needed > kernel.ABI.known() || unsupported.MissingSocketFilter), "what is needed is newer, or a filter")
-		holds(ok && (!unsupported.MissingSocketFilter || r.sockets && noFilter != nil && !r.bestEffort), "a filter is missed where it is asked for, and cannot be had")
+		holds(ok && (!unsupported.MissingSocketFilter || r.sockets && noFilter != nil), "a filter is missed where it is asked for, and cannot be had")
 		holds(r.floor > 0 || !r.bestEffort, "best effort without a floor never fails")
 		holds(p == nil, "no plan comes with an error")
 		return broken
@@ -399,7 +399,7 @@ func brokenProperties(r *Ruleset, kernel Kernel, noFilter error, who reach, p *p
 	}
 	holds(kernel.ABI >= V7 || p.flags&7 == 0, "no log flag below ABI 7")
 	if !r.bestEffort {
-		holds(!report.missesAny(), "strict means that nothing is missing")
+		holds(report.Shortfall == (Shortfall{Denied: report.Denied}), "strict means that nothing is missing")
 		holds(r.byRights || kernel.ABI >= r.target || !p.inStead().isZero(), "a strict target means that version")
 		holds(!r.byRights || report.Complete(), "strict rights mean that they are all in force")
 	}
@@ -542,19 +542,24 @@ func TestFitSocketsFloor(t *testing.T) {
 		floor    ABI
 		kernel   ABI
 		noFilter error
-		refused  bool
+		want     string // the error; empty where it runs
 	}{
-		{netUDP, V1, V1, nil, false},
-		{netUDP, V1, V1, errNoSeccomp, true},
-		{netUDP, V1, 0, nil, true},
-		{netUDP, 0, 0, nil, false},
-		{NetBindTCP, V1, V3, nil, true},
-		{NetBindTCP, V1, V4, errNoSeccomp, false},
-		{NetBindUDP, V1, V9, nil, true},
+		{netUDP, V1, V1, nil, ""},
+		{netUDP, V1, V1, errNoSeccomp, "landlock: FilterSockets needs a seccomp filter, which cannot be had here: " + errNoSeccomp.Error() + "; only BestEffort with a lower floor would run here"},
+		{netUDP, V1, 0, nil, "landlock: the ruleset needs ABI 1 (Linux 5.13), this kernel has no Landlock; only BestEffort with a lower floor would run here"},
+		{netUDP, 0, 0, nil, ""},
+		{NetBindTCP, V1, V3, nil, "landlock: the ruleset needs ABI 4 (Linux 6.7), this kernel has ABI 3 and lacks net.bind_tcp; only BestEffort with a lower floor would run here"},
+		{NetBindTCP, V1, V3, errNoSeccomp, "landlock: the ruleset needs ABI 4 (Linux 6.7), this kernel has ABI 3 and lacks net.bind_tcp; only BestEffort with a lower floor would run here"},
+		{NetBindTCP, V1, V4, errNoSeccomp, ""},
+		{NetBindUDP, V1, V9, nil, "landlock: the ruleset needs ABI 10 (Linux 7.2), this kernel has ABI 9 and lacks net.bind_udp; only BestEffort with a lower floor would run here"},
 	} {
 		r := NewHandling(Rights{Net: test.handled}).BestEffort(test.floor).FilterSockets()
-		if _, err := r.fit(Kernel{ABI: test.kernel}, test.noFilter, oneThread); (err != nil) != test.refused {
-			t.Errorf("%v on ABI %d, filters %v: %v", r, test.kernel, test.noFilter, err)
+		_, err := r.fit(Kernel{ABI: test.kernel}, test.noFilter, oneThread)
+		if text := fmt.Sprint(errors.Join(err)); test.want == "" && err != nil || test.want != "" && text != test.want {
+			t.Errorf("%v on ABI %d, filters %v: %s\nwant %s", r, test.kernel, test.noFilter, text, test.want)
+		}
+		if unsupported, ok := errors.AsType[*UnsupportedError](err); ok && unsupported.MissingSocketFilter != (test.noFilter != nil) {
+			t.Errorf("%v on ABI %d, filters %v: %+v", r, test.kernel, test.noFilter, unsupported.Shortfall)
 		}
 	}
 }

@@ -5,6 +5,27 @@ import (
 	"strings"
 )
 
+// Shortfall is what a ruleset asks for and a kernel cannot do: in a [Report] what
+// has to be done without, in an [UnsupportedError] why nothing was restricted. The
+// zero value is that nothing is missing.
+type Shortfall struct {
+	// Missing is handled by the ruleset, but this kernel cannot restrict
+	// it: it is still allowed everywhere.
+	Missing Rights `json:"missing"`
+	// Denied is allowed by a rule, but this kernel denies it everywhere:
+	// FSRefer on ABI 1, where files cannot move between directories.
+	Denied AccessFS `json:"denied"`
+	// MissingLog are the flags of Log that this kernel does not know: it
+	// logs by its own defaults, below ABI 7 not at all.
+	MissingLog LogFlags `json:"missing_log"`
+	// MissingQuiet says that the ruleset has quiet rules, and this kernel
+	// logs their denials all the same.
+	MissingQuiet bool `json:"missing_quiet"`
+	// MissingSocketFilter says that the ruleset has FilterSockets, and that no
+	// seccomp filter can be had, whatever the ABI.
+	MissingSocketFilter bool `json:"missing_socket_filter"`
+}
+
 // Report says what a kernel made of a ruleset. Enforced and Missing together
 // are the rights that the ruleset handles, and FSRefer where any filesystem right
 // is enforced: the kernel denies it then, handled or not.
@@ -23,12 +44,11 @@ type Report struct {
 	// kernel does not know, the filter enforces; but not FSRefer, which ABI 1
 	// has no word for and denies everywhere.
 	Enforced Rights `json:"enforced"`
-	// Missing is handled by the ruleset, but this kernel cannot restrict
-	// it: it is still allowed everywhere. Only BestEffort lets that happen.
-	Missing Rights `json:"missing"`
-	// Denied is allowed by a rule, but this kernel denies it everywhere:
-	// FSRefer on ABI 1, where files cannot move between directories.
-	Denied AccessFS `json:"denied"`
+	// SocketFilter says that FilterSockets is in force.
+	SocketFilter bool `json:"socket_filter"`
+	// Shortfall is what the ruleset asks for and is not in force. Its fields
+	// are read as the Report's own, as in report.Missing, and are so in JSON.
+	Shortfall
 	// Skipped are the paths of the caller's AllowOptional, AllowIf and Quiet
 	// that got no rule, each once: they did not exist, or led to a pipe, a
 	// socket or another object of no filesystem, which is not restricted.
@@ -42,28 +62,13 @@ type Report struct {
 	// begin with /dev are looked at; /dev/null and its kin have no ioctl to lose.
 	// A rule for / is not named. It does not count in Complete.
 	NoIoctl []string `json:"no_ioctl,omitempty"`
-	// MissingLog are the flags of Log that this kernel does not know: it
-	// logs by its own defaults, below ABI 7 not at all.
-	MissingLog LogFlags `json:"missing_log"`
-	// MissingQuiet says that the ruleset has quiet rules, and this kernel
-	// logs their denials all the same.
-	MissingQuiet bool `json:"missing_quiet"`
-	// SocketFilter says that FilterSockets is in force.
-	SocketFilter bool `json:"socket_filter"`
-	// MissingSocketFilter says that it was asked for and cannot be had.
-	MissingSocketFilter bool `json:"missing_socket_filter"`
 }
 
 // Complete reports whether everything that the ruleset asks for is in force:
 // something is, nothing is missing, and no rule is denied. Skipped paths do not
 // count.
 func (r Report) Complete() bool {
-	return (!r.Enforced.isZero() || r.SocketFilter) && !r.missesAny() && r.Denied == 0
-}
-
-// missesAny reports whether anything that the ruleset asks for cannot be had.
-func (r *Report) missesAny() bool {
-	return !r.Missing.isZero() || r.MissingLog != 0 || r.MissingQuiet || r.MissingSocketFilter
+	return (!r.Enforced.isZero() || r.SocketFilter) && r.Shortfall == (Shortfall{})
 }
 
 // String returns the report in one short line, for people: what is enforced,
