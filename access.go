@@ -109,7 +109,9 @@ const (
 	FSResolveUnix
 )
 
-// Groups of rights that are commonly given together.
+// Groups of rights that are commonly given together. They never grow: what a later
+// ABI brings is asked for by name, so that no update of this package allows more
+// than was written.
 const (
 	// FSRead opens files for reading and lists directories.
 	FSRead = FSReadFile | FSReadDir

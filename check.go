@@ -529,6 +529,10 @@ func (c *checker) port(access AccessNet, port uint16) *DeniedError {
 		e.suggest(fmt.Sprintf("AllowBindTCP(%d)", port), "")
 	case NetConnectTCP:
 		e.suggest(fmt.Sprintf("AllowConnectTCP(%d)", port), "")
+	case NetBindUDP:
+		e.suggest(fmt.Sprintf("AllowBindUDP(%d)", port), "")
+	case NetConnectSendUDP:
+		e.suggest(fmt.Sprintf("AllowSendUDP(%d)", port), "")
 	default:
 		names := goNames("landlock.Net", netWords, uint64(missing))
 		slices.Sort(names)

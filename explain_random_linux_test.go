@@ -793,6 +793,10 @@ func follow(r *Ruleset, denied *DeniedError) error {
 		r.AllowBindTCP(uint16(denied.Port))
 	case "AllowConnectTCP":
 		r.AllowConnectTCP(uint16(denied.Port))
+	case "AllowBindUDP":
+		r.AllowBindUDP(uint16(denied.Port))
+	case "AllowSendUDP":
+		r.AllowSendUDP(uint16(denied.Port))
 	case "Use": // package preset has tests of its own
 		if strings.Contains(denied.remedy, "preset.NullDevices") {
 			r.AllowReadWrite(denied.Path)

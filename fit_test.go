@@ -462,7 +462,7 @@ func TestFitSockets(t *testing.T) {
 		{"everything", func() *Ruleset { return New(V10) }, true, true, V9, V9},
 		{"everything, and more", func() *Ruleset { return New(V11) }, true, true, V11, V11},
 		{"without UDP", func() *Ruleset { return New(V5) }, false, true, V5, V5},
-		{"a rule for UDP", func() *Ruleset { return New(V10).AllowNet(NetConnectSendUDP, 53) }, false, true, V10, V10},
+		{"a rule for UDP", func() *Ruleset { return New(V10).AllowSendUDP(53) }, false, true, V10, V10},
 		{"a rule for UDP and TCP", func() *Ruleset { return New(V10).AllowNet(NetConnectTCP|NetBindUDP, 53) }, false, true, V10, V10},
 		{"a quiet rule for UDP", func() *Ruleset { return New(V10).QuietNet(NetBindUDP, 53) }, true, true, V10, V10},
 		{"rules for TCP", func() *Ruleset { return New(V10).AllowConnectTCP(443).AllowBindTCP(0) }, true, true, V9, V9},

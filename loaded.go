@@ -203,12 +203,12 @@ func (r *Ruleset) layers() (layers, error) {
 // onTarget returns what would answer for r on a kernel that can restrict all that r
 // handles.
 func (r *Ruleset) onTarget() (layers, error) {
+	r = r.orEmpty()
+	if mistakes := r.notToLoad(); len(mistakes) > 0 {
+		return nil, joined(mistakes)
+	}
 	if !hasPlaces {
 		return nil, ErrNotBuilt
-	}
-	r = r.orEmpty()
-	if mistakes := r.allMistakes(); len(mistakes) > 0 {
-		return nil, joined(mistakes)
 	}
 	p, err := r.fit(Kernel{ABI: newest, Errata: ^Errata(0)}, nil, oneThread)
 	if err != nil {

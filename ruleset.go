@@ -126,10 +126,15 @@ func NewHandling(handled Rights) *Ruleset {
 // is still [ErrBlocked]. One that kills or traps whoever makes the call, as Android's
 // does to apps, ends the process: see [Probe].
 //
-// A floor above the target, or a negative one, is a mistake.
+// A floor above the target, or a negative one, is a mistake, and so is a second
+// call: a ruleset has one floor.
 func (r *Ruleset) BestEffort(floor ABI) *Ruleset {
-	if r == nil {
-		return nil
+	if !r.mayChange("BestEffort") {
+		return r
+	}
+	if r.bestEffort {
+		r.mistake("best effort with floor ABI %d, after one with floor ABI %d: a ruleset has one floor, so call it once", int(floor), int(r.floor))
+		return r
 	}
 	r.bestEffort, r.floor = true, floor
 	if known := r.target >= V1 && r.target <= newest; known && (floor < 0 || floor > r.target) {
@@ -277,13 +282,23 @@ func (r *Ruleset) AllowConnectTCP(ports ...uint16) *Ruleset {
 	return r.AllowNet(NetConnectTCP, ports...)
 }
 
+// AllowBindUDP allows NetBindUDP on the ports. A client that binds none itself needs
+// it on port 0, since connecting and sending bind one. See [Ruleset.AllowNet].
+func (r *Ruleset) AllowBindUDP(ports ...uint16) *Ruleset { return r.AllowNet(NetBindUDP, ports...) }
+
+// AllowSendUDP allows NetConnectSendUDP to the ports, on any host. A client needs
+// AllowBindUDP as well, mostly on port 0. See [Ruleset.AllowNet].
+func (r *Ruleset) AllowSendUDP(ports ...uint16) *Ruleset {
+	return r.AllowNet(NetConnectSendUDP, ports...)
+}
+
 // AllowNewPrivs leaves no_new_privs as it is. Without this call it is set when
 // the ruleset is enforced, so that set-user-ID programs and file capabilities
 // give no privileges any more. With it the kernel asks for CAP_SYS_ADMIN in the
 // process's user namespace, or for no_new_privs to be set already, and refuses
 // with EPERM otherwise.
 func (r *Ruleset) AllowNewPrivs() *Ruleset {
-	if r != nil {
+	if r.mayChange("AllowNewPrivs") {
 		r.newPrivs = true
 	}
 	return r
@@ -340,8 +355,8 @@ func (r *Ruleset) AllowNewPrivs() *Ruleset {
 // A ruleset that handles no network right governs no socket, and calling
 // it there is a mistake.
 func (r *Ruleset) FilterSockets() *Ruleset {
-	if r == nil {
-		return nil
+	if !r.mayChange("FilterSockets") {
+		return r
 	}
 	r.sockets = true
 	if r.handled.Net == 0 && !r.handled.isZero() {
@@ -358,8 +373,8 @@ func (r *Ruleset) FilterSockets() *Ruleset {
 // The kernel logs only where auditing is on (audit=1 at boot, or auditctl -e 1).
 // An unknown flag is a mistake.
 func (r *Ruleset) Log(flags LogFlags) *Ruleset {
-	if r == nil {
-		return nil
+	if !r.mayChange("Log") {
+		return r
 	}
 	if unknown := uint64(flags) &^ logWords.known(); unknown != 0 {
 		r.mistake("unknown log flag %#x", unknown)
@@ -395,8 +410,8 @@ func (r *Ruleset) QuietNet(access AccessNet, ports ...uint16) *Ruleset {
 // that the ruleset does not handle are dropped; if no other is given, that is a
 // mistake, and so are an unknown bit and a scope of 0.
 func (r *Ruleset) QuietScope(scope Scope) *Ruleset {
-	if r == nil {
-		return nil
+	if !r.mayChange("QuietScope") {
+		return r
 	}
 	if wrong := r.wrong(Rights{Scope: scope}, 1); wrong != nil {
 		r.mistake("quiet scope %v: %w", scope, wrong)
@@ -410,6 +425,11 @@ func (r *Ruleset) QuietScope(scope Scope) *Ruleset {
 // adds the rules for one purpose. An error that it returns is a mistake, and so
 // is a nil preset. Package [example.com/landlock/preset] has some.
 //
+// A preset adds rules, quiet ones among them, and nothing else. It is a mistake if it
+// calls BestEffort, AllowNewPrivs, FilterSockets, Log or QuietScope, which then
+// change nothing, if it loads the ruleset, which is not complete yet (Apply, Prepare,
+// DryRun, Start, Check and their like), or if it puts another one in its place.
+//
 // What a preset adds by AllowOptional, AllowIf and Quiet is its own business: it
 // names paths of many systems, and those that this one lacks are skipped without a
 // word in [Report].Skipped. Call the preset on the ruleset yourself to have them named.
@@ -417,16 +437,37 @@ func (r *Ruleset) Use(presets ...func(*Ruleset) error) *Ruleset {
 	if r == nil {
 		return nil
 	}
-	defer func(before bool) { r.inPreset = before }(r.inPreset) // also where one panics
-	r.inPreset = true
 	for _, preset := range presets {
 		if preset == nil {
 			r.mistake("nil preset")
-		} else if err := preset(r); err != nil {
+		} else if err := r.use(preset); err != nil {
 			r.mistake("preset: %w", err)
 		}
 	}
 	return r
+}
+
+// use calls a preset.
+func (r *Ruleset) use(preset func(*Ruleset) error) error {
+	before := r.wanted
+	defer func() { // also where it panics
+		if !r.inPreset { // only another ruleset can say so
+			r.wanted = before
+			r.mistake("preset: it puts another ruleset in the place of the one that uses it, and may add rules alone")
+		}
+		r.inPreset = before.inPreset
+	}()
+	r.inPreset = true
+	return preset(r)
+}
+
+// mayChange reports whether a method may change what the ruleset is apart from
+// its rules. That a preset calls it is a mistake.
+func (r *Ruleset) mayChange(method string) bool {
+	if r != nil && r.inPreset {
+		r.mistake("preset: it calls %s, and may add rules alone: call it on the ruleset that uses the preset", method)
+	}
+	return r != nil && !r.inPreset
 }
 
 // Clone returns a copy: what is done to one of the two from now on does not
@@ -465,6 +506,45 @@ func (r *Ruleset) Target() ABI {
 	return r.target
 }
 
+// Options is what a [Ruleset] says besides the rights that it handles and its
+// rules. The zero value is that of a ruleset as New makes it.
+type Options struct {
+	BestEffort    bool     // BestEffort was called
+	Floor         ABI      // with this floor; 0 also where it was not called
+	NewPrivs      bool     // AllowNewPrivs was called
+	FilterSockets bool     // FilterSockets was called
+	Log           LogFlags // those of all calls of Log
+	QuietScope    Scope    // those of all calls of QuietScope, handled or not
+}
+
+// Options returns what the calls so far say. Two Options are compared with ==.
+func (r *Ruleset) Options() Options {
+	r = r.orEmpty()
+	return Options{r.bestEffort, r.floor, r.newPrivs, r.sockets, r.log, r.quiet.Scope}
+}
+
+// Mistakes returns what was wrong in the calls so far, in their order: what the
+// methods that load the ruleset return, joined. The slice is the caller's own. A
+// mistake in a rule is a [RuleError], and each Is [io/fs.ErrInvalid]. What shows
+// only when the ruleset is loaded, such as a path that does not exist, is no
+// mistake: see [Ruleset.DryRun].
+func (r *Ruleset) Mistakes() []error {
+	r = r.orEmpty()
+	if r.target == 0 && r.handled.isZero() && len(r.mistakes) == 0 {
+		return []error{errNothing} // the zero Ruleset
+	}
+	return slices.Clone(r.mistakes)
+}
+
+// notToLoad returns why r is not to be loaded: its mistakes. That a preset loads
+// what it is to add rules to is one.
+func (r *Ruleset) notToLoad() []error {
+	if r.inPreset {
+		r.mistake("preset: it loads the ruleset, to enforce or to ask it, and may add rules alone: do so after Use")
+	}
+	return r.Mistakes()
+}
+
 // Paths yields each path that a rule allows something beneath, with what was
 // asked for, handled or not: one for each path of each call, in the caller's
 // order. An open file counts by its name, and what a judge is to see as if it were
@@ -496,7 +576,7 @@ func (r *Ruleset) Ports() iter.Seq2[uint16, AccessNet] {
 // options, and its rules in the caller's order.
 func (r *Ruleset) String() string {
 	r = r.orEmpty()
-	text := strings.Join(r.options(), ", ")
+	text := strings.Join(r.preamble(), ", ")
 	before := "" // what the rule before this one allows
 	add := func(what, object string) {
 		switch {
@@ -522,8 +602,8 @@ func (r *Ruleset) String() string {
 	return text
 }
 
-// options returns what the ruleset is apart from its rules.
-func (r *Ruleset) options() []string {
+// preamble returns what the ruleset is apart from its rules.
+func (r *Ruleset) preamble() []string {
 	all := []string{fmt.Sprint("ABI ", int(r.target))}
 	if r.handled.isZero() || r.handled != r.target.Rights() {
 		all[0] = "handling " + r.handled.brief()
@@ -612,6 +692,10 @@ func (rule *portRule) failed(err error) *RuleError {
 		e.call = "AllowBindTCP"
 	case rule.access == NetConnectTCP:
 		e.call = "AllowConnectTCP"
+	case rule.access == NetBindUDP:
+		e.call = "AllowBindUDP"
+	case rule.access == NetConnectSendUDP:
+		e.call = "AllowSendUDP"
 	}
 	return e
 }
@@ -628,14 +712,6 @@ func (r *Ruleset) orEmpty() *Ruleset {
 // mistake keeps an error for the methods that load the ruleset.
 func (r *Ruleset) mistake(format string, args ...any) {
 	r.mistakes = append(r.mistakes, mistake{fmt.Errorf("landlock: "+format, args...)})
-}
-
-// allMistakes returns those made so far, in a slice of the caller's own.
-func (r *Ruleset) allMistakes() []error {
-	if r.target == 0 && r.handled.isZero() && len(r.mistakes) == 0 {
-		return []error{errNothing} // the zero Ruleset
-	}
-	return slices.Clone(r.mistakes)
 }
 
 // addPaths adds a rule for each path, like the one given.

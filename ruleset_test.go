@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -29,6 +30,8 @@ func TestMistakes(t *testing.T) {
 		{"handling unknown bits", NewHandling(Rights{FS: 1 << 17, Net: 1 << 4, Scope: 1 << 2}),
 			"the ruleset handles rights that this version of the package does not know: fs.0x20000,net.0x10,scope.0x4"},
 		{"handling nothing, and more", NewHandling(Rights{}).Log(8), "the ruleset handles no right at all\nlandlock: unknown log flag 0x8"},
+		{"two floors", New(V4).BestEffort(V2).BestEffort(V3), "best effort with floor ABI 3, after one with floor ABI 2: a ruleset has one floor, so call it once"},
+		{"one floor twice", New(V4).BestEffort(0).Clone().BestEffort(0), "best effort with floor ABI 0, after one with floor ABI 0: "},
 		{"target 0 with a floor", New(0).BestEffort(V1), "target ABI 0: this version of the package knows 1 to 11"},
 		{"the zero Ruleset", new(Ruleset), "the ruleset handles no right at all"},
 		{"unknown right", good().Allow(FSRead|1<<20, "/"), `rule read,0x100000 on "/": unknown access right fs.0x100000`},
@@ -183,6 +186,8 @@ func TestRuleErrorWords(t *testing.T) {
 		{(&pathRule{path: "/x", access: read}).failed(errNoPlace), `AllowRead("/x"): ` + errNoPlace.Error() + ": leave it out, or have AllowOptional, which skips it"},
 		{(&portRule{port: 443, access: NetConnectTCP}).failed(fs.ErrInvalid), "AllowConnectTCP(443): invalid argument"},
 		{(&portRule{access: NetBindTCP}).failed(fs.ErrInvalid), "AllowBindTCP(0): invalid argument"},
+		{(&portRule{access: NetBindUDP}).failed(fs.ErrInvalid), "AllowBindUDP(0): invalid argument"},
+		{(&portRule{port: 53, access: NetConnectSendUDP}).failed(fs.ErrInvalid), "AllowSendUDP(53): invalid argument"},
 		{(&portRule{port: 1, access: NetBindTCP, quiet: true}).failed(fs.ErrInvalid), "rule bind_tcp on port 1: invalid argument"},
 		{(&portRule{port: 1, access: V4.Net()}).failed(fs.ErrInvalid), "rule bind_tcp,connect_tcp on port 1: invalid argument"},
 		{&DeniedError{}, "access denied"},
@@ -236,9 +241,6 @@ func TestSkippedByPresets(t *testing.T) {
 		"with a mistake":     {func(r *Ruleset) { r.Use(nil).AllowOptional(FSRead, own); r.mistakes = nil }, []string{own}},
 		"after one's panic":  {func(r *Ruleset) { defer r.AllowOptional(FSRead, own); defer func() { recover() }(); r.Use(panics) }, []string{own}},
 		"a preset's clone":   {func(r *Ruleset) { *r = *clone.AllowOptional(FSRead, own) }, []string{own}},
-		"in a preset's place": {func(r *Ruleset) {
-			r.Use(func(r *Ruleset) error { *r = *New(V1); return nil }).AllowOptional(FSRead, own)
-		}, []string{own}},
 	} {
 		if name == "a preset's clone" {
 			func() {
@@ -389,7 +391,7 @@ func TestClone(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	base := New(V10).BestEffort(V1).AllowRead("/a", "/b", "/c").AllowConnectTCP(1, 2, 3).AllowFile(FSRead, file).Quiet(FSRead, "/q").Log(8).Log(16)
+	base := New(V10).AllowRead("/a", "/b", "/c").AllowConnectTCP(1, 2, 3).AllowFile(FSRead, file).Quiet(FSRead, "/q").Log(8).Log(16)
 	// With room for more: what clones append must not meet in it.
 	base.paths, base.ports, base.mistakes = slices.Grow(base.paths, 50), slices.Grow(base.ports, 50), slices.Grow(base.mistakes, 50)
 	text, mistakes := base.String(), errors.Join(base.mistakes...).Error()
@@ -458,7 +460,7 @@ func TestRulesetString(t *testing.T) {
 func TestNilRuleset(t *testing.T) {
 	for name, r := range map[string]*Ruleset{"nil": nil, "zero": {}} {
 		r := r.BestEffort(V1).AllowRead("/").AllowOptional(FSRead, "/").AllowReadWrite("/").AllowExecute("/").AllowFile(FSRead, nil).
-			AllowNet(NetBindTCP, 1).AllowBindTCP(1).AllowConnectTCP(1).AllowNewPrivs().Log(0).Quiet(FSRead, "/").QuietNet(NetBindTCP, 1).
+			AllowNet(NetBindTCP, 1).AllowBindTCP(1).AllowConnectTCP(1).AllowBindUDP(1).AllowSendUDP(1).FilterSockets().AllowNewPrivs().Log(0).Quiet(FSRead, "/").QuietNet(NetBindTCP, 1).
 			QuietScope(ScopeSignal).Use(func(*Ruleset) error { return nil }).Clone()
 		for range r.Paths() {
 		}
@@ -475,6 +477,9 @@ func TestNilRuleset(t *testing.T) {
 		if r.Handled() != (Rights{}) || r.Target() != 0 || r.String() == "" {
 			t.Errorf("%s: handles %v, target %v: %s", name, r.Handled(), r.Target(), r)
 		}
+		if mistakes := r.Mistakes(); len(mistakes) == 0 || !errors.Is(mistakes[0], fs.ErrInvalid) || (r == nil) != (r.Options() == Options{}) {
+			t.Errorf("%s: mistakes %v, options %+v", name, mistakes, r.Options())
+		}
 		if sandbox.Close() != nil || sandbox.Fd() != ^uintptr(0) || sandbox.Report().String() != (Report{}).String() {
 			t.Errorf("%s: its Sandbox, which is nil, does something", name)
 		}
@@ -482,12 +487,130 @@ func TestNilRuleset(t *testing.T) {
 }
 
 func TestHelpers(t *testing.T) {
-	if FSRead != 0xc || FSReadExecute != 0xd || FSWrite != 0x77b2 || FSReadWrite != 0x77be {
-		t.Errorf("groups %#x %#x %#x %#x", uint64(FSRead), uint64(FSReadExecute), uint64(FSWrite), uint64(FSReadWrite))
+	r := New(V10).AllowRead("r").AllowReadWrite("w").AllowExecute("x").AllowRead().AllowNet(NetBindTCP).
+		AllowBindTCP(1).AllowConnectTCP(2).AllowBindUDP(3).AllowSendUDP(4)
+	const want = `ABI 10: read beneath "r"; read,write beneath "w"; read,execute beneath "x"; ` +
+		"bind_tcp on port 1; connect_tcp on port 2; bind_udp on port 3; connect_send_udp on port 4"
+	if got := r.String(); got != want {
+		t.Errorf("%s\nwant %s", got, want)
 	}
-	r := New(V1).AllowRead("r").AllowReadWrite("w").AllowExecute("x").AllowRead().AllowNet(NetBindTCP)
-	if len(r.mistakes) > 0 || fmt.Sprint(r.paths[0].access, r.paths[1].access, r.paths[2].access) != fmt.Sprint(FSRead, FSReadWrite, FSReadExecute) {
-		t.Errorf("rules %v, mistakes %v", r.paths, r.mistakes)
+}
+
+// The groups are what they were when programs were written that use them: a right
+// that a later ABI brings must not come into one.
+func TestGroupsNeverGrow(t *testing.T) {
+	for _, group := range []struct {
+		rights, want AccessFS
+	}{
+		{FSRead, 0xc}, {FSReadExecute, 0xd}, {FSWrite, 0x77b2}, {FSReadWrite, 0x77be},
+	} {
+		if group.rights != group.want {
+			t.Errorf("a group is %v, and has to stay %v", group.rights, group.want)
+		}
+	}
+}
+
+func TestOptions(t *testing.T) {
+	for _, test := range []struct {
+		ruleset *Ruleset
+		want    Options
+	}{
+		{New(V9).AllowRead("/").Quiet(FSRead, "/"), Options{}},
+		{New(V9).BestEffort(0), Options{BestEffort: true}},
+		{New(V9).BestEffort(V4), Options{BestEffort: true, Floor: V4}},
+		{New(V9).AllowNewPrivs(), Options{NewPrivs: true}},
+		{New(V9).FilterSockets(), Options{FilterSockets: true}},
+		{New(V9).Log(LogNewExecOn).Log(LogSameExecOff), Options{Log: LogNewExecOn | LogSameExecOff}},
+		{New(V9).QuietScope(ScopeSignal).QuietScope(ScopeAbstractUnixSocket).Clone(), Options{QuietScope: V9.Scopes()}},
+	} {
+		if got := test.ruleset.Options(); got != test.want {
+			t.Errorf("%v: %+v, want %+v", test.ruleset, got, test.want)
+		}
+	}
+}
+
+func TestMistakesAreListed(t *testing.T) {
+	r := New(V4).AllowRead("/")
+	if mistakes := r.Mistakes(); len(mistakes) > 0 {
+		t.Errorf("mistakes of %v: %v", r, mistakes)
+	}
+	r.Log(1 << 9).AllowRead("").AllowBindUDP(53)
+	mistakes := r.Mistakes()
+	const want = "landlock: unknown log flag 0x200\nlandlock: AllowRead(\"\"): empty path\n" +
+		"landlock: AllowBindUDP(53): the ruleset does not handle this, so it is allowed everywhere: handle it (New does from V10 on), or leave the rule out"
+	if _, err := r.Apply(); err == nil || err.Error() != want || errors.Join(mistakes...).Error() != want {
+		t.Errorf("%q\nApply: %v\nwant   %s", mistakes, err, want)
+	}
+	if rule, ok := errors.AsType[*RuleError](mistakes[1]); !ok || rule.Path != "" || rule.Access != fmt.Stringer(FSRead) {
+		t.Errorf("%#v is not about AllowRead", mistakes[1])
+	}
+	for _, mistake := range mistakes {
+		if !errors.Is(mistake, fs.ErrInvalid) {
+			t.Errorf("%v is not ErrInvalid", mistake)
+		}
+	}
+	clear(mistakes)
+	if again := r.Mistakes(); len(again) != 3 || again[0] == nil {
+		t.Errorf("the slice is the ruleset's own: %v", again)
+	}
+}
+
+// Whoever reads where a ruleset is made knows what it is: a preset adds rules.
+func TestPresetsAddRules(t *testing.T) {
+	file, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	preset := func(f func(r *Ruleset)) func(*Ruleset) error {
+		return func(r *Ruleset) error { f(r); return nil }
+	}
+	adds := func(r *Ruleset) {
+		r.AllowRead("/").AllowFile(FSRead, file).AllowIf(FSRead, func(*os.File) error { return nil }, "/").AllowSendUDP(53).Quiet(FSRead, "/").QuietNet(NetBindTCP, 1)
+		_, _, _, _ = r.Options(), r.Mistakes(), r.String(), r.Clone().BestEffort(0).Log(LogNewExecOn)
+	}
+	for name, test := range map[string]struct {
+		preset func(r *Ruleset)
+		want   string // in the mistake; empty where it is none
+	}{
+		"rules":                 {adds, ""},
+		"rules of two":          {func(r *Ruleset) { r.Use(preset(adds)) }, ""},
+		"BestEffort":            {func(r *Ruleset) { r.BestEffort(0) }, "it calls BestEffort"},
+		"its wrong use":         {func(r *Ruleset) { r.BestEffort(V11) }, "it calls BestEffort"},
+		"AllowNewPrivs":         {func(r *Ruleset) { r.AllowNewPrivs() }, "it calls AllowNewPrivs"},
+		"FilterSockets":         {func(r *Ruleset) { r.FilterSockets() }, "it calls FilterSockets"},
+		"Log":                   {func(r *Ruleset) { r.Log(LogSubdomainsOff) }, "it calls Log"},
+		"QuietScope":            {func(r *Ruleset) { r.QuietScope(ScopeSignal) }, "it calls QuietScope"},
+		"one of its own":        {func(r *Ruleset) { r.Use(preset(func(r *Ruleset) { r.Log(LogSubdomainsOff) })) }, "it calls Log"},
+		"after its own":         {func(r *Ruleset) { r.Use(preset(adds)).AllowNewPrivs() }, "it calls AllowNewPrivs"},
+		"another ruleset":       {func(r *Ruleset) { *r = *New(V1) }, "it puts another ruleset in the place"},
+		"a changed clone":       {func(r *Ruleset) { *r = *r.Clone().BestEffort(0) }, "it puts another ruleset in the place"},
+		"a ruleset and a panic": {func(r *Ruleset) { *r = *New(V1); panic("preset") }, "it puts another ruleset in the place"},
+		"Apply":                 {func(r *Ruleset) { r.Apply() }, "it loads the ruleset"},
+		"Start":                 {func(r *Ruleset) { r.Start(exec.Command("/bin/true")) }, "it loads the ruleset"},
+		"Check":                 {func(r *Ruleset) { r.Check(FSRead, "/") }, "it loads the ruleset"},
+		"CheckTarget":           {func(r *Ruleset) { r.CheckTarget(FSRead, "/") }, "it loads the ruleset"},
+	} {
+		for _, r := range []*Ruleset{New(V10), New(V10).BestEffort(V4).AllowRead("/").Log(LogNewExecOn)} {
+			options, target, rules := r.Options(), r.Target(), len(r.paths)
+			func() {
+				defer func() { recover() }()
+				r.Use(preset(test.preset))
+			}()
+			if r.Options() != options || r.Target() != target || len(r.paths) < rules {
+				t.Errorf("%s: now %v, options were %+v", name, r, options)
+			}
+			if mistakes := r.Mistakes(); test.want == "" && len(mistakes) > 0 {
+				t.Errorf("%s: mistakes %v", name, mistakes)
+			} else if test.want != "" && len(mistakes) != 1 {
+				t.Errorf("%s: mistakes %v, want one", name, mistakes)
+			} else if test.want != "" {
+				checkMistake(t, name, mistakes[0], "preset: "+test.want)
+			}
+			if r.AllowNewPrivs(); !r.Options().NewPrivs {
+				t.Errorf("%s: the ruleset takes no options after Use", name)
+			}
+		}
 	}
 }
 

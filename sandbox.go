@@ -200,7 +200,7 @@ type loaded struct {
 // load has the kernel make a ruleset of r.
 func (r *Ruleset) load(who reach) (*loaded, error) {
 	r = r.orEmpty()
-	errs := r.allMistakes()
+	errs := r.notToLoad()
 	kernel, probeErr := Probe()
 	var noFilter error
 	if r.sockets {

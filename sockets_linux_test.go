@@ -504,7 +504,7 @@ func TestSocketFilterStandsIn(t *testing.T) {
 			t.Errorf("TCP, which is not handled: %v", err)
 		}
 		// A rule for UDP is for one port, and the filter knows none.
-		some := NewHandling(Rights{Net: netUDP}).AllowNet(NetConnectSendUDP, 53)
+		some := NewHandling(Rights{Net: netUDP}).AllowSendUDP(53)
 		if report, err := some.Clone().BestEffort(0).FilterSockets().DryRun(); err != nil || report.Missing.Net != netUDP {
 			t.Errorf("with a rule: %v, %v", report, err)
 		}
