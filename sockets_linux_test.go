@@ -483,11 +483,16 @@ func TestSocketFilterStandsIn(t *testing.T) {
 		}
 		_, dial := net.Dial("udp", "127.0.0.1:53")
 		_, listen := net.ListenPacket("udp", "127.0.0.1:53")
-		for err, want := range map[error]AccessNet{dial: NetConnectSendUDP, listen: NetBindUDP} {
-			explained := r.Explain(err)
+		for _, test := range []struct {
+			err    error
+			want   AccessNet
+			advice string
+		}{{dial, NetConnectSendUDP, "AllowSendUDP(53)"}, {listen, NetBindUDP, "AllowBindUDP(53)"}} {
+			explained := r.Explain(test.err)
 			var denied *DeniedError
-			if !errors.Is(err, unix.EACCES) || !errors.As(explained, &denied) || denied.Missing.Net != want || denied.Port != 53 || !strings.Contains(denied.Error(), "and all other UDP with it") {
-				t.Errorf("UDP: %v", explained)
+			if !errors.Is(test.err, unix.EACCES) || !errors.As(explained, &denied) || denied.Missing.Net != test.want || denied.Port != 53 ||
+				!strings.Contains(denied.Error(), test.advice+" would allow it, and all other UDP with it") {
+				t.Errorf("UDP: %v, want %s", explained, test.advice)
 			}
 		}
 		_, ping := net.Dial("ip4:icmp", "127.0.0.1")
