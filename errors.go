@@ -20,10 +20,11 @@ var (
 	ErrDisabled error = &sentinel{"landlock: disabled at boot: " +
 		"add landlock to the lsm= parameter of the kernel's command line (or to CONFIG_LSM)", errors.ErrUnsupported}
 	// ErrBlocked: something between this process and the kernel refuses one
-	// of the system calls, usually the seccomp filter of a container: it is
-	// what comes of an answer that Landlock never gives. A floor of 0 is for
-	// a refusal of the first, landlock_create_ruleset, alone. A filter that
-	// kills for it leaves nobody to return this: see [Probe].
+	// of the system calls, usually the seccomp filter of a container. It is
+	// told by an answer that Landlock itself never gives. A floor of 0 puts up
+	// with it where the first call is refused, landlock_create_ruleset, and not
+	// where a later one is. A filter that kills, in place of refusing, leaves
+	// nobody to return it: see [Probe].
 	ErrBlocked error = &sentinel{"landlock: system calls refused, probably by a container's seccomp filter: " +
 		"allow landlock_create_ruleset, landlock_add_rule and landlock_restrict_self in its profile", errors.ErrUnsupported}
 )
@@ -222,13 +223,12 @@ func (e *commonError) Unwrap() error { return e.error }
 // landlock_restrict_self. On other architectures
 // than amd64 and arm64 the Go runtime ends the process then.
 //
-// With FilterSockets there is one more way, on any kernel: all that could be
-// found out before was well, the ruleset is enforced on all threads, and then
-// the kernel has no memory for the socket filter, or a thread has a seccomp
-// filter that the others have not. That one is found out before from what /proc
-// says, how many filters each thread has: not where an earlier sandbox hides
-// /proc, not where threads have as many filters and other ones, and not where it
-// comes in between.
+// With FilterSockets there is one more way, on any kernel: the ruleset is enforced
+// on all threads, and then the kernel has no memory for the socket filter, or a
+// thread has a seccomp filter that the others have not. Such a thread is found out
+// before anything is restricted, by the number of filters that /proc says it has;
+// but not where an earlier sandbox hides /proc, where all threads have as many
+// filters and one has others, or where it gets its filter meanwhile.
 type PartialError struct {
 	Restricted int   // threads that are restricted
 	Failed     int   // threads that are not

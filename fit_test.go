@@ -561,5 +561,8 @@ func TestFitSocketsFloor(t *testing.T) {
 		if unsupported, ok := errors.AsType[*UnsupportedError](err); ok && unsupported.MissingSocketFilter != (test.noFilter != nil) {
 			t.Errorf("%v on ABI %d, filters %v: %+v", r, test.kernel, test.noFilter, unsupported.Shortfall)
 		}
+		if reason := strings.Contains(test.want, "FilterSockets"); errors.Is(err, errNoSeccomp) != reason {
+			t.Errorf("%v on ABI %d, filters %v: %v wraps why there are no filters: %v", r, test.kernel, test.noFilter, err, !reason)
+		}
 	}
 }

@@ -40,33 +40,33 @@ type Report struct {
 	// is no Landlock.
 	Kernel Kernel `json:"kernel"`
 	// Enforced is denied now, except where a rule allows it. Where it is
-	// empty there is no sandbox, but for a SocketFilter. What of it this
-	// kernel does not know, the filter enforces; but not FSRefer, which ABI 1
-	// has no word for and denies everywhere.
+	// empty there is no sandbox, but for a SocketFilter. UDP is in it also
+	// where it is the filter that refuses it, and FSRefer on ABI 1 too, which
+	// has no such right and denies moves everywhere.
 	Enforced Rights `json:"enforced"`
 	// SocketFilter says that FilterSockets is in force.
 	SocketFilter bool `json:"socket_filter"`
-	// Shortfall is what the ruleset asks for and is not in force. Its fields
-	// are read as the Report's own, as in report.Missing, and are so in JSON.
+	// Shortfall is what the ruleset asks for and is not in force. Only BestEffort
+	// lets it hold anything, and New(V1) its Denied. Its fields are read as the
+	// Report's own, as in report.Missing, and are so in JSON.
 	Shortfall
 	// Skipped are the paths of the caller's AllowOptional, AllowIf and Quiet
 	// that got no rule, each once: they did not exist, or led to a pipe, a
 	// socket or another object of no filesystem, which is not restricted.
-	// What the presets of Use skip is not in it.
+	// What the presets of Use skip is not in it. It does not count in Complete.
 	Skipped []string `json:"skipped,omitempty"`
 	// NoIoctl are the paths of rules that let devices in /dev be read or written,
 	// and not controlled: their ioctl fails, so terminals have no raw mode and no
-	// size. FSIoctlDev in the same rule, in another for the same file, or in one for
-	// a directory above takes a path off the list. So does, for /dev, a rule with it
-	// for /dev/tty or /dev/pts, such as those of preset.Terminal. Only paths that
-	// begin with /dev are looked at; /dev/null and its kin have no ioctl to lose.
-	// A rule for / is not named. It does not count in Complete.
+	// size. A path is not named where FSIoctlDev is in the same rule, in another for
+	// the same file, or in one for a directory above; and /dev is not where it is in
+	// a rule for /dev/tty or /dev/pts, such as those of preset.Terminal. Only paths
+	// that begin with /dev are looked at, so a rule for / is not named, and not
+	// /dev/null and its kin, which have no ioctl to lose. It does not count in Complete.
 	NoIoctl []string `json:"no_ioctl,omitempty"`
 }
 
 // Complete reports whether everything that the ruleset asks for is in force:
-// something is, nothing is missing, and no rule is denied. Skipped paths do not
-// count.
+// something is, and there is no Shortfall.
 func (r Report) Complete() bool {
 	return (!r.Enforced.isZero() || r.SocketFilter) && r.Shortfall == (Shortfall{})
 }

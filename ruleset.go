@@ -19,12 +19,12 @@ import (
 //
 // Its methods chain. A mistake in a call (an unknown bit, an empty path, a rule
 // for a right that the ruleset does not handle) is kept and returned, together
-// with all others, by the methods that load the ruleset: Apply, Prepare and
-// DryRun. Every mistake Is [io/fs.ErrInvalid]. Until the ruleset is loaded
-// relative paths are just text; they are resolved in the working directory of
-// that moment.
+// with all others, by the methods that load the ruleset: Apply, Prepare, DryRun,
+// and those that are made of them. Every mistake Is [io/fs.ErrInvalid].
+// [Ruleset.Mistakes] lists them before. Until the ruleset is loaded relative paths
+// are just text; they are resolved in the working directory of that moment.
 //
-// Each call stands for itself, and what several calls allow adds up.
+// Each rule stands for itself, and what several allow adds up.
 //
 // A Ruleset is made by [New] or [NewHandling]. It must not be changed while
 // another goroutine uses it: give each a [Ruleset.Clone].
@@ -166,9 +166,9 @@ func (r *Ruleset) BestEffort(floor ABI) *Ruleset {
 //
 // What several rules allow adds up, for one path and for one beneath the other.
 //
-// A rule for a device, or for /dev, that is to read or write it is seldom enough: from
-// ABI 5 on, what is opened by it refuses ioctl without FSIoctlDev, and so a terminal
-// its raw mode. [Report].NoIoctl names such rules.
+// A rule to read or write a device, or /dev, is seldom enough: from ABI 5 on, what is
+// opened by it refuses ioctl without FSIoctlDev, and so a terminal has no raw mode.
+// [Report].NoIoctl names such rules.
 //
 // A path that cannot be opened is a RuleError when the ruleset is loaded. An
 // unknown bit, an access of 0, an empty path and one with a NUL are mistakes.
@@ -176,12 +176,12 @@ func (r *Ruleset) BestEffort(floor ABI) *Ruleset {
 // "/proc/self" is followed like any link, and is the directory of the process
 // that loads the ruleset: a child would be given its parent's and not its own.
 // Give a child "/proc", for reading and not for writing. Of processes outside its
-// domain the kernel keeps from it all the same the memory and what the descriptors
-// lead to; the environment and the map of the memory unless it has CAP_PERFMON or
-// CAP_SYS_ADMIN, as root has. It does read their command lines, mounts and sockets
-// (net/tcp), and the numbers of the descriptors of its user's. By writing it sets
-// their oom_score_adj, which has the kernel kill them first, coredump_filter,
-// autogroup, clear_refs and sched.
+// domain it then reads the command lines, mounts and sockets (net/tcp), and of those
+// of its own user the numbers of their descriptors. The kernel still keeps from it
+// their memory and what their descriptors lead to, and also their environment and the
+// map of their memory unless it has CAP_PERFMON or CAP_SYS_ADMIN, as root has. If it
+// may write, it sets their oom_score_adj, which has the kernel kill them first,
+// coredump_filter, autogroup, clear_refs and sched.
 func (r *Ruleset) Allow(access AccessFS, paths ...string) *Ruleset {
 	return r.addPaths(pathRule{access: access}, paths)
 }
@@ -432,7 +432,8 @@ func (r *Ruleset) QuietScope(scope Scope) *Ruleset {
 //
 // What a preset adds by AllowOptional, AllowIf and Quiet is its own business: it
 // names paths of many systems, and those that this one lacks are skipped without a
-// word in [Report].Skipped. Call the preset on the ruleset yourself to have them named.
+// word in [Report].Skipped. Call the preset on the ruleset yourself to have them
+// named: then nothing that it does is a mistake, either.
 func (r *Ruleset) Use(presets ...func(*Ruleset) error) *Ruleset {
 	if r == nil {
 		return nil
@@ -472,8 +473,9 @@ func (r *Ruleset) mayChange(method string) bool {
 
 // Clone returns a copy: what is done to one of the two from now on does not
 // show in the other. So a program can make one ruleset as a base, and add to a
-// clone for each request. The open files of AllowFile are shared. Cloning is
-// cheap, however many rules there are.
+// clone for each request. The open files of AllowFile are shared. That the ruleset
+// was applied is not copied: the clone's Check answers for what it would be. Cloning
+// is cheap, however many rules there are.
 func (r *Ruleset) Clone() *Ruleset {
 	if r == nil {
 		return nil
@@ -517,17 +519,17 @@ type Options struct {
 	QuietScope    Scope    // those of all calls of QuietScope, handled or not
 }
 
-// Options returns what the calls so far say. Two Options are compared with ==.
+// Options returns what the calls so far say.
 func (r *Ruleset) Options() Options {
 	r = r.orEmpty()
 	return Options{r.bestEffort, r.floor, r.newPrivs, r.sockets, r.log, r.quiet.Scope}
 }
 
 // Mistakes returns what was wrong in the calls so far, in their order: what the
-// methods that load the ruleset return, joined. The slice is the caller's own. A
-// mistake in a rule is a [RuleError], and each Is [io/fs.ErrInvalid]. What shows
-// only when the ruleset is loaded, such as a path that does not exist, is no
-// mistake: see [Ruleset.DryRun].
+// methods that load the ruleset return, joined. Each Is [io/fs.ErrInvalid], and one
+// that is about a single path or port is a [RuleError]. The slice is the caller's
+// own. What shows only when the ruleset is loaded, such as a path that does not
+// exist, is not among them: see [Ruleset.DryRun].
 func (r *Ruleset) Mistakes() []error {
 	r = r.orEmpty()
 	if r.target == 0 && r.handled.isZero() && len(r.mistakes) == 0 {
