@@ -28,9 +28,8 @@ func (c *checker) socket() []error {
 func (c *checker) someSocket() []error {
 	reasons := c.socket()
 	if udp := c.refused.Net & netUDP; len(reasons) > 0 && udp != 0 {
-		names := strings.ReplaceAll(goNames("landlock.Net", nil, netWords, uint64(udp)), "|", " or ")
 		denied := &DeniedError{Port: -1, Missing: Rights{Net: udp}}
-		denied.suggestText(fmt.Sprintf("AllowNet(%s, PORT)", names))
+		denied.suggestText("AllowBindUDP(PORT) or AllowSendUDP(PORT)")
 		c.withAllUDP(denied)
 		reasons = append(reasons, guess([]error{denied}, "if it was for UDP")...)
 	}

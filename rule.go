@@ -90,6 +90,10 @@ func (r Rule) netCall() (call, access string) {
 		return "AllowBindTCP", ""
 	case NetConnectTCP:
 		return "AllowConnectTCP", ""
+	case NetBindUDP:
+		return "AllowBindUDP", ""
+	case NetConnectSendUDP:
+		return "AllowSendUDP", ""
 	}
 	return "AllowNet", access
 }

@@ -255,6 +255,16 @@ func (r *Ruleset) AllowConnectTCP(ports ...uint16) *Ruleset {
 	return r.AllowNet(NetConnectTCP, ports...)
 }
 
+// AllowBindUDP allows NetBindUDP on the ports. A client that binds none itself needs
+// it on port 0, since connecting and sending bind one. See [Ruleset.AllowNet].
+func (r *Ruleset) AllowBindUDP(ports ...uint16) *Ruleset { return r.AllowNet(NetBindUDP, ports...) }
+
+// AllowSendUDP allows NetConnectSendUDP to the ports, on any host. A client needs
+// AllowBindUDP as well, mostly on port 0. See [Ruleset.AllowNet].
+func (r *Ruleset) AllowSendUDP(ports ...uint16) *Ruleset {
+	return r.AllowNet(NetConnectSendUDP, ports...)
+}
+
 // AllowNewPrivs leaves no_new_privs as it is. Without this call it is set when
 // the ruleset is enforced, so that set-user-ID programs and file capabilities
 // give no privileges any more. With it the kernel asks for CAP_SYS_ADMIN in the
