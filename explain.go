@@ -610,17 +610,19 @@ func besidesReading(p *place, writingDenied, mayWrite bool) string {
 	return ""
 }
 
-// suggestPreset names the preset that is made for a device, beside the rule.
+// suggestPreset names the preset that is made for a device. The rule has what that one
+// has: devices are mostly opened for reading and writing, which an error does not say.
 func suggestPreset(e *DeniedError) {
+	preset, access := "", FSReadFile|FSWriteFile
 	switch e.Path {
 	case "/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom":
-		if e.Missing.FS&^(FSReadFile|FSWriteFile) == 0 {
-			e.instead = "Use(preset.NullDevices)"
-		}
+		preset = nullPreset
 	default:
-		if preset := presetForTerminal(e.Path); preset != "" && e.Missing.FS&^(FSReadFile|FSWriteFile|FSIoctlDev) == 0 {
-			e.instead = "Use(preset." + preset + ")"
-		}
+		preset, access = presetForTerminal(e.Path), access|FSIoctlDev
+	}
+	if preset != "" && e.Missing.FS&^access == 0 {
+		e.suggest(Rule{Path: e.Path, Port: -1, FS: access})
+		e.instead = "Use(preset." + preset + ")"
 	}
 }
 

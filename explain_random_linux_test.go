@@ -58,8 +58,8 @@ func explainRandomly(t *testing.T, dir string) {
 			t.Errorf("%s: all or none were refused: %+v", name, *n)
 		}
 	}
-	if counts.all.helped == 0 || counts.all.worked == 0 || counts.replaced == 0 {
-		t.Errorf("this shows nothing: %+v, %d replaced", counts.all, counts.replaced)
+	if counts.all.helped == 0 || counts.all.worked == 0 || counts.replaced == 0 || counts.enough == 0 {
+		t.Errorf("this shows nothing: %+v, %d replaced, %d without a doubt", counts.all, counts.replaced, counts.enough)
 	}
 }
 
@@ -74,6 +74,7 @@ type explainCounts struct {
 	all      explainCount
 	kinds    map[string]*explainCount
 	replaced int // of those that were helped: something was replaced, and was so once more
+	enough   int // the rules of the first explanation were, with no doubt left
 }
 
 type explainCount struct {
@@ -88,7 +89,7 @@ func (c *explainCounts) String() (text string) {
 	for _, name := range slices.Sorted(maps.Keys(c.kinds)) {
 		text += fmt.Sprintf("%-12s %+v\n", name, *c.kinds[name])
 	}
-	return text + fmt.Sprintf("%d helped after something was replaced\n", c.replaced)
+	return text + fmt.Sprintf("%d helped after something was replaced, %d by rules without a doubt\n", c.replaced, c.enough)
 }
 
 // explainWorld is a directory in which things are replaced.
@@ -515,12 +516,36 @@ func (w *explainWorld) try(s *Sandbox, op *explainOp) {
 	if len(blamed) == 0 {
 		return
 	}
-	if w.help(op, explanation, count) {
+	if w.isEnough(op, explanation, blamed); w.help(op, explanation, count) {
 		count(func(n *explainCount) *int { return &n.helped })
 		if len(replaced) > 0 {
 			w.replaced++
 		}
 	}
+}
+
+// isEnough tries what an explanation says without a doubt: that the rules that it has, as
+// they are and all at once, let through what was refused.
+func (w *explainWorld) isEnough(op *explainOp, explanation error, blamed []*DeniedError) {
+	if len(blamed) < len(explanation.(*explained).reasons) {
+		return
+	}
+	for _, denied := range blamed {
+		if denied.Rule == (Rule{}) || denied.Guess || denied.Uncertain != "" {
+			return
+		}
+	}
+	if err, second := w.with(w.asLoaded(), blamed, op, nil); isRefusal(err) {
+		if op.kind == "exec" && err.Error() != explanation.(*explained).err.Error() {
+			return // os/exec opens the null device first
+		}
+		if alone := op.do(); alone == nil {
+			op.undo()
+			w.wrong(op, "Explain is sure of %v, and it is still refused: %v", explanation, second)
+		}
+		return
+	}
+	w.enough++
 }
 
 // denials returns whom Explain blames, and whether one of them is no guess.

@@ -202,7 +202,7 @@ func (r *Ruleset) Add(rules ...Rule) *Ruleset {
 			rule.Optional = rule.Optional || rule.Quiet
 			wrong = cmp.Or(r.wrong(Rights{FS: rule.FS}, 1), wrongPath(rule.Path))
 		}
-		r.addRule(wantedRule{Rule: rule}, wrong)
+		r.addRule(&wantedRule{Rule: rule}, wrong)
 	}
 	return r
 }
@@ -217,13 +217,13 @@ type wantedRule struct {
 }
 
 // addRule adds a rule, or keeps the mistake that it is.
-func (r *Ruleset) addRule(rule wantedRule, wrong error) {
+func (r *Ruleset) addRule(rule *wantedRule, wrong error) {
 	if wrong != nil {
 		r.mistakes = append(r.mistakes, rule.failed(wrong))
 		return
 	}
 	rule.preset = r.inPreset
-	r.rules = append(r.rules, rule)
+	r.rules = append(r.rules, *rule)
 	if rule.Quiet {
 		r.quiet.FS |= rule.FS
 		r.quiet.Net |= rule.Net

@@ -228,11 +228,11 @@ func (r *Ruleset) AllowFile(access AccessFS, files ...*os.File) *Ruleset {
 	for _, file := range files {
 		rule := wantedRule{Rule: Rule{Port: -1, FS: access, Open: true}, file: file}
 		if file == nil || *file == (os.File{}) {
-			r.addRule(rule, cmp.Or(wrong, errNilFile))
+			r.addRule(&rule, cmp.Or(wrong, errNilFile))
 			continue
 		}
 		rule.Path = file.Name()
-		r.addRule(rule, wrong)
+		r.addRule(&rule, wrong)
 	}
 	return r
 }
@@ -533,7 +533,7 @@ func (r *Ruleset) addPaths(rule wantedRule, paths []string) *Ruleset {
 	r.rules = slices.Grow(r.rules, len(paths))
 	rule.Port = -1
 	for _, rule.Path = range paths {
-		r.addRule(rule, cmp.Or(wrong, wrongPath(rule.Path)))
+		r.addRule(&rule, cmp.Or(wrong, wrongPath(rule.Path)))
 	}
 	return r
 }
@@ -546,7 +546,7 @@ func (r *Ruleset) addPorts(rule Rule, ports []uint16) *Ruleset {
 	wrong := r.wrong(Rights{Net: rule.Net}, len(ports))
 	for _, port := range ports {
 		rule.Port = int(port)
-		r.addRule(wantedRule{Rule: rule}, wrong)
+		r.addRule(&wantedRule{Rule: rule}, wrong)
 	}
 	return r
 }
