@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"strconv"
 	"strings"
 )
 
@@ -151,12 +150,10 @@ func (e *UnsupportedError) Unwrap() error { return e.noFilter }
 
 // RuleError says which rule of a ruleset is wrong, and why.
 type RuleError struct {
-	Path   string       // the rule's path, or its file's name; empty for a port
-	Port   int          // the rule's port; -1 for a path
-	Access fmt.Stringer // the rule's access: an AccessFS or AccessNet
+	Rule                // the one that is wrong, as the call has it
+	Access fmt.Stringer // its FS, or for a port its Net
 	Err    error        // why: unwraps to fs.ErrNotExist, fs.ErrInvalid and the like
 
-	call string // what made the rule, such as "AllowRead"; empty where none of the helpers did
 	hint string // what to do about it
 }
 
@@ -164,9 +161,12 @@ type RuleError struct {
 //
 //	landlock: AllowReadWrite("/srv/data/x"): open: no such file or directory: make it first, or allow its directory
 //
-// A rule that is none of a helper's is named by its rights.
+// The rule is named by the call that makes it, as by [Rule.String].
 func (e *RuleError) Error() string {
-	text := "landlock: " + e.rule()
+	text := "landlock: rule"
+	if e.Rule != (Rule{}) {
+		text = "landlock: " + e.Rule.String()
+	}
 	if e.Err == nil {
 		return text + " is wrong"
 	}
@@ -175,32 +175,6 @@ func (e *RuleError) Error() string {
 		text += ": " + e.hint
 	}
 	return text
-}
-
-// rule names the rule as far as it is known.
-func (e *RuleError) rule() string {
-	var access, object string
-	beneath, fs := e.Access.(AccessFS)
-	_, net := e.Access.(AccessNet)
-	switch {
-	case fs:
-		access = " " + beneath.brief()
-	case e.Access != nil:
-		access = " " + e.Access.String()
-	}
-	switch {
-	case fs || e.Path != "":
-		object = strconv.Quote(e.Path)
-	case e.Port > 0 || net && e.Port == 0:
-		object = "port " + strconv.Itoa(e.Port)
-	}
-	if e.call != "" {
-		return fmt.Sprintf("%s(%s)", e.call, strings.TrimPrefix(object, "port "))
-	}
-	if object != "" {
-		object = " on " + object
-	}
-	return "rule" + access + object
 }
 
 // Unwrap returns the cause.

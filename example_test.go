@@ -137,5 +137,5 @@ func ExampleRuleError() {
 	fmt.Println(err)
 	// Output:
 	// landlock: AllowRead(""): empty path
-	// landlock: rule none on port 443: no access right given
+	// landlock: AllowNet(0, 443): no access right given
 }

@@ -29,8 +29,8 @@ func (c *checker) someSocket() []error {
 	reasons := c.socket()
 	if udp := c.refused.Net & netUDP; len(reasons) > 0 && udp != 0 {
 		denied := &DeniedError{Port: -1, Missing: Rights{Net: udp}}
-		denied.suggest("AllowBindUDP(PORT) or AllowSendUDP(PORT)", "")
-		denied.remedy += allUDP
+		denied.suggestText("AllowBindUDP(PORT) or AllowSendUDP(PORT)")
+		c.withAllUDP(denied)
 		reasons = append(reasons, guess([]error{denied}, "if it was for UDP")...)
 	}
 	return reasons

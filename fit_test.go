@@ -45,10 +45,10 @@ func TestFitEveryABI(t *testing.T) {
 					}
 					checkFlags(t, p, abi, who, newPrivs)
 					checkQuiet(t, p, abi)
-					if got, flags := p.forPath(&r.paths[0]); got != want.FS || flags != 0 {
+					if got, flags := p.forPath(&r.rules[0]); got != want.FS || flags != 0 {
 						t.Errorf("rule for everything allows %v, flags %d, want %v", got, flags, want.FS)
 					}
-					if got, flags := p.forPort(&r.ports[0]); got != want.Net || flags != 0 {
+					if got, flags := p.forPort(&r.rules[2]); got != want.Net || flags != 0 {
 						t.Errorf("port rule allows %v, flags %d, want %v", got, flags, want.Net)
 					}
 					report := Report{Kernel: kernel, Enforced: want, Shortfall: Shortfall{MissingQuiet: abi < 10}}
@@ -103,11 +103,25 @@ func checkQuiet(t *testing.T, p *plan, abi ABI) {
 	if p.quiet != want {
 		t.Errorf("quiet %v, want %v", p.quiet, want)
 	}
-	if allowed, flags := p.forPath(&p.paths[2]); allowed != 0 || flags != wantFlags {
-		t.Errorf("quiet rule on %s: %v, flags %d, want none and %d", p.paths[2].path, allowed, flags, wantFlags)
+	quiet := 0
+	for i := range p.rules {
+		rule := &p.rules[i]
+		if !rule.Quiet {
+			continue
+		}
+		quiet++
+		onPath, pathFlags := p.forPath(rule)
+		onPort, portFlags := p.forPort(rule)
+		flags := pathFlags
+		if rule.isPort() {
+			flags = portFlags
+		}
+		if onPath != 0 || onPort != 0 || flags != wantFlags {
+			t.Errorf("%v: %v and %v, flags %d, want none and %d", rule, onPath, onPort, flags, wantFlags)
+		}
 	}
-	if allowed, flags := p.forPort(&p.ports[1]); allowed != 0 || flags != wantFlags {
-		t.Errorf("quiet rule on port %d: %v, flags %d, want none and %d", p.ports[1].port, allowed, flags, wantFlags)
+	if quiet != 2 {
+		t.Errorf("%d quiet rules, want one for a path and one for a port", quiet)
 	}
 }
 
@@ -247,7 +261,7 @@ func TestFitReferUnhandled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	allowed, _ := p.forPath(&p.paths[0])
+	allowed, _ := p.forPath(&p.rules[0])
 	if want := FSWriteFile | FSRefer; p.handled.FS != want || allowed != want {
 		t.Errorf("handled %v, allowed %v, want %v", p.handled.FS, allowed, want)
 	}
@@ -375,27 +389,27 @@ func brokenProperties(r *Ruleset, kernel Kernel, noFilter error, who reach, p *p
 		"nothing is handled that was not asked for, but refer")
 	holds(p.handled.FS == 0 || r.handled.FS&^FSRefer != 0 || r.handled.FS == p.handled.FS, "refer comes only with other rights")
 	holds(p.quiet.minus(p.handled).isZero(), "quiet rights are handled")
-	holds(len(p.paths) == len(r.paths) && len(p.ports) == len(r.ports), "no rule is lost")
+	holds(len(p.rules) == len(r.rules), "no rule is lost")
 	holds(report.SocketFilter == (r.sockets && noFilter == nil), "there is a socket filter where it is asked for and can be had")
 	holds(report.MissingSocketFilter == (r.sockets && noFilter != nil), "a socket filter that cannot be had is missing")
 	holds((p.sockets != nil) == report.SocketFilter, "the filter is there where the report says so")
 	holds(p.inStead().isZero() || kernel.ABI < V10, "the filter stands in for nothing that the kernel knows")
 	holds(report.Enforced.Net&^p.inStead().Net&^can.Net == 0, "what is enforced of the network the kernel knows, or the filter")
 	holds(report.Denied == 0 || kernel.ABI == V1, "rules are denied on ABI 1 only")
-	for i := range p.paths {
-		rule := &p.paths[i]
+	for i := range p.rules {
+		rule := &p.rules[i]
+		if rule.isPort() {
+			allowed, flags := p.forPort(rule)
+			holds(allowed == rule.Net&p.handled.Net || rule.Quiet, "a port rule has the rights that are handled")
+			holds(allowed == 0 || !rule.Quiet, "a quiet port rule allows nothing")
+			holds(flags == 0 || rule.Quiet && kernel.ABI >= V10, "a flag is for quiet port rules, on a kernel that knows it")
+			continue
+		}
 		allowed, flags := p.forPath(rule)
 		holds(allowed&^p.handled.FS == 0, "no rule asks for a right that is not handled")
-		holds(allowed == rule.access&p.handled.FS || rule.quiet, "every handled right that a rule allows stays allowed")
-		holds(allowed == 0 || !rule.quiet, "a quiet rule allows nothing")
-		holds(flags == 0 || rule.quiet && kernel.ABI >= V10, "a flag is for quiet rules, on a kernel that knows it")
-	}
-	for i := range p.ports {
-		rule := &p.ports[i]
-		allowed, flags := p.forPort(rule)
-		holds(allowed == rule.access&p.handled.Net || rule.quiet, "a port rule has the rights that are handled")
-		holds(allowed == 0 || !rule.quiet, "a quiet port rule allows nothing")
-		holds(flags == 0 || rule.quiet && kernel.ABI >= V10, "a flag is for quiet port rules, on a kernel that knows it")
+		holds(allowed == rule.FS&p.handled.FS || rule.Quiet, "every handled right that a rule allows stays allowed")
+		holds(allowed == 0 || !rule.Quiet, "a quiet rule allows nothing")
+		holds(flags == 0 || rule.Quiet && kernel.ABI >= V10, "a flag is for quiet rules, on a kernel that knows it")
 	}
 	holds(kernel.ABI >= V7 || p.flags&7 == 0, "no log flag below ABI 7")
 	if !r.bestEffort {
@@ -434,11 +448,11 @@ func TestFitNeverStricter(t *testing.T) {
 			if extra := p.handled.minus(full.handled); !extra.isZero() {
 				t.Errorf("seed %d: ABI %d denies %v, the target does not", seed, int(abi), extra)
 			}
-			for i := range r.paths {
-				old, _ := p.forPath(&r.paths[i])
-				new, _ := full.forPath(&r.paths[i])
+			for i := range r.rules {
+				old, _ := p.forPath(&r.rules[i])
+				new, _ := full.forPath(&r.rules[i])
 				if new&p.handled.FS != old {
-					t.Errorf("seed %d: ABI %d allows %v beneath %s, the target %v", seed, int(abi), old, r.paths[i].path, new)
+					t.Errorf("seed %d: ABI %d allows %v of %v, the target %v", seed, int(abi), old, r.rules[i], new)
 				}
 			}
 		}

@@ -2,12 +2,8 @@ package landlock
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
-	"io/fs"
-	"iter"
 	"os"
-	"path"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -41,8 +37,7 @@ type wanted struct {
 	bestEffort bool
 	floor      ABI
 
-	paths []pathRule // in the order of the calls, as ports
-	ports []portRule
+	rules []wantedRule // in the order of the calls
 
 	quiet    Rights // whose denials are not logged; the rules say where
 	log      LogFlags
@@ -51,25 +46,6 @@ type wanted struct {
 	mistakes []error
 
 	inPreset bool // Use is calling one
-}
-
-// pathRule is what one call says of one path. The kernel adds up what several
-// rules allow for one file.
-type pathRule struct {
-	path     string
-	file     *os.File             // to use in place of path, which is its name
-	access   AccessFS             // as asked for, whether handled or not
-	optional bool                 // it need not exist
-	preset   bool                 // a preset of Use wants it: that it is skipped is not reported
-	quiet    bool                 // it allows nothing, and keeps denials out of the audit log
-	judge    func(*os.File) error // says of what is found at path why it is to have no rule
-}
-
-type portRule struct {
-	port   uint16
-	access AccessNet
-	quiet  bool
-	after  int // how many path rules came before it
 }
 
 // New returns a ruleset that handles every right of the target ABI: they are
@@ -183,7 +159,7 @@ func (r *Ruleset) BestEffort(floor ABI) *Ruleset {
 // may write, it sets their oom_score_adj, which has the kernel kill them first,
 // coredump_filter, autogroup, clear_refs and sched.
 func (r *Ruleset) Allow(access AccessFS, paths ...string) *Ruleset {
-	return r.addPaths(pathRule{access: access}, paths)
+	return r.addPaths(wantedRule{Rule: Rule{FS: access}}, paths)
 }
 
 // AllowRead allows FSRead beneath the paths: open files for reading and list
@@ -208,7 +184,7 @@ func (r *Ruleset) AllowExecute(paths ...string) *Ruleset { return r.Allow(FSRead
 // and has no rules for them. Any other failure is still an error. Where Allow names
 // the path too, Allow still needs it to exist.
 func (r *Ruleset) AllowOptional(access AccessFS, paths ...string) *Ruleset {
-	return r.addPaths(pathRule{access: access, optional: true}, paths)
+	return r.addPaths(wantedRule{Rule: Rule{FS: access, Optional: true}}, paths)
 }
 
 // AllowIf is AllowOptional for paths that others may lead elsewhere: those that
@@ -242,7 +218,7 @@ func (r *Ruleset) AllowIf(access AccessFS, judge func(*os.File) error, paths ...
 		r.mistake("rule %v on %q: nil judge", access, paths)
 		return r
 	}
-	return r.addPaths(pathRule{access: access, judge: judge, optional: true}, paths)
+	return r.addPaths(wantedRule{Rule: Rule{FS: access, Optional: true, Judged: true}, judge: judge}, paths)
 }
 
 // AllowFile is Allow for open files and directories: the rule is for exactly
@@ -255,11 +231,13 @@ func (r *Ruleset) AllowFile(access AccessFS, files ...*os.File) *Ruleset {
 	}
 	wrong := r.wrong(Rights{FS: access}, len(files))
 	for _, file := range files {
+		rule := wantedRule{Rule: Rule{Port: -1, FS: access, Open: true}, file: file}
 		if file == nil || *file == (os.File{}) {
-			r.addPath(pathRule{file: new(os.File), access: access}, cmp.Or(wrong, errNilFile))
+			r.addRule(&rule, cmp.Or(wrong, errNilFile))
 			continue
 		}
-		r.addPath(pathRule{path: file.Name(), file: file, access: access}, wrong)
+		rule.Path = file.Name()
+		r.addRule(&rule, wrong)
 	}
 	return r
 }
@@ -269,7 +247,7 @@ func (r *Ruleset) AllowFile(access AccessFS, files ...*os.File) *Ruleset {
 // that the ruleset does not handle are dropped; a rule that has no others, an
 // unknown bit and an access of 0 are mistakes.
 func (r *Ruleset) AllowNet(access AccessNet, ports ...uint16) *Ruleset {
-	return r.addPorts(portRule{access: access}, ports)
+	return r.addPorts(Rule{Net: access}, ports)
 }
 
 // AllowBindTCP allows NetBindTCP on the ports. A process that listens before it
@@ -395,14 +373,14 @@ func (r *Ruleset) Log(flags LogFlags) *Ruleset {
 // logged where just one of the two is. Denials of tracing and of mounts are never
 // quiet.
 func (r *Ruleset) Quiet(access AccessFS, paths ...string) *Ruleset {
-	return r.addPaths(pathRule{access: access, optional: true, quiet: true}, paths)
+	return r.addPaths(wantedRule{Rule: Rule{FS: access, Optional: true, Quiet: true}}, paths)
 }
 
 // QuietNet keeps denials of access on the ports out of the audit log (ABI 10).
 // It allows nothing. Calls add up, and layers count, as with [Ruleset.Quiet].
 // Mistakes are those of [Ruleset.AllowNet].
 func (r *Ruleset) QuietNet(access AccessNet, ports ...uint16) *Ruleset {
-	return r.addPorts(portRule{access: access, quiet: true}, ports)
+	return r.addPorts(Rule{Net: access, Quiet: true}, ports)
 }
 
 // QuietScope keeps denials by the scopes out of the audit log (ABI 10), where
@@ -484,8 +462,7 @@ func (r *Ruleset) Clone() *Ruleset {
 	clone.inPreset = false // a preset's clone is not what Use is called on
 	// Rules and mistakes are only ever appended. Without room at their ends,
 	// the first append of the clone makes slices of its own.
-	clone.paths = slices.Clip(r.paths)
-	clone.ports = slices.Clip(r.ports)
+	clone.rules = slices.Clip(r.rules)
 	clone.mistakes = slices.Clip(r.mistakes)
 	return clone
 }
@@ -547,40 +524,14 @@ func (r *Ruleset) notToLoad() []error {
 	return r.Mistakes()
 }
 
-// Paths yields each path that a rule allows something beneath, with what was
-// asked for, handled or not: one for each path of each call, in the caller's
-// order. An open file counts by its name, and what a judge is to see as if it were
-// allowed. Quiet rules allow nothing and are
-// left out.
-func (r *Ruleset) Paths() iter.Seq2[string, AccessFS] {
-	return func(yield func(string, AccessFS) bool) {
-		for _, rule := range r.orEmpty().paths {
-			if !rule.quiet && !yield(rule.path, rule.access) {
-				return
-			}
-		}
-	}
-}
-
-// Ports yields each port that a rule allows something on, as [Ruleset.Paths]
-// does for paths.
-func (r *Ruleset) Ports() iter.Seq2[uint16, AccessNet] {
-	return func(yield func(uint16, AccessNet) bool) {
-		for _, rule := range r.orEmpty().ports {
-			if !rule.quiet && !yield(rule.port, rule.access) {
-				return
-			}
-		}
-	}
-}
-
 // String returns the ruleset in one line, for people: what it handles, its
 // options, and its rules in the caller's order.
 func (r *Ruleset) String() string {
 	r = r.orEmpty()
 	text := strings.Join(r.preamble(), ", ")
 	before := "" // what the rule before this one allows
-	add := func(what, object string) {
+	for i := range r.rules {
+		what, object := r.rules[i].words()
 		switch {
 		case before == "":
 			text += ": " + what + " " + object
@@ -590,16 +541,6 @@ func (r *Ruleset) String() string {
 			text += "; " + what + " " + object
 		}
 		before = what
-	}
-	ports := r.ports
-	for i := range len(r.paths) + 1 {
-		for len(ports) > 0 && ports[0].after == i {
-			add(ports[0].words())
-			ports = ports[1:]
-		}
-		if i < len(r.paths) {
-			add(r.paths[i].words())
-		}
 	}
 	return text
 }
@@ -633,75 +574,6 @@ func (r *Ruleset) preamble() []string {
 	return all
 }
 
-// words returns what a rule allows, and where.
-func (rule pathRule) words() (what, object string) {
-	what, object = rule.access.brief()+" beneath", fmt.Sprintf("%q", rule.path)
-	switch {
-	case rule.quiet:
-		what = "quiet " + what
-	case rule.judge != nil:
-		object += " (judged)"
-	case rule.optional:
-		object += " (optional)"
-	case rule.file != nil:
-		object += " (open)"
-	}
-	return what, object
-}
-
-func (rule portRule) words() (what, object string) {
-	rights := appendGroups(nil, netGroups, netWords, uint64(rule.access))
-	what, object = strings.Join(rights, ",")+" on port", fmt.Sprint(rule.port)
-	if rule.quiet {
-		what = "quiet " + what
-	}
-	return what, object
-}
-
-// failed returns the error for a rule that cannot be had, in the caller's words.
-func (rule *pathRule) failed(err error) *RuleError {
-	e := &RuleError{Path: rule.path, Port: -1, Access: rule.access, Err: err}
-	if rule.optional || rule.file != nil {
-		return e
-	}
-	switch rule.access {
-	case FSRead:
-		e.call = "AllowRead"
-	case FSReadWrite:
-		e.call = "AllowReadWrite"
-	case FSReadExecute:
-		e.call = "AllowExecute"
-	}
-	switch {
-	case errors.Is(err, errNoPlace):
-		e.hint = "leave it out, or have AllowOptional, which skips it"
-	case errors.Is(err, fs.ErrNotExist) && rule.access&fsMake != 0 && path.Dir(path.Clean(rule.path)) != "/":
-		e.hint = "make it first, or allow its directory"
-	case errors.Is(err, fs.ErrNotExist) && rule.access&fsMake != 0:
-		e.hint = "make it first"
-	case errors.Is(err, fs.ErrNotExist):
-		e.hint = "AllowOptional skips what is not there"
-	}
-	return e
-}
-
-// failed is that of a path rule for ports.
-func (rule *portRule) failed(err error) *RuleError {
-	e := &RuleError{Port: int(rule.port), Access: rule.access, Err: err}
-	switch {
-	case rule.quiet:
-	case rule.access == NetBindTCP:
-		e.call = "AllowBindTCP"
-	case rule.access == NetConnectTCP:
-		e.call = "AllowConnectTCP"
-	case rule.access == NetBindUDP:
-		e.call = "AllowBindUDP"
-	case rule.access == NetConnectSendUDP:
-		e.call = "AllowSendUDP"
-	}
-	return e
-}
-
 // orEmpty returns the zero Ruleset in place of nil: using it is a mistake, and
 // no panic.
 func (r *Ruleset) orEmpty() *Ruleset {
@@ -717,47 +589,28 @@ func (r *Ruleset) mistake(format string, args ...any) {
 }
 
 // addPaths adds a rule for each path, like the one given.
-func (r *Ruleset) addPaths(rule pathRule, paths []string) *Ruleset {
+func (r *Ruleset) addPaths(rule wantedRule, paths []string) *Ruleset {
 	if r == nil {
 		return nil
 	}
-	wrong := r.wrong(Rights{FS: rule.access}, len(paths))
-	r.paths = slices.Grow(r.paths, len(paths))
-	for _, rule.path = range paths {
-		r.addPath(rule, cmp.Or(wrong, wrongPath(rule.path)))
+	wrong := r.wrong(Rights{FS: rule.FS}, len(paths))
+	r.rules = slices.Grow(r.rules, len(paths))
+	rule.Port = -1
+	for _, rule.Path = range paths {
+		r.addRule(&rule, cmp.Or(wrong, wrongPath(rule.Path)))
 	}
 	return r
 }
 
-// addPath adds a rule, or keeps the mistake that it is.
-func (r *Ruleset) addPath(rule pathRule, wrong error) {
-	if wrong != nil {
-		r.mistakes = append(r.mistakes, rule.failed(wrong))
-		return
-	}
-	rule.preset = r.inPreset
-	r.paths = append(r.paths, rule)
-	if rule.quiet {
-		r.quiet.FS |= rule.access
-	}
-}
-
 // addPorts is addPaths for ports.
-func (r *Ruleset) addPorts(rule portRule, ports []uint16) *Ruleset {
+func (r *Ruleset) addPorts(rule Rule, ports []uint16) *Ruleset {
 	if r == nil {
 		return nil
 	}
-	wrong := r.wrong(Rights{Net: rule.access}, len(ports))
-	rule.after = len(r.paths)
-	for _, rule.port = range ports {
-		if wrong != nil {
-			r.mistakes = append(r.mistakes, rule.failed(wrong))
-			continue
-		}
-		r.ports = append(r.ports, rule)
-		if rule.quiet {
-			r.quiet.Net |= rule.access
-		}
+	wrong := r.wrong(Rights{Net: rule.Net}, len(ports))
+	for _, port := range ports {
+		rule.Port = int(port)
+		r.addRule(&wantedRule{Rule: rule}, wrong)
 	}
 	return r
 }
