@@ -491,7 +491,7 @@ func TestSocketFilterStandsIn(t *testing.T) {
 			explained := r.Explain(test.err)
 			var denied *DeniedError
 			if !errors.Is(test.err, unix.EACCES) || !errors.As(explained, &denied) || denied.Missing.Net != test.want || denied.Port != 53 ||
-				!strings.Contains(denied.Error(), test.advice+" would allow it, and all other UDP with it") {
+				!strings.Contains(denied.Error(), ": "+test.advice) || !strings.Contains(denied.Error(), " would allow it, and all other UDP with it") {
 				t.Errorf("UDP: %v, want %s", explained, test.advice)
 			}
 		}
