@@ -638,24 +638,35 @@ func (c *checker) move(m move) (denied []*DeniedError, crossing bool, err error)
 	return denied, crossing, nil
 }
 
-// gains returns the error for what a file would be allowed after a move and is
-// not before, or nil.
-func (c *checker) gains(file, from, to *place) (*DeniedError, error) {
-	mayGain := c.denied.FS
-	if !file.isDirectory() {
-		mayGain &= fsFile
+// mayGain returns the rights that a file may not gain by a move.
+func (c *checker) mayGain(file *place) AccessFS {
+	if file.isDirectory() {
+		return c.denied.FS
 	}
-	here, there, err := c.compared(from, to)
-	if err != nil {
-		return nil, err
-	}
-	if own := c.allRules()[file.id.onAnyMount()].allowed; own != 0 {
+	return c.denied.FS & fsFile
+}
+
+// beforeAndAfter returns what a file is allowed in one directory, and in another.
+func (c *checker) beforeAndAfter(file, from, to *place) (here, there allowance, err error) {
+	here, there, err = c.compared(from, to)
+	if own := c.allRules()[file.id.onAnyMount()].allowed; err == nil && own != 0 {
 		if doubt := c.doubt(file.level()); doubt != nil {
 			here.unsure, here.why = here.unsure|own, doubt
 		} else {
 			here.sure |= own
 		}
 	}
+	return here, there, err
+}
+
+// gains returns the error for what a file would be allowed after a move and is
+// not before, or nil.
+func (c *checker) gains(file, from, to *place) (*DeniedError, error) {
+	here, there, err := c.beforeAndAfter(file, from, to)
+	if err != nil {
+		return nil, err
+	}
+	mayGain := c.mayGain(file)
 	gained := there.sure &^ (here.sure | here.unsure) & mayGain
 	if perhaps := (there.sure | there.unsure) &^ here.sure & mayGain; gained == 0 && perhaps != 0 {
 		return nil, cmp.Or(here.why, there.why)
@@ -665,6 +676,61 @@ func (c *checker) gains(file, from, to *place) (*DeniedError, error) {
 		e.Uncertain = fmt.Sprintf("a file may not gain rights by a move, and %s allows these", printable(to.path))
 	}
 	return e, nil
+}
+
+// settle has the rules that are advised for a move be enough: a file may not gain by those
+// either. They allow no more than is missing, or else it takes as much where the file is.
+func (c *checker) settle(m move, denied []*DeniedError) ([]*DeniedError, error) {
+	source, err := m.from.above()
+	if err != nil {
+		return denied, err
+	}
+	defer source.close()
+	target, err := m.to.above()
+	if err != nil {
+		return denied, err
+	}
+	defer target.close()
+	if source.id == target.id {
+		return denied, nil
+	}
+	if denied, err = c.settleOne(m.from, source, target, denied); err == nil && m.exchange {
+		denied, err = c.settleOne(m.to, target, source, denied)
+	}
+	return denied, err
+}
+
+func (c *checker) settleOne(file, from, to *place, denied []*DeniedError) ([]*DeniedError, error) {
+	here, there, err := c.beforeAndAfter(file, from, to)
+	if err != nil {
+		return denied, err
+	}
+	gained := func() AccessFS {
+		return advised(to, denied) &^ (advised(from, denied) | here.sure | here.unsure | there.sure) & c.mayGain(file)
+	}
+	for _, e := range denied {
+		if gained() != 0 && e.allows(to) && !e.allows(from) {
+			e.Rule.FS &= e.Missing.FS
+		}
+	}
+	e := c.deny(gained(), from, here.nearest)
+	if e != nil {
+		e.Uncertain = fmt.Sprintf("a file may not gain rights by a move, and the rule for %s would allow these", printable(to.path))
+	}
+	return appendDenied(denied, e), nil
+}
+
+// allows reports whether the rule that e advises counts at a place.
+func (e *DeniedError) allows(p *place) bool { return e.Rule != (Rule{}) && isBeneath(p.path, e.Rule.Path) }
+
+// advised returns what the rules that are advised allow at a place.
+func advised(p *place, denied []*DeniedError) (access AccessFS) {
+	for _, e := range denied {
+		if e.allows(p) {
+			access |= e.Rule.FS
+		}
+	}
+	return access
 }
 
 // compared returns what is allowed in two directories, as far as the kernel compares it:

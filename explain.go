@@ -817,7 +817,8 @@ func (c *checker) moving(from, to, op string, answer bool) []error {
 		return notFound(err)
 	}
 	defer new.close()
-	denied, crossing, err := c.move(move{from: old, to: new, link: op == "link", exchange: op == "exchange"})
+	m := move{from: old, to: new, link: op == "link", exchange: op == "exchange"}
+	denied, crossing, err := c.move(m)
 	if c.kernel.ABI == V1 && slices.ContainsFunc(denied, func(e *DeniedError) bool { return e.Missing.FS&FSRefer != 0 }) {
 		crossing = true // it asks nothing else then
 	}
@@ -831,13 +832,19 @@ func (c *checker) moving(from, to, op string, answer bool) []error {
 	case len(denied) == 0 && answer:
 		return []error{c.otherLayer()}
 	}
-	var reasons []error
-	for _, e := range denied {
+	for i, e := range denied {
 		asked := filepath.Dir(to)
 		if e.Path == filepath.Dir(old.path) {
 			asked = filepath.Dir(from)
 		}
-		reasons = append(reasons, c.orReplaced(e, asked))
+		denied[i] = c.orReplaced(e, asked)
+	}
+	if denied, err = c.settle(m, denied); err != nil {
+		return cannotTell(err)
+	}
+	var reasons []error
+	for _, e := range denied {
+		reasons = append(reasons, e)
 	}
 	if len(reasons) > 0 && (op == "link" || old.mayChange()) {
 		new.modeToo(reasons[:1])

@@ -531,7 +531,7 @@ func (w *explainWorld) isEnough(op *explainOp, explanation error, blamed []*Deni
 		return
 	}
 	for _, denied := range blamed {
-		if denied.Rule == (Rule{}) || denied.Guess || denied.Uncertain != "" {
+		if denied.Rule == (Rule{}) || denied.Guess || denied.Uncertain != "" && !strings.HasPrefix(denied.Uncertain, "a file may not gain") {
 			return
 		}
 	}
