@@ -59,11 +59,10 @@ func ExampleSandbox_Do() {
 	}
 }
 
-// A base for all requests, and a ruleset for each.
+// No network at all, on a kernel that can restrict TCP (6.7 and newer): the filter
+// refuses UDP where the kernel does not know it yet, and the sockets that Landlock
+// never governs.
 func ExampleRuleset_FilterSockets() {
-	// No network at all, on a kernel that can restrict TCP (6.7 and newer): the
-	// filter refuses UDP where the kernel does not know it yet, and the sockets
-	// that Landlock never governs.
 	tcpAndUDP := landlock.Rights{Net: landlock.V10.Net()}
 	report, err := landlock.NewHandling(tcpAndUDP).FilterSockets().Apply()
 	if err != nil {
@@ -72,6 +71,7 @@ func ExampleRuleset_FilterSockets() {
 	log.Print(report)
 }
 
+// A base for all requests, and a ruleset for each.
 func ExampleRuleset_Clone() {
 	base := landlock.New(landlock.V9).BestEffort(landlock.V6).AllowExecute("/usr", "/bin")
 	for _, job := range []string{"/srv/jobs/1", "/srv/jobs/2"} {
@@ -120,11 +120,22 @@ func ExampleAccessFS_String() {
 	// Output: read_file,read_dir refer,truncate
 }
 
+// What is wrong with a ruleset can be asked before it is used, as in a test of the
+// program that makes it.
+func ExampleRuleset_Mistakes() {
+	for _, mistake := range landlock.New(landlock.V9).AllowRead("").AllowSendUDP(53).Mistakes() {
+		fmt.Println(mistake)
+	}
+	// Output:
+	// landlock: AllowRead(""): empty path
+	// landlock: AllowSendUDP(53): the ruleset does not handle this, so it is allowed everywhere: handle it (New does from V10 on), or leave the rule out
+}
+
 // Every mistake is reported at once, when the ruleset is used.
 func ExampleRuleError() {
 	_, err := landlock.New(landlock.V1).AllowRead("").AllowNet(0, 443).Apply()
 	fmt.Println(err)
 	// Output:
 	// landlock: AllowRead(""): empty path
-	// landlock: rule none on port 443: no access right given
+	// landlock: AllowNet(0, 443): no access right given
 }
