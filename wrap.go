@@ -51,9 +51,9 @@ import (
 //
 // A cmd for which Wrap fails cannot be started any more: its Err is that error then,
 // unless it had one, and its Path is empty. The errors are those of Start. Wrap needs
-// what Start needs, there and when cmd is started, but for sockets, and three
-// descriptors, two of them above 1000, or above 250 where RLIMIT_NOFILE has no more. Where BestEffort(0) left nothing
-// to enforce, cmd stays as it is.
+// what Start needs, there and when cmd is started, but for sockets. And it needs three
+// descriptors, two of them above 1000, or above 250 where RLIMIT_NOFILE has no more.
+// Where BestEffort(0) left nothing to enforce, cmd stays as it is.
 //
 // The Sandbox may be closed afterwards. The descriptors are closed by the garbage
 // collector, once nothing has the cmd any more, nor its Path (this very string), whether
