@@ -721,7 +721,9 @@ func (c *checker) settleOne(file, from, to *place, denied []*DeniedError) ([]*De
 }
 
 // allows reports whether the rule that e advises counts at a place.
-func (e *DeniedError) allows(p *place) bool { return e.Rule != (Rule{}) && isBeneath(p.path, e.Rule.Path) }
+func (e *DeniedError) allows(p *place) bool {
+	return e.Rule != (Rule{}) && isBeneath(p.path, e.Rule.Path)
+}
 
 // advised returns what the rules that are advised allow at a place.
 func advised(p *place, denied []*DeniedError) (access AccessFS) {
