@@ -11,10 +11,10 @@ import (
 	"strings"
 )
 
-// Rule is one rule of a [Ruleset]: what one call says of one path or one port. It is
-// a value: two that say the same are ==, and [Ruleset.Add] makes the rule again. A
-// rule for an open file, or with a judge, is told from its text alone, and only
-// [Ruleset.AllowFile] and [Ruleset.AllowIf] can make it.
+// Rule is one rule of a [Ruleset]: what one call says of one path or one port. It is a
+// plain value, to be shown, stored, compared with ==, and added to a ruleset by
+// [Ruleset.Add]. The open file of [Ruleset.AllowFile] and the judge of
+// [Ruleset.AllowIf] are not in it: their rules can be shown, and not added.
 //
 // The zero Rule is no rule.
 type Rule struct {
