@@ -222,8 +222,10 @@ func (c *checker) isAnothers(p *place) bool {
 // DeniedError says which rights a ruleset does not allow on a path or a port,
 // and what would. It Is [io/fs.ErrPermission].
 //
-// Without Guess the ruleset refuses what the error is about, and adding what its
-// text says lets it through, unless something else refuses it as well.
+// Without Guess the ruleset refuses what the error is about, and adding its Rule, or
+// what the text says where there is none, lets it through, unless something else
+// refuses it as well: what another DeniedError of the same explanation is about, or
+// what is in Uncertain.
 type DeniedError struct {
 	Path    string   // as resolved; empty for a port, a scope, and where what failed names no file
 	Port    int      // -1 for a path and for a scope; meant only where Path is empty and Missing.Net is not
@@ -236,13 +238,12 @@ type DeniedError struct {
 	// Uncertain says what else may be the reason, or missing; empty where nothing can be.
 	Uncertain string
 
-	// Rule is the narrowest rule that would allow what is missing, so that
-	//	ruleset.Add(denied.Rule)
-	// lets it through, unless something else refuses it as well, such as what another
-	// DeniedError of the same explanation is about. It is the zero Rule where no rule
-	// would, where it takes more than one or a preset, and where one is not to be advised:
-	// to write beneath a directory of the system's. Then the text says so. Where it names
-	// a preset and there is a Rule too, either will do, and the preset is for more machines.
+	// Rule is what to add to the ruleset, by [Ruleset.Add]: the narrowest rule that
+	// allows what is missing. It is the zero Rule, and the text says what there is,
+	//   - where no rule would do, or is not known, as for a scope;
+	//   - where it takes more than one, or a preset, as for a program and its libraries;
+	//   - where nobody is to be advised one: to write beneath a directory of the system's.
+	// Of a device the text names the preset. Its Rule has the same for this one path.
 	Rule Rule
 
 	what    string // what is denied, in place of rights that no rule allows

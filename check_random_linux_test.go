@@ -856,6 +856,9 @@ func (w *checkWorld) mend(op *checkOp) (wrong string) {
 			return ""
 		}
 		wrong = fmt.Sprintf("with Explain's advice %v it is still refused: %v", op.reasons, second)
+		if areSure(op.reasons) && op.kind != "ioctl" { // which takes an open first
+			break
+		}
 		next, ok := second.(*explained)
 		if !ok {
 			break
@@ -881,10 +884,6 @@ func (w *checkWorld) tryWith(more *Ruleset, op *checkOp) (second, err error) {
 			}
 		}
 	})
-	// A rule may give more rights where a file goes to than where it is.
-	if second != nil && (op.kind == "rename" || op.kind == "link" || op.kind == "exchange") && strings.Contains(second.Error(), "may not gain") {
-		second = nil
-	}
 	return second, nil
 }
 

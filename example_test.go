@@ -82,6 +82,31 @@ func ExampleRuleset_Clone() {
 	// ABI 9, best effort from ABI 6: read,execute beneath "/usr", "/bin"; read,write beneath "/srv/jobs/2"
 }
 
+// A ruleset's rules are values, to be shown, stored or compared.
+func ExampleRuleset_Rules() {
+	base := landlock.New(landlock.V4).AllowRead("/usr/share").AllowConnectTCP(443).AllowReadWrite("/var/lib/app")
+	readOnly := landlock.New(landlock.V4)
+	for rule := range base.Rules() {
+		rule.FS &^= landlock.FSWrite
+		fmt.Println(rule)
+		readOnly.Add(rule)
+	}
+	fmt.Println(readOnly)
+	// Output:
+	// AllowRead("/usr/share")
+	// AllowConnectTCP(443)
+	// AllowRead("/var/lib/app")
+	// ABI 4: read beneath "/usr/share"; connect_tcp on port 443; read beneath "/var/lib/app"
+}
+
+// What a sandbox has denied says which rule was missing.
+func ExampleRuleset_Add() {
+	rules := landlock.New(landlock.V3).BestEffort(landlock.V1).AllowRead("/usr/share")
+	if denied, ok := errors.AsType[*landlock.DeniedError](rules.Check(landlock.FSReadFile, "/etc/hostname")); ok && denied.Rule != (landlock.Rule{}) {
+		fmt.Println(rules.Add(denied.Rule))
+	}
+}
+
 // What a ruleset would do here can be asked before anything is restricted.
 func ExampleRuleset_DryRun() {
 	report, err := landlock.New(landlock.V9).BestEffort(landlock.V4).AllowRead("/usr/share").DryRun()

@@ -15,7 +15,7 @@ import (
 // Explain answers why an operation failed. It takes an error of os, net, os/exec
 // or syscall, wrapped or not. Where the ruleset denies what was tried, it returns
 // err wrapped with a [DeniedError] for each path or port on which rights are
-// missing, and with the narrowest call that would allow it (where files are made and
+// missing, and with the narrowest [Rule] that would allow it (where files are made and
 // removed, AllowReadWrite of the directory); [errors.Is] and [errors.As] find the
 // original too. Otherwise it returns err itself: a file that
 // is not there, its mode, a read-only file system or a port that is taken are

@@ -527,13 +527,8 @@ func (w *explainWorld) try(s *Sandbox, op *explainOp) {
 // isEnough tries what an explanation says without a doubt: that the rules that it has, as
 // they are and all at once, let through what was refused.
 func (w *explainWorld) isEnough(op *explainOp, explanation error, blamed []*DeniedError) {
-	if len(blamed) < len(explanation.(*explained).reasons) {
+	if !areSure(explanation.(*explained).reasons) {
 		return
-	}
-	for _, denied := range blamed {
-		if denied.Rule == (Rule{}) || denied.Guess || denied.Uncertain != "" && !strings.HasPrefix(denied.Uncertain, "a file may not gain") {
-			return
-		}
 	}
 	if err, second := w.with(w.asLoaded(), blamed, op, nil); isRefusal(err) {
 		if op.kind == "exec" && err.Error() != explanation.(*explained).err.Error() {
@@ -546,6 +541,14 @@ func (w *explainWorld) isEnough(op *explainOp, explanation error, blamed []*Deni
 		return
 	}
 	w.enough++
+}
+
+// areSure reports whether the rules of all these reasons are to be enough.
+func areSure(reasons []error) bool {
+	return !slices.ContainsFunc(reasons, func(reason error) bool {
+		denied, ok := reason.(*DeniedError)
+		return !ok || denied.Rule == (Rule{}) || denied.Guess || denied.Uncertain != "" && !strings.HasPrefix(denied.Uncertain, "a file may not gain")
+	})
 }
 
 // denials returns whom Explain blames, and whether one of them is no guess.

@@ -11,10 +11,10 @@ import (
 	"strings"
 )
 
-// Rule is one rule of a [Ruleset]: what one call says of one path or one port. It is
-// a value: two that say the same are ==, and [Ruleset.Add] makes the rule again. A
-// rule for an open file, or with a judge, is told from its text alone, and only
-// [Ruleset.AllowFile] and [Ruleset.AllowIf] can make it.
+// Rule is one rule of a [Ruleset]: what one call says of one path or one port. It is a
+// plain value, to be shown, stored, compared with ==, and added to a ruleset by
+// [Ruleset.Add]. The open file of [Ruleset.AllowFile] and the judge of
+// [Ruleset.AllowIf] are not in it: their rules can be shown, and not added.
 //
 // The zero Rule is no rule.
 type Rule struct {
@@ -126,7 +126,7 @@ func (r Rule) misshapen() error {
 	switch {
 	case r == Rule{}:
 		return invalid("the zero Rule is no rule")
-	case r.Port < -1, r.Port > 65535, r.Port == -1 && r.Path == "" && r.FS == 0:
+	case r.Port < -1, r.Port > 65535, r.Port == -1 && r.Path == "" && r.FS == 0 && r.Net != 0:
 		return invalid(fmt.Sprintf("port %d: must be 0 to 65535, or -1 for a path", r.Port))
 	case !r.isPort() && (r.Port > 0 || r.Net != 0):
 		return invalid("a rule is for a path or for a port, and not for both")
@@ -164,8 +164,9 @@ func (r Rule) words() (what, object string) {
 // mistake is none.
 func (r *Ruleset) Rules() iter.Seq[Rule] {
 	return func(yield func(Rule) bool) {
-		for i := range r.orEmpty().rules {
-			if !yield(r.rules[i].Rule) {
+		rules := r.orEmpty().rules // those of now, whatever is added meanwhile
+		for i := range rules {
+			if !yield(rules[i].Rule) {
 				return
 			}
 		}

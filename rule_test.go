@@ -98,7 +98,7 @@ func TestAddMistakes(t *testing.T) {
 		{"a path and a port", Rule{Path: "/x", Port: 443, FS: FSRead}, "Port:443 FS:read_file,read_dir Net:none Optional:false Judged:false Open:false Quiet:false}: a rule is for a path or for a port, and not for both"},
 		{"a path with rights to ports", Rule{Path: "/x", Port: -1, FS: FSRead, Net: NetBindTCP}, "Net:bind_tcp Optional:false Judged:false Open:false Quiet:false}: a rule is for a path or for a port, and not for both"},
 		{"a path with these alone", Rule{Path: "/x", Net: NetBindTCP}, "and not for both"},
-		{"neither", Rule{Port: -1}, "port -1: must be 0 to 65535, or -1 for a path"},
+		{"neither", Rule{Port: -1}, `Allow(0, ""): no access right given`},
 		{"neither, with rights to ports", Rule{Port: -1, Net: NetBindTCP}, "port -1: must be 0 to 65535, or -1 for a path"},
 		{"neither, with rights to files", Rule{Port: -1, FS: FSRead}, `AllowRead(""): empty path`},
 		{"neither, with both", Rule{Port: -1, FS: FSRead, Net: NetBindTCP}, "and not for both"},
