@@ -42,10 +42,10 @@ const (
 	// open so can be used to make subvolumes there, which takes no
 	// FSMakeDir, and as root to remove them. Of a subvolume of the user's own
 	// whose root can be listed, a snapshot can be made in any directory that
-	// can be listed. Where that one allows FSReadFile, the snapshot gives every file of the subvolume to
-	// read, with a rule or without: give no FSReadDir on the root of a
-	// subvolume (inode 256; its mount point often is one), nor above it.
-	// ABI 1.
+	// can be listed. Where that directory allows FSReadFile, every file of the
+	// subvolume can be read there, with a rule or without: give no FSReadDir on
+	// the root of a subvolume (inode 256; its mount point often is one), nor
+	// above it. ABI 1.
 	FSReadDir
 	// FSRemoveDir allows removing an empty directory, renaming a directory,
 	// and replacing an empty one by a rename. ABI 1.
@@ -92,24 +92,26 @@ const (
 	FSTruncate
 	// FSIoctlDev (file) allows ioctl calls on a character or block device
 	// opened from then on. Terminals are such devices: with a rule to read and
-	// write them and without this one they open, and then have neither raw mode
-	// nor a size ([Report].NoIoctl). The calls that the
-	// kernel answers itself for all files are always allowed: FIOCLEX,
-	// FIONCLEX, FIONBIO, FIOASYNC, FIOQSIZE, FIGETBSZ, FIFREEZE, FITHAW,
-	// FICLONE, FICLONERANGE, FIDEDUPERANGE, FS_IOC_FIEMAP, FS_IOC_GETFSUUID
-	// and FS_IOC_GETFSSYSFSPATH. On what is no device all are. No right is
-	// for the commands that devices take by io_uring (IORING_OP_URING_CMD);
+	// write them and without this right they open, and then have neither raw mode
+	// nor a size ([Report].NoIoctl). Always allowed are the calls that the
+	// kernel answers itself for all files: FIOCLEX, FIONCLEX, FIONBIO,
+	// FIOASYNC, FIOQSIZE, FIGETBSZ, FIFREEZE, FITHAW, FICLONE, FICLONERANGE,
+	// FIDEDUPERANGE, FS_IOC_FIEMAP, FS_IOC_GETFSUUID and
+	// FS_IOC_GETFSSYSFSPATH; and on what is no device, all calls. No right
+	// governs the commands that devices take by io_uring (IORING_OP_URING_CMD);
 	// [Ruleset.FilterSockets] refuses io_uring. ABI 5.
 	FSIoctlDev
 	// FSResolveUnix (file) allows connecting, or sending, to a Unix domain
-	// socket by its path, where it was made outside the domain. So was one
-	// that this process itself has made before it was restricted. What was
-	// made in the domain, or in one beneath it, needs no right, and what is
-	// connected stays so. ABI 9.
+	// socket by its path, where the socket was made outside the domain, as
+	// those are that this process made before it was restricted. One that was
+	// made in the domain, or in a domain beneath it, needs no right, and what
+	// is connected stays so. ABI 9.
 	FSResolveUnix
 )
 
-// Groups of rights that are commonly given together.
+// Groups of rights that are commonly given together. They never grow: what a later
+// ABI brings is asked for by name, so that no update of this package allows more
+// than was written.
 const (
 	// FSRead opens files for reading and lists directories.
 	FSRead = FSReadFile | FSReadDir
@@ -155,8 +157,8 @@ const (
 	// so for it. ABI 10.
 	NetBindUDP
 	// NetConnectSendUDP allows connecting a UDP socket to a remote port, and
-	// sending to one that is given with what is sent. What is sent without,
-	// on a socket that is connected, it is not asked for. On an IPv6 socket,
+	// sending to an address that is given with the data. Sending without an
+	// address, on a connected socket, needs no right. On an IPv6 socket,
 	// sending to an address of family AF_UNSPEC is always denied. ABI 10.
 	NetConnectSendUDP
 )
@@ -170,9 +172,8 @@ type Scope uint64
 // The scopes.
 const (
 	// ScopeAbstractUnixSocket denies connecting, or sending, to an abstract
-	// Unix socket that was made outside the domain. So was one that this
-	// process itself has made before it was restricted. What is connected
-	// stays so. ABI 6.
+	// Unix socket that was made outside the domain, as those are that this
+	// process made before it was restricted. What is connected stays so. ABI 6.
 	ScopeAbstractUnixSocket Scope = 1 << iota
 	// ScopeSignal denies sending a signal to a process outside the domain.
 	// After Apply this process, its threads and all children that they start

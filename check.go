@@ -191,7 +191,7 @@ func (c *checker) path(access AccessFS, path string) (*DeniedError, error) {
 	case err != nil || denied == nil:
 		return more, err
 	case more != nil:
-		denied.Missing.FS |= more.Missing.FS
+		denied.also(more)
 	}
 	return denied, nil
 }
@@ -222,8 +222,10 @@ func (c *checker) isAnothers(p *place) bool {
 // DeniedError says which rights a ruleset does not allow on a path or a port,
 // and what would. It Is [io/fs.ErrPermission].
 //
-// Without Guess the ruleset refuses what the error is about, and adding what its
-// text says lets it through, unless something else refuses it as well.
+// Without Guess the ruleset refuses what the error is about, and adding its Rule, or
+// what the text says where there is none, lets it through, unless something else
+// refuses it as well: what another DeniedError of the same explanation is about, or
+// what is in Uncertain.
 type DeniedError struct {
 	Path    string   // as resolved; empty for a port, a scope, and where what failed names no file
 	Port    int      // -1 for a path and for a scope; meant only where Path is empty and Missing.Net is not
@@ -236,9 +238,17 @@ type DeniedError struct {
 	// Uncertain says what else may be the reason, or missing; empty where nothing can be.
 	Uncertain string
 
-	what   string // what is denied, in place of rights that no rule allows
-	remedy string // what would allow it; empty where nothing does
-	on     string // the path to allow it on
+	// Rule is what to add to the ruleset, by [Ruleset.Add]: the narrowest rule that
+	// allows what is missing. It is the zero Rule, and the text says what there is,
+	//   - where no rule would do, or is not known, as for a scope;
+	//   - where it takes more than one, or a preset, as for a program and its libraries;
+	//   - where nobody is to be advised one: to write beneath a directory of the system's.
+	// Of a device the text names the preset. Its Rule has the same for this one path.
+	Rule Rule
+
+	what    string // what is denied, in place of rights that no rule allows
+	instead string // what would allow it, in place of Rule
+	with    string // what else is to be said of either
 }
 
 // Error says in one line what is missing, what there is, and what to add, such as
@@ -253,8 +263,8 @@ func (e *DeniedError) text(named string) string {
 		text += "a guess: "
 	}
 	text += e.subject(named)
-	if e.remedy != "" {
-		text += ": " + e.remedy
+	if remedy := e.remedy(" would allow it"); remedy != "" {
+		text += ": " + remedy
 	}
 	if e.Uncertain != "" {
 		text += " (" + e.Uncertain + ")"
@@ -262,19 +272,38 @@ func (e *DeniedError) text(named string) string {
 	return text
 }
 
-// suggest notes a call that would allow what is missing, and its path. Without a call
-// it takes more than is to be advised.
-func (e *DeniedError) suggest(call, on string) {
-	switch {
-	case call != "":
-		e.on, e.remedy = on, call+" would allow it"
-	case on != "":
-		e.on, e.remedy = "", fmt.Sprintf("only a rule to write beneath %s would allow it", printable(on))
+// suggest notes the rule that would allow what is missing.
+func (e *DeniedError) suggest(rule Rule) { e.Rule, e.instead, e.with = rule, "", "" }
+
+// suggestText notes what would allow it where no rule does.
+func (e *DeniedError) suggestText(text string) { e.Rule, e.instead, e.with = Rule{}, text, "" }
+
+// remedy returns what would allow it, with a verb for that; empty where nothing does.
+func (e *DeniedError) remedy(verb string) string {
+	call := e.instead
+	if call == "" && e.Rule != (Rule{}) {
+		call = e.Rule.String()
 	}
+	if call == "" {
+		return ""
+	}
+	return call + verb + e.with
 }
 
-// advice returns the remedy without its verb, for a sentence of another one.
-func (e *DeniedError) advice() string { return strings.Replace(e.remedy, " would allow it", "", 1) }
+// also adds to e what is missing elsewhere. Where that takes a rule of its own there are
+// two, and none that would do alone.
+func (e *DeniedError) also(more *DeniedError) {
+	both := more.Rule.FS&e.Missing.FS == e.Missing.FS && isBeneath(e.Path, more.Rule.Path)
+	e.Missing.FS |= more.Missing.FS
+	switch own, other := e.Rule, more.Rule; {
+	case other == Rule{}:
+		e.suggestText(more.instead)
+	case both:
+		e.suggest(other)
+	case own != Rule{}:
+		e.suggestText(own.String() + " and " + other.String())
+	}
+}
 
 func (e *DeniedError) subject(named string) string {
 	switch {
@@ -364,7 +393,7 @@ func (c *checker) deny(missing AccessFS, p *place, nearest grant) *DeniedError {
 	}
 	e := &DeniedError{Path: p.path, Port: -1, Missing: Rights{FS: missing}, Nearest: nearest.path, Allowed: nearest.allowed}
 	if p.isAtPath() {
-		e.suggest(c.remedy(missing, p))
+		c.advise(e, missing, p)
 	} else {
 		e.Uncertain = "no path leads there from here"
 	}
@@ -438,47 +467,49 @@ func (c *checker) allowedBelow(top fileID, access AccessFS, p *place) (allowance
 	return all, nil
 }
 
-// remedy returns the call that would allow what is missing, and its path: the file
-// itself, or its directory where files are made and removed. It returns no call where
-// that would be to write beneath a directory of the system's.
-func (c *checker) remedy(missing AccessFS, p *place) (call, on string) {
+// advise notes the rule that would allow what is missing: for the file itself, or its
+// directory where files are made and removed. There is none where that would be to write
+// beneath a directory of the system's, or where the kernel takes none.
+func (c *checker) advise(e *DeniedError, missing AccessFS, p *place) {
+	e.suggestText("")
 	if c.kernel.ABI == V1 && missing&FSRefer != 0 {
-		return "", ""
+		return
 	}
-	on = p.path
+	on := p.path
 	if (missing&^fsFile != 0 || !p.exists()) && !p.isDirectory() {
 		on = filepath.Dir(p.path)
 	}
-	return c.call(missing, on, on != p.path || p.isDirectory())
+	c.adviseOn(e, missing, on, on != p.path || p.isDirectory())
 }
 
-// call is remedy for a path, which may be a directory's.
-func (c *checker) call(missing AccessFS, path string, directory bool) (call, on string) {
-	on = path
+// adviseOn is advise for a path, which may be a directory's.
+func (c *checker) adviseOn(e *DeniedError, missing AccessFS, on string, directory bool) {
 	if strings.HasPrefix(on, "/proc/") {
 		on, directory = "/proc", true // the kernel loses rules for what is beneath, and the next process has other files there
 	}
 	if directory && missing&^(FSReadExecute|FSIoctlDev|FSResolveUnix) != 0 && isSystems(on) {
-		return "", on
+		e.suggestText(fmt.Sprintf("only a rule to write beneath %s", printable(on)))
+		return
 	}
-	if directory && missing&^(FSWriteFile|FSTruncate) == 0 {
-		return narrowCall(missing, on), on // AllowReadWrite also lets all that is beneath be read and removed
+	access := narrowest(missing, directory)
+	if c.strict && c.kernel.ABI == V1 {
+		access &^= FSRefer // which it denies in spite of a rule, and a strict ruleset is not loaded then
 	}
-	for _, helper := range []struct {
-		name   string
-		access AccessFS
-	}{{"AllowRead", FSRead}, {"AllowExecute", FSReadExecute}, {"AllowReadWrite", FSReadWrite}} {
-		if missing&^helper.access == 0 {
-			return fmt.Sprintf("%s(%q)", helper.name, on), on
-		}
-	}
-	return narrowCall(missing, on), on
+	e.suggest(Rule{Path: on, Port: -1, FS: access})
 }
 
-// narrowCall returns the call that allows these rights and no other.
-func narrowCall(missing AccessFS, path string) string {
-	names := goNames("landlock.FS", fsWords, uint64(missing))
-	return fmt.Sprintf("Allow(%s, %q)", strings.Join(names, "|"), path)
+// narrowest returns the rights of the narrowest rule that has those that are missing: a
+// helper's, where one has them.
+func narrowest(missing AccessFS, directory bool) AccessFS {
+	if directory && missing&^(FSWriteFile|FSTruncate) == 0 {
+		return missing // AllowReadWrite also lets all that is beneath be read and removed
+	}
+	for _, helper := range []AccessFS{FSRead, FSReadExecute, FSReadWrite} {
+		if missing&^helper == 0 {
+			return helper
+		}
+	}
+	return missing
 }
 
 // isSystems reports whether a directory is one of the system's, beneath which nobody is
@@ -499,23 +530,19 @@ func isSystems(dir string) bool {
 	return false
 }
 
-// goNames returns the names that rights have in Go, such as landlock.FSReadFile.
-func goNames(prefix string, w words, mask uint64) []string {
-	var names []string
-	for _, word := range w.appendNames(nil, "", mask) {
-		name := prefix
-		for part := range strings.SplitSeq(word, "_") {
-			if part == "tcp" || part == "udp" {
-				part = strings.ToUpper(part)
-			}
-			name += strings.ToUpper(part[:1]) + part[1:]
-		}
-		names = append(names, name)
-	}
-	return names
-}
-
 const allUDP = ", and all other UDP with it: the socket filter refuses UDP as a whole, and this kernel cannot tell its ports apart"
+
+// withAllUDP says of an error for ports what else its rule allows. A strict ruleset is not
+// loaded with the rule: the filter cannot stand in for the rights any more.
+func (c *checker) withAllUDP(e *DeniedError) {
+	if e.Missing.Net&c.refused.Net == 0 {
+		return
+	}
+	if c.strict {
+		e.suggestText(e.remedy("") + " and BestEffort")
+	}
+	e.with = allUDP
+}
 
 // port is CheckNet.
 func (c *checker) port(access AccessNet, port uint16) *DeniedError {
@@ -524,19 +551,8 @@ func (c *checker) port(access AccessNet, port uint16) *DeniedError {
 		return nil
 	}
 	e := &DeniedError{Port: int(port), Missing: Rights{Net: missing}}
-	switch missing {
-	case NetBindTCP:
-		e.suggest(fmt.Sprintf("AllowBindTCP(%d)", port), "")
-	case NetConnectTCP:
-		e.suggest(fmt.Sprintf("AllowConnectTCP(%d)", port), "")
-	default:
-		names := goNames("landlock.Net", netWords, uint64(missing))
-		slices.Sort(names)
-		e.suggest(fmt.Sprintf("AllowNet(%s, %d)", strings.Join(names, "|"), port), "")
-	}
-	if missing&c.refused.Net != 0 {
-		e.remedy += allUDP
-	}
+	e.suggest(Rule{Port: int(port), Net: missing})
+	c.withAllUDP(e)
 	return e
 }
 
@@ -623,24 +639,35 @@ func (c *checker) move(m move) (denied []*DeniedError, crossing bool, err error)
 	return denied, crossing, nil
 }
 
-// gains returns the error for what a file would be allowed after a move and is
-// not before, or nil.
-func (c *checker) gains(file, from, to *place) (*DeniedError, error) {
-	mayGain := c.denied.FS
-	if !file.isDirectory() {
-		mayGain &= fsFile
+// mayGain returns the rights that a file may not gain by a move.
+func (c *checker) mayGain(file *place) AccessFS {
+	if file.isDirectory() {
+		return c.denied.FS
 	}
-	here, there, err := c.compared(from, to)
-	if err != nil {
-		return nil, err
-	}
-	if own := c.allRules()[file.id.onAnyMount()].allowed; own != 0 {
+	return c.denied.FS & fsFile
+}
+
+// beforeAndAfter returns what a file is allowed in one directory, and in another.
+func (c *checker) beforeAndAfter(file, from, to *place) (here, there allowance, err error) {
+	here, there, err = c.compared(from, to)
+	if own := c.allRules()[file.id.onAnyMount()].allowed; err == nil && own != 0 {
 		if doubt := c.doubt(file.level()); doubt != nil {
 			here.unsure, here.why = here.unsure|own, doubt
 		} else {
 			here.sure |= own
 		}
 	}
+	return here, there, err
+}
+
+// gains returns the error for what a file would be allowed after a move and is
+// not before, or nil.
+func (c *checker) gains(file, from, to *place) (*DeniedError, error) {
+	here, there, err := c.beforeAndAfter(file, from, to)
+	if err != nil {
+		return nil, err
+	}
+	mayGain := c.mayGain(file)
 	gained := there.sure &^ (here.sure | here.unsure) & mayGain
 	if perhaps := (there.sure | there.unsure) &^ here.sure & mayGain; gained == 0 && perhaps != 0 {
 		return nil, cmp.Or(here.why, there.why)
@@ -650,6 +677,63 @@ func (c *checker) gains(file, from, to *place) (*DeniedError, error) {
 		e.Uncertain = fmt.Sprintf("a file may not gain rights by a move, and %s allows these", printable(to.path))
 	}
 	return e, nil
+}
+
+// settle has the rules that are advised for a move be enough: a file may not gain by those
+// either. They allow no more than is missing, or else it takes as much where the file is.
+func (c *checker) settle(m move, denied []*DeniedError) ([]*DeniedError, error) {
+	source, err := m.from.above()
+	if err != nil {
+		return denied, err
+	}
+	defer source.close()
+	target, err := m.to.above()
+	if err != nil {
+		return denied, err
+	}
+	defer target.close()
+	if source.id == target.id {
+		return denied, nil
+	}
+	if denied, err = c.settleOne(m.from, source, target, denied); err == nil && m.exchange {
+		denied, err = c.settleOne(m.to, target, source, denied)
+	}
+	return denied, err
+}
+
+func (c *checker) settleOne(file, from, to *place, denied []*DeniedError) ([]*DeniedError, error) {
+	here, there, err := c.beforeAndAfter(file, from, to)
+	if err != nil {
+		return denied, err
+	}
+	gained := func() AccessFS {
+		return advised(to, denied) &^ (advised(from, denied) | here.sure | here.unsure | there.sure) & c.mayGain(file)
+	}
+	for _, e := range denied {
+		if gained() != 0 && e.allows(to) && !e.allows(from) {
+			e.Rule.FS &= e.Missing.FS
+		}
+	}
+	e := c.deny(gained(), from, here.nearest)
+	if e != nil {
+		e.Uncertain = fmt.Sprintf("a file may not gain rights by a move, and the rule for %s would allow these", printable(to.path))
+	}
+	return appendDenied(denied, e), nil
+}
+
+// allows reports whether the rule that e advises counts at a place.
+func (e *DeniedError) allows(p *place) bool {
+	return e.Rule != (Rule{}) && isBeneath(p.path, e.Rule.Path)
+}
+
+// advised returns what the rules that are advised allow at a place.
+func advised(p *place, denied []*DeniedError) (access AccessFS) {
+	for _, e := range denied {
+		if e.allows(p) {
+			access |= e.Rule.FS
+		}
+	}
+	return access
 }
 
 // compared returns what is allowed in two directories, as far as the kernel compares it:

@@ -838,13 +838,11 @@ func (w *checkWorld) mend(op *checkOp) (wrong string) {
 		advised := false
 		for _, reason := range op.reasons {
 			denied, ok := reason.(*DeniedError)
-			if !ok || adviceCall(denied) == "" {
+			if !ok || !advises(denied) {
 				continue // it is said elsewhere, or nothing helps
 			}
 			advised = true
-			if err := follow(more, denied); err != nil {
-				return err.Error()
-			}
+			follow(more, denied)
 		}
 		if !advised {
 			return ""
@@ -858,6 +856,9 @@ func (w *checkWorld) mend(op *checkOp) (wrong string) {
 			return ""
 		}
 		wrong = fmt.Sprintf("with Explain's advice %v it is still refused: %v", op.reasons, second)
+		if areSure(op.reasons) && op.kind != "ioctl" { // which takes an open first
+			break
+		}
 		next, ok := second.(*explained)
 		if !ok {
 			break
@@ -883,10 +884,6 @@ func (w *checkWorld) tryWith(more *Ruleset, op *checkOp) (second, err error) {
 			}
 		}
 	})
-	// A rule may give more rights where a file goes to than where it is.
-	if second != nil && (op.kind == "rename" || op.kind == "link" || op.kind == "exchange") && strings.Contains(second.Error(), "may not gain") {
-		second = nil
-	}
 	return second, nil
 }
 
@@ -894,9 +891,9 @@ func (w *checkWorld) tryWith(more *Ruleset, op *checkOp) (second, err error) {
 func (w *checkWorld) disagree(op *checkOp, wrong string) {
 	w.Helper()
 	rules := w.rules
-	for i := 0; i < len(rules.paths); {
+	for i := 0; i < len(rules.rules); {
 		fewer := rules.Clone()
-		fewer.paths = slices.Delete(slices.Clone(rules.paths), i, i+1)
+		fewer.rules = slices.Delete(slices.Clone(rules.rules), i, i+1)
 		if text := w.tryAlone(fewer, op); text != "" {
 			rules, wrong = fewer, text
 		} else {

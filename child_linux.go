@@ -104,6 +104,9 @@ type child struct {
 // then it writes down the calls.
 func (s *Sandbox) newChild(cmd *exec.Cmd) (c *child, err error) {
 	c = &child{sandbox: s, cmd: cmd, was: *cmd, attr: cmd.SysProcAttr, restored: make(chan struct{}), settled: make(chan struct{})}
+	if err := c.longPaths(); err != nil {
+		return c, err
+	}
 	if err := procIsThere(); err != nil {
 		return c, err
 	}
@@ -141,6 +144,16 @@ func (s *Sandbox) newChild(cmd *exec.Cmd) (c *child, err error) {
 	c.restoreLimit()
 	c.execute()
 	return c, c.makeFile()
+}
+
+// longPaths returns the kernel's answer to paths that are too long: the stub has no room
+// for all of them.
+func (c *child) longPaths() error {
+	const longest = 4096 // PATH_MAX, with the NUL
+	if len(c.was.Path) >= longest || c.changesRoot() && max(len(c.attr.Chroot), len(c.was.Dir)) >= longest {
+		return c.startError(unix.ENAMETOOLONG)
+	}
+	return nil
 }
 
 // makeFile makes the file of the stub. os/exec finds it by its number here, in the
@@ -673,13 +686,18 @@ func (c *child) explainStart(err error) error {
 // memoryFile returns an executable file with text, which nobody can change any
 // more.
 func memoryFile(text []byte) (*os.File, error) {
-	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_FSIZE, &limit); err != nil {
-		return nil, fmt.Errorf("landlock: start: %w", os.NewSyscallError("getrlimit", err))
-	} else if limit.Cur < uint64(len(text)) {
-		// To write more is a signal, and the end of this process.
-		return nil, fmt.Errorf("landlock: start: RLIMIT_FSIZE of %d bytes: the child's stub takes %d: %w", limit.Cur, len(text), unix.EFBIG)
+	file, err := newMemoryFile()
+	if err != nil {
+		return nil, err
 	}
+	if err := fillMemoryFile(file, text); err != nil {
+		file.Close()
+		return nil, err
+	}
+	return file, nil
+}
+
+func newMemoryFile() (*os.File, error) {
 	const flags = unix.MFD_CLOEXEC | unix.MFD_ALLOW_SEALING
 	fd, err := unix.MemfdCreate("landlock-stub", flags|unix.MFD_EXEC)
 	if err == unix.EINVAL { // before Linux 6.3, where all of them may be executed
@@ -691,13 +709,23 @@ func memoryFile(text []byte) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("landlock: start: %w", os.NewSyscallError("memfd_create", err))
 	}
-	file := os.NewFile(uintptr(fd), "landlock-stub")
-	if _, err = file.Write(text); err == nil {
-		_, err = unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, unix.F_SEAL_SEAL|unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_WRITE)
+	return os.NewFile(uintptr(fd), "landlock-stub"), nil
+}
+
+func fillMemoryFile(file *os.File, text []byte) error {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_FSIZE, &limit); err != nil {
+		return fmt.Errorf("landlock: start: %w", os.NewSyscallError("getrlimit", err))
+	} else if limit.Cur < uint64(len(text)) {
+		// To write more is a signal, and the end of this process.
+		return fmt.Errorf("landlock: start: RLIMIT_FSIZE of %d bytes: the child's stub takes %d: %w", limit.Cur, len(text), unix.EFBIG)
+	}
+	_, err := file.Write(text)
+	if err == nil {
+		_, err = unix.FcntlInt(file.Fd(), unix.F_ADD_SEALS, unix.F_SEAL_SEAL|unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_WRITE)
 	}
 	if err != nil {
-		file.Close()
-		return nil, fmt.Errorf("landlock: start: make the stub: %w", err)
+		return fmt.Errorf("landlock: start: make the stub: %w", err)
 	}
-	return file, nil
+	return nil
 }

@@ -28,8 +28,7 @@ type handover struct {
 	slot  int      // the number of that in the child
 	took  right    // the file whose number it is
 
-	text     []byte  // what is sent
-	rights   []int   // descriptors that are sent with it
+	rights   []int   // descriptors that are sent
 	owned    []int   // to close here
 	socket   uintptr // where the stub has the number of its end
 	received uintptr // and those of what was sent
@@ -58,8 +57,8 @@ func newHandover() (*handover, error) {
 	if err != nil {
 		return nil, fmt.Errorf("landlock: start: %w", os.NewSyscallError("socketpair", err))
 	}
-	h := &handover{here: os.NewFile(uintptr(pair[0]), "landlock-here"), there: os.NewFile(uintptr(pair[1]), "landlock-there"), took: noRight, text: []byte{0}}
-	if err := h.isOurs(); err != nil {
+	h := &handover{here: os.NewFile(uintptr(pair[0]), "landlock-here"), there: os.NewFile(uintptr(pair[1]), "landlock-there"), took: noRight}
+	if err := sharesDescriptors(h.here); err != nil {
 		h.here.Close()
 		h.there.Close()
 		return nil, err
@@ -67,46 +66,44 @@ func newHandover() (*handover, error) {
 	return h, nil
 }
 
-// isOurs returns an error where the calling thread has descriptors of its own: what
-// is the Sandbox's ruleset in those of the process may be another there. So the
-// socket that it has just made must be there for another thread, too.
-func (h *handover) isOurs() error {
-	fd := int(h.here.Fd())
-	var stat unix.Stat_t
-	if err := unix.Fstat(fd, &stat); err != nil {
+// sharesDescriptors returns an error where the calling thread has descriptors of its
+// own: what is the Sandbox's ruleset in those of the process may be another there. So a
+// file that it has just made must be there for another thread, too.
+func sharesDescriptors(file *os.File) error {
+	fd := int(file.Fd())
+	var own, others unix.Stat_t
+	if err := unix.Fstat(fd, &own); err != nil {
 		return fmt.Errorf("landlock: start: %w", os.NewSyscallError("fstat", err))
 	}
-	found, err := otherThreadsFile(fd)
-	if err == nil && found == fmt.Sprintf("socket:[%d]", stat.Ino) {
+	err := statOfOthers(fd, &others)
+	if err == nil && own.Dev == others.Dev && own.Ino == others.Ino {
 		return nil
 	}
-	if err != nil && !errors.Is(err, unix.ENOENT) {
-		return fmt.Errorf("landlock: start: whether the calling thread has descriptors of its own cannot be told: %w", err)
+	if err != nil && err != unix.ENOENT {
+		return fmt.Errorf("landlock: start: whether the calling thread has descriptors of its own cannot be told: %w", os.NewSyscallError("stat", err))
 	}
 	return errors.New("landlock: start: the calling thread and another one do not share their descriptors (unshare with CLONE_FILES), so the Sandbox's may be another here: " +
 		"keep goroutines that are locked to such a thread from starting children")
 }
 
-// otherThreadsFile returns what another thread than the calling one has under a
-// number, by its name in /proc.
-func otherThreadsFile(fd int) (string, error) {
+// statOfOthers looks at what another thread than the calling one has under a number.
+func statOfOthers(fd int, stat *unix.Stat_t) error {
 	if !osthread.IsMain() {
-		return os.Readlink(fmt.Sprint("/proc/self/fd/", fd)) // of the main thread
+		return unix.Stat(fmt.Sprint("/proc/self/fd/", fd), stat) // of the main thread
 	}
-	if found, err := os.Readlink(fmt.Sprintf("/proc/self/task/%d/fd/%d", someThread.Load(), fd)); err == nil {
-		return found, nil
+	if err := unix.Stat(fmt.Sprintf("/proc/self/task/%d/fd/%d", someThread.Load(), fd), stat); err == nil {
+		return nil
 	}
-	var found string
 	var err error
 	done := make(chan struct{})
 	osthread.Take(func() (reusable bool) { // one that cannot end meanwhile
 		defer close(done)
-		found, err = os.Readlink(fmt.Sprint("/proc/thread-self/fd/", fd))
+		err = unix.Stat(fmt.Sprint("/proc/thread-self/fd/", fd), stat)
 		someThread.Store(int64(osthread.ID()))
 		return true
 	})
 	<-done
-	return found, err
+	return err
 }
 
 // someThread is one that was not the main thread.
@@ -169,18 +166,13 @@ func (c *child) handOver() error {
 		if len(c.rights) == 0 {
 			return nil
 		}
-		return c.sendNow()
+		return sendError(os.NewSyscallError("sendmsg", unix.Sendmsg(int(c.here.Fd()), []byte{0}, unix.UnixRights(c.rights...), nil, unix.MSG_DONTWAIT)))
 	}
 	sent, err := stub.SendInherited(int(c.here.Fd()), c.slot, c.rights)
 	if sent {
 		c.took = c.send(c.slot)
 	}
 	return sendError(err)
-}
-
-// sendNow sends what is noted so far.
-func (h *handover) sendNow() error {
-	return sendError(os.NewSyscallError("sendmsg", unix.Sendmsg(int(h.here.Fd()), h.text, unix.UnixRights(h.rights...), nil, unix.MSG_DONTWAIT)))
 }
 
 func sendError(err error) error {
@@ -215,8 +207,7 @@ func (c *child) takeOver() error {
 	c.socket = c.image.Writable(bytesOf(new(int32(c.slot)))) // until it has another
 	c.image.Add(unix.SYS_FCNTL|stub.Store, slot, unix.F_DUPFD_CLOEXEC, 3, 0, c.socket)
 	if len(c.rights) > 0 {
-		c.receive(0)
-		c.receivedAll()
+		c.receive()
 	}
 	if c.took == noRight {
 		c.image.Add(unix.SYS_CLOSE, slot)
@@ -233,16 +224,14 @@ func (c *child) restoreLimit() { c.image.Add(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_
 // number returns the address of the descriptor that a file has in the stub.
 func (h *handover) number(r right) uintptr { return h.received + 4*uintptr(r) }
 
-// receive has the stub receive one message, and returns the address of its text
-// there.
-func (c *child) receive(flags uintptr) (text uintptr) {
+// receive has the stub receive one message, with a byte and files.
+func (c *child) receive() {
 	none := make([]int, len(c.rights))
 	for i := range none {
 		none[i] = math.MaxInt32 // a number that is nobody's, where less is received
 	}
 	control := unix.UnixRights(none...)
-	text = c.image.Writable(make([]byte, len(c.text)))
-	vector := struct{ base, length uintptr }{text, uintptr(len(c.text))}
+	vector := struct{ base, length uintptr }{c.image.Writable([]byte{0}), 1}
 	message := struct {
 		name        uintptr
 		nameLength  uint32
@@ -256,16 +245,9 @@ func (c *child) receive(flags uintptr) (text uintptr) {
 		control: c.image.Writable(control), controlSize: uintptr(len(control)),
 	}
 	c.received = message.control + uintptr(unix.CmsgLen(0))
-	c.image.Add(unix.SYS_RECVMSG, uintptr(c.slot), c.image.Writable(bytesOf(&message)), unix.MSG_CMSG_CLOEXEC|flags)
-	return text
-}
-
-// receivedAll has the stub fail where it had no room for all files: then the last is
-// missing.
-func (c *child) receivedAll() {
-	if last := right(len(c.rights) - 1); last != noRight {
-		c.image.Add(unix.SYS_FCNTL|stub.Indirect, c.number(last), unix.F_GETFD)
-	}
+	c.image.Add(unix.SYS_RECVMSG, uintptr(c.slot), c.image.Writable(bytesOf(&message)), unix.MSG_CMSG_CLOEXEC)
+	last := right(len(c.rights) - 1) // which is missing where there is no room for all
+	c.image.Add(unix.SYS_FCNTL|stub.Indirect, c.number(last), unix.F_GETFD)
 }
 
 // awaitProgram returns once the stub has become the program, or failed.
@@ -353,17 +335,16 @@ func (h *handover) close() {
 	h.closeOwned()
 }
 
-// above returns a file under a number that is not below least, or with an error as it
-// is.
+// above returns a file under a number that is not below least.
 func above(file *os.File, least int) (*os.File, error) {
 	if int(file.Fd()) >= least {
 		return file, nil
 	}
+	defer file.Close()
 	fd, err := unix.FcntlInt(file.Fd(), unix.F_DUPFD_CLOEXEC, least)
 	if err != nil {
-		return file, fmt.Errorf("landlock: start: %w", os.NewSyscallError("fcntl", err))
+		return nil, fmt.Errorf("landlock: start: %w", os.NewSyscallError("fcntl", err))
 	}
-	file.Close()
 	return os.NewFile(uintptr(fd), file.Name()), nil
 }
 

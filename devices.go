@@ -9,8 +9,8 @@ import (
 // opensDevices reports whether devices are opened by a rule, that refuse ioctl then
 // where no rule has FSIoctlDev: the kernel decides that when they are opened. Files
 // that are no devices by their names are not looked at, so that they cost nothing.
-func (p *plan) opensDevices(rule *pathRule, fd int, allowed AccessFS) (bool, error) {
-	if allowed&(FSReadFile|FSWriteFile) == 0 || p.handled.FS&FSIoctlDev == 0 || !namesDevices(rule.path) {
+func (p *plan) opensDevices(rule *wantedRule, fd int, allowed AccessFS) (bool, error) {
+	if allowed&(FSReadFile|FSWriteFile) == 0 || p.handled.FS&FSIoctlDev == 0 || !namesDevices(rule.Path) {
 		return false, nil
 	}
 	return hasDevices(fd)
@@ -25,8 +25,8 @@ func namesDevices(name string) bool {
 // noIoctl returns the paths of rules by which devices are opened that refuse ioctl.
 func (p *plan) noIoctl() (paths []string) {
 	for _, f := range p.files {
-		if f.devices && !slices.Contains(paths, f.rule.path) && !slices.ContainsFunc(p.files, f.controlledBy) {
-			paths = append(paths, f.rule.path)
+		if f.devices && !slices.Contains(paths, f.rule.Path) && !slices.ContainsFunc(p.files, f.controlledBy) {
+			paths = append(paths, f.rule.Path)
 		}
 	}
 	return paths
@@ -38,7 +38,7 @@ func (f fileRule) controlledBy(other fileRule) bool {
 	if other.allowed&FSIoctlDev == 0 {
 		return false
 	}
-	own, others := path.Clean(f.rule.path), path.Clean(other.rule.path)
+	own, others := path.Clean(f.rule.Path), path.Clean(other.rule.Path)
 	terminals := f.directory && (others == "/dev/tty" || others == "/dev/pts")
 	return other.id == f.id || isBeneath(own, others) || terminals && isBeneath(others, own)
 }

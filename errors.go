@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"strconv"
 	"strings"
 )
 
@@ -20,10 +19,11 @@ var (
 	ErrDisabled error = &sentinel{"landlock: disabled at boot: " +
 		"add landlock to the lsm= parameter of the kernel's command line (or to CONFIG_LSM)", errors.ErrUnsupported}
 	// ErrBlocked: something between this process and the kernel refuses one
-	// of the system calls, usually the seccomp filter of a container: it is
-	// what comes of an answer that Landlock never gives. A floor of 0 is for
-	// a refusal of the first, landlock_create_ruleset, alone. A filter that
-	// kills for it leaves nobody to return this: see [Probe].
+	// of the system calls, usually the seccomp filter of a container. It is
+	// told by an answer that Landlock itself never gives. A floor of 0 puts up
+	// with it where the first call is refused, landlock_create_ruleset, and not
+	// where a later one is. A filter that kills, in place of refusing, leaves
+	// nobody to return it: see [Probe].
 	ErrBlocked error = &sentinel{"landlock: system calls refused, probably by a container's seccomp filter: " +
 		"allow landlock_create_ruleset, landlock_add_rule and landlock_restrict_self in its profile", errors.ErrUnsupported}
 )
@@ -73,36 +73,42 @@ func (m mistake) Is(target error) bool { return target == fs.ErrInvalid }
 // seccomp filter for its FilterSockets. Nothing has been restricted. It Is
 // [errors.ErrUnsupported].
 type UnsupportedError struct {
-	Kernel       Kernel   // what is running
-	Needed       ABI      // the lowest ABI that would do; the kernel's own where only a socket filter is missing
-	Missing      Rights   // what the ruleset handles and this kernel cannot restrict
-	MissingLog   LogFlags // the logging flags that it does not know
-	MissingQuiet bool     // the ruleset has quiet rules, which it does not know
+	Kernel Kernel // what is running
+	Needed ABI    // the lowest ABI that would do; the kernel's own where only a socket filter is missing
+	// Shortfall is what this kernel cannot do of all that the ruleset asks for,
+	// also where BestEffort would do without some of it. Missing has FSRefer on
+	// ABI 1 as well, which denies it everywhere and has no rules for it.
+	Shortfall
 
-	// MissingSocketFilter: the ruleset has FilterSockets, and there are no
-	// seccomp filters to be had, whatever the ABI.
-	MissingSocketFilter bool
-
-	denied       AccessFS // what a rule allows and this kernel denies everywhere
-	threadScopes bool     // scopes are missing only because of the other threads
-	bestEffort   bool     // the floor is not met, or nothing would be enforced
-	noFilter     error    // why there are none
+	threadScopes bool  // scopes are missing only because of the other threads
+	bestEffort   bool  // the floor is not met, or nothing would be enforced
+	noFilter     error // why there are no seccomp filters, where that is a reason
 }
 
 // Error names what is missing and the Linux release that has it.
 func (e *UnsupportedError) Error() string {
+	newer := e.Needed > e.Kernel.ABI
 	switch {
 	case *e == (UnsupportedError{}):
 		return "landlock: the kernel cannot do what the ruleset asks for"
-	case !e.MissingSocketFilter:
+	case !e.MissingSocketFilter || newer && e.bestEffort:
 		return e.tooOld()
 	}
-	text := fmt.Sprintf("FilterSockets needs a seccomp filter, which cannot be had here: %v", e.noFilter)
-	if e.Needed > e.Kernel.ABI {
+	text := "FilterSockets needs a seccomp filter, which cannot be had here"
+	if e.noFilter != nil {
+		text += ": " + e.noFilter.Error()
+	}
+	switch {
+	case newer:
 		return e.tooOld() + "; " + text
+	case e.bestEffort:
+		return "landlock: " + text + onlyLowerFloor
 	}
 	return "landlock: " + text + "; BestEffort would run without"
 }
+
+// onlyLowerFloor is what to do where a floor is in the way.
+const onlyLowerFloor = "; only BestEffort with a lower floor would run here"
 
 // tooOld says what a newer kernel would bring.
 func (e *UnsupportedError) tooOld() string {
@@ -124,14 +130,14 @@ func (e *UnsupportedError) tooOld() string {
 	text := fmt.Sprintf("landlock: the ruleset needs ABI %d (Linux %s), this kernel has %s", int(e.Needed), e.Needed.linux(), has)
 	if len(missing) > 0 {
 		text += " and lacks " + strings.Join(missing, ", ")
-	} else if e.denied != 0 {
-		text += fmt.Sprintf(", where no rule can allow %v", e.denied)
+	} else if e.Denied != 0 {
+		text += fmt.Sprintf(", where no rule can allow %v", e.Denied)
 	}
 	if e.threadScopes {
 		text += "; for all threads of a process, scopes need ABI 8 (Linux 7.0): an older kernel gives each thread a domain of its own"
 	}
 	if e.bestEffort {
-		return text + "; only BestEffort with a lower floor would run here"
+		return text + onlyLowerFloor
 	}
 	return text + "; BestEffort would run with less"
 }
@@ -144,12 +150,10 @@ func (e *UnsupportedError) Unwrap() error { return e.noFilter }
 
 // RuleError says which rule of a ruleset is wrong, and why.
 type RuleError struct {
-	Path   string       // the rule's path, or its file's name; empty for a port
-	Port   int          // the rule's port; -1 for a path
-	Access fmt.Stringer // the rule's access: an AccessFS or AccessNet
+	Rule                // the one that is wrong, as the call has it
+	Access fmt.Stringer // its FS, or for a port its Net
 	Err    error        // why: unwraps to fs.ErrNotExist, fs.ErrInvalid and the like
 
-	call string // what made the rule, such as "AllowRead"; empty where none of the helpers did
 	hint string // what to do about it
 }
 
@@ -157,9 +161,12 @@ type RuleError struct {
 //
 //	landlock: AllowReadWrite("/srv/data/x"): open: no such file or directory: make it first, or allow its directory
 //
-// A rule that is none of a helper's is named by its rights.
+// The rule is named by the call that makes it, as by [Rule.String].
 func (e *RuleError) Error() string {
-	text := "landlock: " + e.rule()
+	text := "landlock: rule"
+	if e.Rule != (Rule{}) {
+		text = "landlock: " + e.Rule.String()
+	}
 	if e.Err == nil {
 		return text + " is wrong"
 	}
@@ -168,32 +175,6 @@ func (e *RuleError) Error() string {
 		text += ": " + e.hint
 	}
 	return text
-}
-
-// rule names the rule as far as it is known.
-func (e *RuleError) rule() string {
-	var access, object string
-	beneath, fs := e.Access.(AccessFS)
-	_, net := e.Access.(AccessNet)
-	switch {
-	case fs:
-		access = " " + beneath.brief()
-	case e.Access != nil:
-		access = " " + e.Access.String()
-	}
-	switch {
-	case fs || e.Path != "":
-		object = strconv.Quote(e.Path)
-	case e.Port > 0 || net && e.Port == 0:
-		object = "port " + strconv.Itoa(e.Port)
-	}
-	if e.call != "" {
-		return fmt.Sprintf("%s(%s)", e.call, strings.TrimPrefix(object, "port "))
-	}
-	if object != "" {
-		object = " on " + object
-	}
-	return "rule" + access + object
 }
 
 // Unwrap returns the cause.
@@ -216,13 +197,12 @@ func (e *commonError) Unwrap() error { return e.error }
 // landlock_restrict_self. On other architectures
 // than amd64 and arm64 the Go runtime ends the process then.
 //
-// With FilterSockets there is one more way, on any kernel: all that could be
-// found out before was well, the ruleset is enforced on all threads, and then
-// the kernel has no memory for the socket filter, or a thread has a seccomp
-// filter that the others have not. That one is found out before from what /proc
-// says, how many filters each thread has: not where an earlier sandbox hides
-// /proc, not where threads have as many filters and other ones, and not where it
-// comes in between.
+// With FilterSockets there is one more way, on any kernel: the ruleset is enforced
+// on all threads, and then the kernel has no memory for the socket filter, or a
+// thread has a seccomp filter that the others have not. Such a thread is found out
+// before anything is restricted, by the number of filters that /proc says it has;
+// but not where an earlier sandbox hides /proc, where all threads have as many
+// filters and one has others, or where it gets its filter meanwhile.
 type PartialError struct {
 	Restricted int   // threads that are restricted
 	Failed     int   // threads that are not

@@ -59,11 +59,10 @@ func ExampleSandbox_Do() {
 	}
 }
 
-// A base for all requests, and a ruleset for each.
+// No network at all, on a kernel that can restrict TCP (6.7 and newer): the filter
+// refuses UDP where the kernel does not know it yet, and the sockets that Landlock
+// never governs.
 func ExampleRuleset_FilterSockets() {
-	// No network at all, on a kernel that can restrict TCP (6.7 and newer): the
-	// filter refuses UDP where the kernel does not know it yet, and the sockets
-	// that Landlock never governs.
 	tcpAndUDP := landlock.Rights{Net: landlock.V10.Net()}
 	report, err := landlock.NewHandling(tcpAndUDP).FilterSockets().Apply()
 	if err != nil {
@@ -72,6 +71,7 @@ func ExampleRuleset_FilterSockets() {
 	log.Print(report)
 }
 
+// A base for all requests, and a ruleset for each.
 func ExampleRuleset_Clone() {
 	base := landlock.New(landlock.V9).BestEffort(landlock.V6).AllowExecute("/usr", "/bin")
 	for _, job := range []string{"/srv/jobs/1", "/srv/jobs/2"} {
@@ -80,6 +80,31 @@ func ExampleRuleset_Clone() {
 	// Output:
 	// ABI 9, best effort from ABI 6: read,execute beneath "/usr", "/bin"; read,write beneath "/srv/jobs/1"
 	// ABI 9, best effort from ABI 6: read,execute beneath "/usr", "/bin"; read,write beneath "/srv/jobs/2"
+}
+
+// A ruleset's rules are values, to be shown, stored or compared.
+func ExampleRuleset_Rules() {
+	base := landlock.New(landlock.V4).AllowRead("/usr/share").AllowConnectTCP(443).AllowReadWrite("/var/lib/app")
+	readOnly := landlock.New(landlock.V4)
+	for rule := range base.Rules() {
+		rule.FS &^= landlock.FSWrite
+		fmt.Println(rule)
+		readOnly.Add(rule)
+	}
+	fmt.Println(readOnly)
+	// Output:
+	// AllowRead("/usr/share")
+	// AllowConnectTCP(443)
+	// AllowRead("/var/lib/app")
+	// ABI 4: read beneath "/usr/share"; connect_tcp on port 443; read beneath "/var/lib/app"
+}
+
+// What a sandbox has denied says which rule was missing.
+func ExampleRuleset_Add() {
+	rules := landlock.New(landlock.V3).BestEffort(landlock.V1).AllowRead("/usr/share")
+	if denied, ok := errors.AsType[*landlock.DeniedError](rules.Check(landlock.FSReadFile, "/etc/hostname")); ok && denied.Rule != (landlock.Rule{}) {
+		fmt.Println(rules.Add(denied.Rule))
+	}
 }
 
 // What a ruleset would do here can be asked before anything is restricted.
@@ -120,11 +145,22 @@ func ExampleAccessFS_String() {
 	// Output: read_file,read_dir refer,truncate
 }
 
+// What is wrong with a ruleset can be asked before it is used, as in a test of the
+// program that makes it.
+func ExampleRuleset_Mistakes() {
+	for _, mistake := range landlock.New(landlock.V9).AllowRead("").AllowSendUDP(53).Mistakes() {
+		fmt.Println(mistake)
+	}
+	// Output:
+	// landlock: AllowRead(""): empty path
+	// landlock: AllowSendUDP(53): the ruleset does not handle this, so it is allowed everywhere: handle it (New does from V10 on), or leave the rule out
+}
+
 // Every mistake is reported at once, when the ruleset is used.
 func ExampleRuleError() {
 	_, err := landlock.New(landlock.V1).AllowRead("").AllowNet(0, 443).Apply()
 	fmt.Println(err)
 	// Output:
 	// landlock: AllowRead(""): empty path
-	// landlock: rule none on port 443: no access right given
+	// landlock: AllowNet(0, 443): no access right given
 }

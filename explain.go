@@ -15,7 +15,7 @@ import (
 // Explain answers why an operation failed. It takes an error of os, net, os/exec
 // or syscall, wrapped or not. Where the ruleset denies what was tried, it returns
 // err wrapped with a [DeniedError] for each path or port on which rights are
-// missing, and with the narrowest call that would allow it (where files are made and
+// missing, and with the narrowest [Rule] that would allow it (where files are made and
 // removed, AllowReadWrite of the directory); [errors.Is] and [errors.As] find the
 // original too. Otherwise it returns err itself: a file that
 // is not there, its mode, a read-only file system or a port that is taken are
@@ -516,8 +516,8 @@ func (c *checker) opening(path string) []error {
 		denied.Uncertain = "if it was opened for writing: its mode forbids to read it"
 	}
 	suggestPreset(denied)
-	if call, on := c.madeNow(denied.Missing.FS, p); call != "" {
-		denied.suggest(call, on)
+	if rule := c.madeNow(denied.Missing.FS, p); rule != (Rule{}) {
+		denied.suggest(rule)
 		denied.Uncertain += "; it may have just been made, so its directory is named"
 	}
 	return append(c.allowedNow(p), denied)
@@ -540,8 +540,8 @@ func (c *checker) openingDirectory(p *place, path string, mayRead, mayWrite bool
 	case len(reading) == 0:
 		return guess(making, unnamed)
 	}
-	if denied, ok := making[0].(*DeniedError); ok && denied.remedy != "" {
-		uncertain(reading, unnamed+", "+denied.advice())
+	if denied, ok := making[0].(*DeniedError); ok && denied.remedy("") != "" {
+		uncertain(reading, unnamed+", "+denied.remedy(""))
 	}
 	return reading
 }
@@ -554,7 +554,7 @@ func (c *checker) reading(denied *DeniedError, p *place, path string, mayWrite b
 	c.narrow(denied, FSReadFile, p)
 	denied.Uncertain = besidesReading(p, writing != 0, mayWrite)
 	lost, wasForWriting := c.replaced(writing, p.path, path, p.path)
-	switch call, _ := c.madeNow(all, p); {
+	switch made := c.madeNow(all, p); {
 	case wasForWriting && !isSystems(filepath.Dir(p.path)):
 		other := &DeniedError{Path: p.path}
 		c.narrow(other, all&lost.allowed, p)
@@ -563,11 +563,11 @@ func (c *checker) reading(denied *DeniedError, p *place, path string, mayWrite b
 		if lost.allowed&FSReadFile == 0 {
 			why = ": " + other.what + ": "
 		}
-		denied.Uncertain = "if it was opened for writing" + why + other.advice()
-	case call != "" && writing != 0:
-		denied.Uncertain = "if it was opened for writing, and perhaps just made, " + call
-	case call != "" && mayWrite:
-		denied.Uncertain += ": if it was just made, " + call
+		denied.Uncertain = "if it was opened for writing" + why + other.remedy("")
+	case made != Rule{} && writing != 0:
+		denied.Uncertain = "if it was opened for writing, and perhaps just made, " + made.String()
+	case made != Rule{} && mayWrite:
+		denied.Uncertain += ": if it was just made, " + made.String()
 	}
 	if found, ok := c.replaced(FSReadFile, p.path, path, p.path); ok {
 		return c.denyReplaced(denied, found)
@@ -575,27 +575,27 @@ func (c *checker) reading(denied *DeniedError, p *place, path string, mayWrite b
 	return denied
 }
 
-// madeNow returns the call that allows what is missing on a file that the open itself
+// madeNow returns the rule that allows what is missing on a file that the open itself
 // may have made: a rule for the file would come too late for the next one.
-func (c *checker) madeNow(missing AccessFS, p *place) (call, on string) {
+func (c *checker) madeNow(missing AccessFS, p *place) Rule {
 	if c.denied.FS&FSMakeReg == 0 || missing&^FSTruncate == 0 || !p.isRegular() || !p.empty || !p.mayChange() {
-		return "", ""
+		return Rule{}
 	}
 	directory, err := p.above()
 	if err != nil {
-		return "", ""
+		return Rule{}
 	}
 	defer directory.close()
 	if denied, err := c.at(FSMakeReg, directory); err != nil || denied != nil || isSystems(directory.path) {
-		return "", ""
+		return Rule{}
 	}
-	return narrowCall(missing, directory.path), directory.path
+	return Rule{Path: directory.path, Port: -1, FS: missing}
 }
 
 // narrow makes e about no more than these rights.
 func (c *checker) narrow(e *DeniedError, missing AccessFS, p *place) {
 	e.Missing.FS = missing
-	e.suggest(c.remedy(missing, p))
+	c.advise(e, missing, p)
 	suggestPreset(e)
 }
 
@@ -610,17 +610,19 @@ func besidesReading(p *place, writingDenied, mayWrite bool) string {
 	return ""
 }
 
-// suggestPreset names the preset that is made for a device.
+// suggestPreset names the preset that is made for a device. The rule has what that one
+// has: devices are mostly opened for reading and writing, which an error does not say.
 func suggestPreset(e *DeniedError) {
+	preset, access := "", FSReadFile|FSWriteFile
 	switch e.Path {
 	case "/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom":
-		if e.Missing.FS&^(FSReadFile|FSWriteFile) == 0 {
-			e.suggest("Use(preset.NullDevices)", e.Path)
-		}
+		preset = nullPreset
 	default:
-		if preset := presetForTerminal(e.Path); preset != "" && e.Missing.FS&^(FSReadFile|FSWriteFile|FSIoctlDev) == 0 {
-			e.suggest("Use(preset."+preset+")", e.Path)
-		}
+		preset, access = presetForTerminal(e.Path), access|FSIoctlDev
+	}
+	if preset != "" && e.Missing.FS&^access == 0 {
+		e.suggest(Rule{Path: e.Path, Port: -1, FS: access})
+		e.instead = "Use(preset." + preset + ")"
 	}
 }
 
@@ -730,11 +732,11 @@ func (c *checker) executing(program string) []error {
 	for i, denied := range denials {
 		switch {
 		case single:
-			denied.suggest(fmt.Sprintf("AllowExecute(%q)", denied.Path), denied.Path)
+			denied.suggest(Rule{Path: denied.Path, Port: -1, FS: FSReadExecute})
 		case i == 0:
-			denied.suggest(fmt.Sprintf("Use(preset.Programs(%q))", programName(files[0])), denied.Path)
+			denied.suggestText(fmt.Sprintf("Use(preset.Programs(%q))", programName(files[0])))
 		default:
-			denied.on, denied.remedy = denied.Path, "" // it is said already
+			denied.suggestText("") // it is said already
 		}
 	}
 	return all
@@ -815,7 +817,8 @@ func (c *checker) moving(from, to, op string, answer bool) []error {
 		return notFound(err)
 	}
 	defer new.close()
-	denied, crossing, err := c.move(move{from: old, to: new, link: op == "link", exchange: op == "exchange"})
+	m := move{from: old, to: new, link: op == "link", exchange: op == "exchange"}
+	denied, crossing, err := c.move(m)
 	if c.kernel.ABI == V1 && slices.ContainsFunc(denied, func(e *DeniedError) bool { return e.Missing.FS&FSRefer != 0 }) {
 		crossing = true // it asks nothing else then
 	}
@@ -829,13 +832,19 @@ func (c *checker) moving(from, to, op string, answer bool) []error {
 	case len(denied) == 0 && answer:
 		return []error{c.otherLayer()}
 	}
-	var reasons []error
-	for _, e := range denied {
+	for i, e := range denied {
 		asked := filepath.Dir(to)
 		if e.Path == filepath.Dir(old.path) {
 			asked = filepath.Dir(from)
 		}
-		reasons = append(reasons, c.orReplaced(e, asked))
+		denied[i] = c.orReplaced(e, asked)
+	}
+	if denied, err = c.settle(m, denied); err != nil {
+		return cannotTell(err)
+	}
+	var reasons []error
+	for _, e := range denied {
+		reasons = append(reasons, e)
 	}
 	if len(reasons) > 0 && (op == "link" || old.mayChange()) {
 		new.modeToo(reasons[:1])
@@ -860,7 +869,7 @@ func (c *checker) controlling() []error {
 		return nil
 	}
 	denied := &DeniedError{Port: -1, Missing: Rights{FS: FSIoctlDev}}
-	denied.suggest("for the terminal of this process, Use(preset.Terminal), and for others Use(preset.PseudoTerminals)", "")
+	denied.suggestText("for the terminal of this process, Use(preset.Terminal), and for others Use(preset.PseudoTerminals)")
 	return guess([]error{denied}, "or the device has reasons of its own: the error does not say which it is")
 }
 

@@ -83,7 +83,7 @@ func (c *checker) lacking(preset string, access AccessFS, paths ...string) []err
 func suggestCall(reasons []error, call string) []error {
 	for _, reason := range reasons {
 		if denied, ok := reason.(*DeniedError); ok {
-			denied.suggest(call, denied.Path)
+			denied.suggestText(call)
 		}
 	}
 	return reasons
@@ -186,10 +186,8 @@ func (c *checker) reachingServer(text string) []error {
 	if denied == nil {
 		return nil
 	}
-	denied.suggest("Use(preset."+dnsPreset+")", "")
-	if denied.Missing.Net&c.refused.Net != 0 {
-		denied.remedy += allUDP
-	}
+	denied.suggestText("Use(preset." + dnsPreset + ")")
+	c.withAllUDP(denied)
 	return []error{denied}
 }
 

@@ -851,7 +851,7 @@ func TestExplainSomeSocket(t *testing.T) {
 	if !strings.Contains(explained.Error(), "refuses this kind of socket") || (denied == nil) != hasUDP() {
 		t.Errorf("%v", explained)
 	}
-	if denied != nil && (!denied.Guess || denied.Missing.Net != netUDP || !strings.Contains(explained.Error(), "AllowNet(landlock.NetBindUDP or landlock.NetConnectSendUDP, PORT) would allow it"+allUDP+" (if it was for UDP)")) {
+	if denied != nil && (!denied.Guess || denied.Missing.Net != netUDP || !strings.Contains(explained.Error(), "AllowBindUDP(PORT) or AllowSendUDP(PORT) would allow it"+allUDP+" (if it was for UDP)")) {
 		t.Errorf("%v", explained)
 	}
 	if explained := NewHandling(Rights{FS: FSReadFile}).FilterSockets().Explain(refused); blamed(explained) != nil || explained == refused {

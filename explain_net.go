@@ -28,10 +28,9 @@ func (c *checker) socket() []error {
 func (c *checker) someSocket() []error {
 	reasons := c.socket()
 	if udp := c.refused.Net & netUDP; len(reasons) > 0 && udp != 0 {
-		names := goNames("landlock.Net", netWords, uint64(udp))
 		denied := &DeniedError{Port: -1, Missing: Rights{Net: udp}}
-		denied.suggest(fmt.Sprintf("AllowNet(%s, PORT)", strings.Join(names, " or ")), "")
-		denied.remedy += allUDP
+		denied.suggestText("AllowBindUDP(PORT) or AllowSendUDP(PORT)")
+		c.withAllUDP(denied)
 		reasons = append(reasons, guess([]error{denied}, "if it was for UDP")...)
 	}
 	return reasons

@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -59,8 +58,8 @@ func explainRandomly(t *testing.T, dir string) {
 			t.Errorf("%s: all or none were refused: %+v", name, *n)
 		}
 	}
-	if counts.all.helped == 0 || counts.all.worked == 0 || counts.replaced == 0 {
-		t.Errorf("this shows nothing: %+v, %d replaced", counts.all, counts.replaced)
+	if counts.all.helped == 0 || counts.all.worked == 0 || counts.replaced == 0 || counts.enough == 0 {
+		t.Errorf("this shows nothing: %+v, %d replaced, %d without a doubt", counts.all, counts.replaced, counts.enough)
 	}
 }
 
@@ -75,6 +74,7 @@ type explainCounts struct {
 	all      explainCount
 	kinds    map[string]*explainCount
 	replaced int // of those that were helped: something was replaced, and was so once more
+	enough   int // the rules of the first explanation were, with no doubt left
 }
 
 type explainCount struct {
@@ -89,7 +89,7 @@ func (c *explainCounts) String() (text string) {
 	for _, name := range slices.Sorted(maps.Keys(c.kinds)) {
 		text += fmt.Sprintf("%-12s %+v\n", name, *c.kinds[name])
 	}
-	return text + fmt.Sprintf("%d helped after something was replaced\n", c.replaced)
+	return text + fmt.Sprintf("%d helped after something was replaced, %d by rules without a doubt\n", c.replaced, c.enough)
 }
 
 // explainWorld is a directory in which things are replaced.
@@ -516,12 +516,39 @@ func (w *explainWorld) try(s *Sandbox, op *explainOp) {
 	if len(blamed) == 0 {
 		return
 	}
-	if w.help(op, explanation, count) {
+	if w.isEnough(op, explanation, blamed); w.help(op, explanation, count) {
 		count(func(n *explainCount) *int { return &n.helped })
 		if len(replaced) > 0 {
 			w.replaced++
 		}
 	}
+}
+
+// isEnough tries what an explanation says without a doubt: that the rules that it has, as
+// they are and all at once, let through what was refused.
+func (w *explainWorld) isEnough(op *explainOp, explanation error, blamed []*DeniedError) {
+	if !areSure(explanation.(*explained).reasons) {
+		return
+	}
+	if err, second := w.with(w.asLoaded(), blamed, op, nil); isRefusal(err) {
+		if op.kind == "exec" && err.Error() != explanation.(*explained).err.Error() {
+			return // os/exec opens the null device first
+		}
+		if alone := op.do(); alone == nil {
+			op.undo()
+			w.wrong(op, "Explain is sure of %v, and it is still refused: %v", explanation, second)
+		}
+		return
+	}
+	w.enough++
+}
+
+// areSure reports whether the rules of all these reasons are to be enough.
+func areSure(reasons []error) bool {
+	return !slices.ContainsFunc(reasons, func(reason error) bool {
+		denied, ok := reason.(*DeniedError)
+		return !ok || denied.Rule == (Rule{}) || denied.Guess || denied.Uncertain != "" && !strings.HasPrefix(denied.Uncertain, "a file may not gain")
+	})
 }
 
 // denials returns whom Explain blames, and whether one of them is no guess.
@@ -590,7 +617,7 @@ func (w *explainWorld) helpAnew(op *explainOp, advice []*DeniedError) bool {
 func (w *explainWorld) heed(explanation error, advice []*DeniedError) []*DeniedError {
 	blamed, _ := denials(explanation)
 	for _, denied := range blamed {
-		if adviceCall(denied) != "" && !slices.ContainsFunc(advice, func(e *DeniedError) bool { return e.remedy == denied.remedy && e.Missing == denied.Missing }) {
+		if advises(denied) && !slices.ContainsFunc(advice, func(e *DeniedError) bool { return e.remedy("") == denied.remedy("") && e.Missing == denied.Missing }) {
 			advice = append(advice, denied)
 		}
 	}
@@ -600,9 +627,7 @@ func (w *explainWorld) heed(explanation error, advice []*DeniedError) []*DeniedE
 // with tries something with advice beside rules, and calls then where it works.
 func (w *explainWorld) with(r *Ruleset, advice []*DeniedError, op *explainOp, then func(s *Sandbox)) (err, explanation error) {
 	for _, denied := range advice {
-		if err := follow(r, denied); err != nil {
-			w.wrong(op, "%v", err)
-		}
+		follow(r, denied)
 	}
 	s, err := r.Prepare()
 	if err != nil {
@@ -621,7 +646,7 @@ func (w *explainWorld) with(r *Ruleset, advice []*DeniedError, op *explainOp, th
 func (w *explainWorld) needed(op *explainOp, advice []*DeniedError, denied *DeniedError, explanation error, count func(func(*explainCount) *int)) bool {
 	others := slices.DeleteFunc(slices.Clone(advice), func(e *DeniedError) bool { return e == denied })
 	if slices.ContainsFunc(others, func(e *DeniedError) bool {
-		return isBeneath(adviceOn(denied), adviceOn(e)) || isBeneath(denied.Path, adviceOn(e))
+		return isBeneath(denied.Rule.Path, e.Rule.Path) || isBeneath(denied.Path, e.Rule.Path)
 	}) {
 		return true // what is left out of one is in the other
 	}
@@ -630,7 +655,7 @@ func (w *explainWorld) needed(op *explainOp, advice []*DeniedError, denied *Deni
 	}
 	for _, without := range lessThan(denied) {
 		count(func(n *explainCount) *int { return &n.less })
-		r := w.asLoaded().Allow(denied.Missing.FS&^without, adviceOn(denied))
+		r := w.asLoaded().Allow(denied.Missing.FS&^without, denied.Rule.Path)
 		if err, _ := w.with(r, others, op, nil); err == nil {
 			w.wrong(op, "Explain says %v, and it works without %v", explanation, without)
 			return false
@@ -728,9 +753,9 @@ func (w *explainWorld) replacedRules(op *explainOp, access AccessFS) (paths []st
 // narrower returns the path one step from where a rule is advised to what is denied,
 // empty where none could do.
 func narrower(denied *DeniedError) string {
-	on := adviceOn(denied)
+	on := denied.Rule.Path
 	rest, below := strings.CutPrefix(denied.Path, on+"/")
-	if on == "" || !below || adviceCall(denied) == "Use" {
+	if on == "" || !below {
 		return ""
 	}
 	next, _, _ := strings.Cut(rest, "/")
@@ -743,7 +768,7 @@ func narrower(denied *DeniedError) string {
 
 // lessThan returns what to leave out of the rights that are missing, each alone.
 func lessThan(denied *DeniedError) (without []AccessFS) {
-	if adviceOn(denied) == "" || adviceCall(denied) == "Use" || bits.OnesCount64(uint64(denied.Missing.FS)) < 2 {
+	if denied.Rule.Path == "" || bits.OnesCount64(uint64(denied.Missing.FS)) < 2 {
 		return nil
 	}
 	for bit := AccessFS(1); bit <= denied.Missing.FS; bit <<= 1 {
@@ -754,63 +779,20 @@ func lessThan(denied *DeniedError) (without []AccessFS) {
 	return without
 }
 
-var adviceCalls = regexp.MustCompile(`^(\w+)\((.*)\) would allow`)
-
-// adviceCall returns the call that a reason advises, and adviceOn its path.
-func adviceCall(denied *DeniedError) string {
-	if found := adviceCalls.FindStringSubmatch(denied.remedy); found != nil {
-		return found[1]
-	}
-	return ""
+// advises reports whether a reason says what would help. Where it says of a rule that it
+// would be too much, nobody is to add it.
+func advises(denied *DeniedError) bool {
+	return denied.Rule != (Rule{}) || strings.HasPrefix(denied.instead, "Use(")
 }
 
-func adviceOn(denied *DeniedError) string {
-	found := adviceCalls.FindStringSubmatch(denied.remedy)
-	if found == nil || !strings.HasSuffix(found[2], `"`) {
-		return ""
+// follow adds the rule that a reason advises, or what the preset that it names has.
+func follow(r *Ruleset, denied *DeniedError) {
+	if denied.Rule != (Rule{}) {
+		r.Add(denied.Rule)
+		return
 	}
-	arguments := found[2]
-	path, err := strconv.Unquote(arguments[strings.IndexByte(arguments, '"'):])
-	if err != nil {
-		return ""
-	}
-	return path
-}
-
-// follow makes the call that a reason advises.
-func follow(r *Ruleset, denied *DeniedError) error {
-	on := adviceOn(denied)
-	switch call := adviceCall(denied); call {
-	case "AllowRead":
-		r.AllowRead(on)
-	case "AllowReadWrite":
-		r.AllowReadWrite(on)
-	case "AllowExecute":
-		r.AllowExecute(on)
-	case "Allow":
-		r.Allow(denied.Missing.FS, on)
-	case "AllowBindTCP":
-		r.AllowBindTCP(uint16(denied.Port))
-	case "AllowConnectTCP":
-		r.AllowConnectTCP(uint16(denied.Port))
-	case "Use": // package preset has tests of its own
-		if strings.Contains(denied.remedy, "preset.NullDevices") {
-			r.AllowReadWrite(denied.Path)
-			break
-		}
-		if strings.Contains(denied.remedy, "preset.PseudoTerminals") {
-			r.Allow(FSReadFile|FSWriteFile|FSIoctlDev, "/dev/ptmx", "/dev/pts")
-			break
-		}
-		if strings.Contains(denied.remedy, "preset.Terminal") {
-			r.Allow(FSReadFile|FSWriteFile|FSIoctlDev, denied.Path)
-			break
-		}
-		r.AllowExecute(programFiles(denied.Path)...).AllowOptional(FSReadExecute, "/bin", "/usr/bin", "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache")
-	default:
-		return fmt.Errorf("Explain advises a call that is not known here: %v", denied)
-	}
-	return nil
+	// Package preset has tests of its own.
+	r.AllowExecute(programFiles(denied.Path)...).AllowOptional(FSReadExecute, "/bin", "/usr/bin", "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache")
 }
 
 func (w *explainWorld) wrong(op *explainOp, format string, args ...any) {

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -19,7 +20,7 @@ func (c *checker) rulesByPath() map[string][]*fileRule {
 		c.paths = make(map[string][]*fileRule, len(c.rules))
 		for i := range c.rules {
 			rule := &c.rules[i]
-			if path := c.absolutePath(rule.rule); path != "" && rule.rule.file == nil {
+			if path := c.absolutePath(rule.rule); path != "" && !rule.rule.Open {
 				c.paths[path] = append(c.paths[path], rule)
 			}
 		}
@@ -87,7 +88,7 @@ func replacedBy(missing AccessFS, path string, rules []*fileRule) (found replace
 			found.now = now
 		}
 		if found.now.exists() && found.now.id.onAnyMount() != rule.id {
-			found.rule, found.path = rule.rule.path, path
+			found.rule, found.path = rule.rule.Path, path
 			found.allowed |= rule.allowed
 		}
 	}
@@ -191,16 +192,16 @@ func (c *checker) denyReplaced(e *DeniedError, found replacement) *DeniedError {
 	replaced := *e
 	replaced.what = rule + " is for another file than the one there now: it was replaced"
 	if dir, ok := found.holder(); ok && isBeneath(e.Path, dir) {
-		if call, on := c.call(e.Missing.FS, dir, true); call != "" {
-			replaced.suggest(call, on)
-			return &replaced
+		holding := replaced
+		if c.adviseOn(&holding, e.Missing.FS, dir, true); holding.Rule != (Rule{}) {
+			return &holding
 		}
 	}
 	if len(linksOf(found.path)) == 0 { // so the same rule will do
-		replaced.suggest(c.remedy(e.Missing.FS, found.now))
+		c.advise(&replaced, e.Missing.FS, found.now)
 	}
-	if replaced.on != "" {
-		replaced.remedy += ", once the ruleset is loaded again"
+	if replaced.Rule != (Rule{}) {
+		replaced.with = ", once the ruleset is loaded again"
 	}
 	return &replaced
 }
@@ -227,10 +228,9 @@ func (r *Ruleset) layersNow() (l layers, gone []string, err error) {
 		return l, nil, err
 	}
 	rest := r.Clone()
-	rest.paths = make([]pathRule, len(r.paths))
-	for i, rule := range r.paths {
-		rule.optional = true
-		rest.paths[i] = rule
+	rest.rules = slices.Clone(r.rules)
+	for i := range rest.rules {
+		rest.rules[i].Optional = true
 	}
 	rest.applied.Store(r.applied.Load())
 	l, err = rest.layers()

@@ -30,8 +30,8 @@ type plan struct {
 
 	// Of landlock_add_rule: the ruleset's own rules, not changed by the
 	// plan. What is left of one on this kernel: forPath and forPort.
-	paths []pathRule
-	ports []portRule
+	rules  []wantedRule
+	strict bool // no BestEffort
 
 	restriction                  // its filter is made of sockets, once loaded
 	sockets     *seccomp.Sockets // what the seccomp filter refuses; nil where there is none
@@ -47,9 +47,9 @@ type plan struct {
 
 // forPath returns the arguments of landlock_add_rule for a path rule. Neither
 // is set where the kernel has no use for it.
-func (p *plan) forPath(rule *pathRule) (allowed AccessFS, flags uint32) {
-	if !rule.quiet {
-		return rule.access & p.handled.FS, 0
+func (p *plan) forPath(rule *wantedRule) (allowed AccessFS, flags uint32) {
+	if !rule.Quiet {
+		return rule.FS & p.handled.FS, 0
 	}
 	if p.quiet.FS != 0 {
 		flags = addRuleQuiet
@@ -58,9 +58,9 @@ func (p *plan) forPath(rule *pathRule) (allowed AccessFS, flags uint32) {
 }
 
 // forPort is forPath for ports.
-func (p *plan) forPort(rule *portRule) (allowed AccessNet, flags uint32) {
-	if !rule.quiet {
-		return rule.access & p.handled.Net, 0
+func (p *plan) forPort(rule *wantedRule) (allowed AccessNet, flags uint32) {
+	if !rule.Quiet {
+		return rule.Net & p.handled.Net, 0
 	}
 	if p.quiet.Net != 0 {
 		flags = addRuleQuiet
@@ -91,7 +91,7 @@ func (r *Ruleset) fit(kernel Kernel, noFilter error, who reach) (*plan, error) {
 	if abi >= abiQuiet {
 		p.quiet = r.quiet.intersect(p.handled)
 	}
-	p.paths, p.ports = r.paths, r.ports
+	p.rules, p.strict = r.rules, !r.bestEffort
 	return p, nil
 }
 
@@ -132,11 +132,11 @@ func restrictable(abi ABI, who reach) Rights {
 func (r *Ruleset) assessRefer(p *plan, abi ABI) {
 	p.report.Enforced.FS |= FSRefer
 	var named, allowed AccessFS
-	for i := range r.paths {
-		rule := &r.paths[i]
-		named |= rule.access & FSRefer
-		if !rule.quiet {
-			allowed |= rule.access & FSRefer
+	for i := range r.rules {
+		rule := &r.rules[i]
+		named |= rule.FS & FSRefer
+		if !rule.Quiet {
+			allowed |= rule.FS & FSRefer
 		}
 	}
 	if abi == V1 {
@@ -163,8 +163,8 @@ func (r *Ruleset) assessSockets(p *plan, noFilter error) {
 
 // refusesUDP reports whether r wants no UDP at all.
 func (r *Ruleset) refusesUDP() bool {
-	for i := range r.ports {
-		if rule := &r.ports[i]; !rule.quiet && rule.access&netUDP != 0 {
+	for i := range r.rules {
+		if rule := &r.rules[i]; !rule.Quiet && rule.Net&netUDP != 0 {
 			return false
 		}
 	}
@@ -186,7 +186,7 @@ func (r *Ruleset) accepts(p *plan) bool {
 	switch {
 	case r.bestEffort:
 		return report.Kernel.ABI >= r.floor && (r.floor == 0 || !report.Enforced.isZero())
-	case report.missesAny():
+	case report.Shortfall != (Shortfall{Denied: report.Denied}):
 		return false
 	case r.byRights:
 		return report.Denied == 0
@@ -210,19 +210,11 @@ func (r *Ruleset) unsupported(p *plan, noFilter error, who reach) error {
 	for needed < newest && !r.accepts(r.assess(Kernel{ABI: needed}, nil, who)) {
 		needed++
 	}
-	missing := r.handled.minus(restrictable(abi, who)).minus(p.inStead())
-	e := &UnsupportedError{
-		Kernel:       p.report.Kernel,
-		Needed:       needed,
-		Missing:      missing,
-		MissingLog:   p.report.MissingLog,
-		MissingQuiet: p.report.MissingQuiet,
-		denied:       p.report.Denied,
-		threadScopes: missing.Scope&abi.Scopes() != 0,
-		bestEffort:   r.bestEffort,
-	}
-	if p.report.MissingSocketFilter && !r.bestEffort {
-		e.MissingSocketFilter, e.noFilter = true, noFilter
+	e := &UnsupportedError{Kernel: p.report.Kernel, Needed: needed, Shortfall: p.report.Shortfall, bestEffort: r.bestEffort}
+	e.Missing = r.handled.minus(restrictable(abi, who)).minus(p.inStead())
+	e.threadScopes = e.Missing.Scope&abi.Scopes() != 0
+	if e.MissingSocketFilter && (needed == abi || !r.bestEffort) {
+		e.noFilter = noFilter
 	}
 	return e
 }

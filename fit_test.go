@@ -45,13 +45,13 @@ func TestFitEveryABI(t *testing.T) {
 					}
 					checkFlags(t, p, abi, who, newPrivs)
 					checkQuiet(t, p, abi)
-					if got, flags := p.forPath(&r.paths[0]); got != want.FS || flags != 0 {
+					if got, flags := p.forPath(&r.rules[0]); got != want.FS || flags != 0 {
 						t.Errorf("rule for everything allows %v, flags %d, want %v", got, flags, want.FS)
 					}
-					if got, flags := p.forPort(&r.ports[0]); got != want.Net || flags != 0 {
+					if got, flags := p.forPort(&r.rules[2]); got != want.Net || flags != 0 {
 						t.Errorf("port rule allows %v, flags %d, want %v", got, flags, want.Net)
 					}
-					report := Report{Kernel: kernel, Enforced: want, MissingQuiet: abi < 10}
+					report := Report{Kernel: kernel, Enforced: want, Shortfall: Shortfall{MissingQuiet: abi < 10}}
 					if abi == 1 { // denied there, and no rule can allow it
 						report.Enforced.FS |= FSRefer
 						report.Denied = FSRefer
@@ -103,11 +103,25 @@ func checkQuiet(t *testing.T, p *plan, abi ABI) {
 	if p.quiet != want {
 		t.Errorf("quiet %v, want %v", p.quiet, want)
 	}
-	if allowed, flags := p.forPath(&p.paths[2]); allowed != 0 || flags != wantFlags {
-		t.Errorf("quiet rule on %s: %v, flags %d, want none and %d", p.paths[2].path, allowed, flags, wantFlags)
+	quiet := 0
+	for i := range p.rules {
+		rule := &p.rules[i]
+		if !rule.Quiet {
+			continue
+		}
+		quiet++
+		onPath, pathFlags := p.forPath(rule)
+		onPort, portFlags := p.forPort(rule)
+		flags := pathFlags
+		if rule.isPort() {
+			flags = portFlags
+		}
+		if onPath != 0 || onPort != 0 || flags != wantFlags {
+			t.Errorf("%v: %v and %v, flags %d, want none and %d", rule, onPath, onPort, flags, wantFlags)
+		}
 	}
-	if allowed, flags := p.forPort(&p.ports[1]); allowed != 0 || flags != wantFlags {
-		t.Errorf("quiet rule on port %d: %v, flags %d, want none and %d", p.ports[1].port, allowed, flags, wantFlags)
+	if quiet != 2 {
+		t.Errorf("%d quiet rules, want one for a path and one for a port", quiet)
 	}
 }
 
@@ -247,7 +261,7 @@ func TestFitReferUnhandled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	allowed, _ := p.forPath(&p.paths[0])
+	allowed, _ := p.forPath(&p.rules[0])
 	if want := FSWriteFile | FSRefer; p.handled.FS != want || allowed != want {
 		t.Errorf("handled %v, allowed %v, want %v", p.handled.FS, allowed, want)
 	}
@@ -357,7 +371,7 @@ func brokenProperties(r *Ruleset, kernel Kernel, noFilter error, who reach, p *p
 		unsupported, ok := errors.AsType[*UnsupportedError](err)
 		holds(ok, "the error is an UnsupportedError")
 		holds(ok && (unsupported.Needed > kernel.ABI.known() || unsupported.MissingSocketFilter), "what is needed is newer, or a filter")
-		holds(ok && (!unsupported.MissingSocketFilter || r.sockets && noFilter != nil && !r.bestEffort), "a filter is missed where it is asked for, and cannot be had")
+		holds(ok && (!unsupported.MissingSocketFilter || r.sockets && noFilter != nil), "a filter is missed where it is asked for, and cannot be had")
 		holds(r.floor > 0 || !r.bestEffort, "best effort without a floor never fails")
 		holds(p == nil, "no plan comes with an error")
 		return broken
@@ -375,31 +389,31 @@ func brokenProperties(r *Ruleset, kernel Kernel, noFilter error, who reach, p *p
 		"nothing is handled that was not asked for, but refer")
 	holds(p.handled.FS == 0 || r.handled.FS&^FSRefer != 0 || r.handled.FS == p.handled.FS, "refer comes only with other rights")
 	holds(p.quiet.minus(p.handled).isZero(), "quiet rights are handled")
-	holds(len(p.paths) == len(r.paths) && len(p.ports) == len(r.ports), "no rule is lost")
+	holds(len(p.rules) == len(r.rules), "no rule is lost")
 	holds(report.SocketFilter == (r.sockets && noFilter == nil), "there is a socket filter where it is asked for and can be had")
 	holds(report.MissingSocketFilter == (r.sockets && noFilter != nil), "a socket filter that cannot be had is missing")
 	holds((p.sockets != nil) == report.SocketFilter, "the filter is there where the report says so")
 	holds(p.inStead().isZero() || kernel.ABI < V10, "the filter stands in for nothing that the kernel knows")
 	holds(report.Enforced.Net&^p.inStead().Net&^can.Net == 0, "what is enforced of the network the kernel knows, or the filter")
 	holds(report.Denied == 0 || kernel.ABI == V1, "rules are denied on ABI 1 only")
-	for i := range p.paths {
-		rule := &p.paths[i]
+	for i := range p.rules {
+		rule := &p.rules[i]
+		if rule.isPort() {
+			allowed, flags := p.forPort(rule)
+			holds(allowed == rule.Net&p.handled.Net || rule.Quiet, "a port rule has the rights that are handled")
+			holds(allowed == 0 || !rule.Quiet, "a quiet port rule allows nothing")
+			holds(flags == 0 || rule.Quiet && kernel.ABI >= V10, "a flag is for quiet port rules, on a kernel that knows it")
+			continue
+		}
 		allowed, flags := p.forPath(rule)
 		holds(allowed&^p.handled.FS == 0, "no rule asks for a right that is not handled")
-		holds(allowed == rule.access&p.handled.FS || rule.quiet, "every handled right that a rule allows stays allowed")
-		holds(allowed == 0 || !rule.quiet, "a quiet rule allows nothing")
-		holds(flags == 0 || rule.quiet && kernel.ABI >= V10, "a flag is for quiet rules, on a kernel that knows it")
-	}
-	for i := range p.ports {
-		rule := &p.ports[i]
-		allowed, flags := p.forPort(rule)
-		holds(allowed == rule.access&p.handled.Net || rule.quiet, "a port rule has the rights that are handled")
-		holds(allowed == 0 || !rule.quiet, "a quiet port rule allows nothing")
-		holds(flags == 0 || rule.quiet && kernel.ABI >= V10, "a flag is for quiet port rules, on a kernel that knows it")
+		holds(allowed == rule.FS&p.handled.FS || rule.Quiet, "every handled right that a rule allows stays allowed")
+		holds(allowed == 0 || !rule.Quiet, "a quiet rule allows nothing")
+		holds(flags == 0 || rule.Quiet && kernel.ABI >= V10, "a flag is for quiet rules, on a kernel that knows it")
 	}
 	holds(kernel.ABI >= V7 || p.flags&7 == 0, "no log flag below ABI 7")
 	if !r.bestEffort {
-		holds(!report.missesAny(), "strict means that nothing is missing")
+		holds(report.Shortfall == (Shortfall{Denied: report.Denied}), "strict means that nothing is missing")
 		holds(r.byRights || kernel.ABI >= r.target || !p.inStead().isZero(), "a strict target means that version")
 		holds(!r.byRights || report.Complete(), "strict rights mean that they are all in force")
 	}
@@ -434,11 +448,11 @@ func TestFitNeverStricter(t *testing.T) {
 			if extra := p.handled.minus(full.handled); !extra.isZero() {
 				t.Errorf("seed %d: ABI %d denies %v, the target does not", seed, int(abi), extra)
 			}
-			for i := range r.paths {
-				old, _ := p.forPath(&r.paths[i])
-				new, _ := full.forPath(&r.paths[i])
+			for i := range r.rules {
+				old, _ := p.forPath(&r.rules[i])
+				new, _ := full.forPath(&r.rules[i])
 				if new&p.handled.FS != old {
-					t.Errorf("seed %d: ABI %d allows %v beneath %s, the target %v", seed, int(abi), old, r.paths[i].path, new)
+					t.Errorf("seed %d: ABI %d allows %v of %v, the target %v", seed, int(abi), old, r.rules[i], new)
 				}
 			}
 		}
@@ -462,7 +476,7 @@ func TestFitSockets(t *testing.T) {
 		{"everything", func() *Ruleset { return New(V10) }, true, true, V9, V9},
 		{"everything, and more", func() *Ruleset { return New(V11) }, true, true, V11, V11},
 		{"without UDP", func() *Ruleset { return New(V5) }, false, true, V5, V5},
-		{"a rule for UDP", func() *Ruleset { return New(V10).AllowNet(NetConnectSendUDP, 53) }, false, true, V10, V10},
+		{"a rule for UDP", func() *Ruleset { return New(V10).AllowSendUDP(53) }, false, true, V10, V10},
 		{"a rule for UDP and TCP", func() *Ruleset { return New(V10).AllowNet(NetConnectTCP|NetBindUDP, 53) }, false, true, V10, V10},
 		{"a quiet rule for UDP", func() *Ruleset { return New(V10).QuietNet(NetBindUDP, 53) }, true, true, V10, V10},
 		{"rules for TCP", func() *Ruleset { return New(V10).AllowConnectTCP(443).AllowBindTCP(0) }, true, true, V9, V9},
@@ -542,19 +556,27 @@ func TestFitSocketsFloor(t *testing.T) {
 		floor    ABI
 		kernel   ABI
 		noFilter error
-		refused  bool
+		want     string // the error; empty where it runs
 	}{
-		{netUDP, V1, V1, nil, false},
-		{netUDP, V1, V1, errNoSeccomp, true},
-		{netUDP, V1, 0, nil, true},
-		{netUDP, 0, 0, nil, false},
-		{NetBindTCP, V1, V3, nil, true},
-		{NetBindTCP, V1, V4, errNoSeccomp, false},
-		{NetBindUDP, V1, V9, nil, true},
+		{netUDP, V1, V1, nil, ""},
+		{netUDP, V1, V1, errNoSeccomp, "landlock: FilterSockets needs a seccomp filter, which cannot be had here: " + errNoSeccomp.Error() + "; only BestEffort with a lower floor would run here"},
+		{netUDP, V1, 0, nil, "landlock: the ruleset needs ABI 1 (Linux 5.13), this kernel has no Landlock; only BestEffort with a lower floor would run here"},
+		{netUDP, 0, 0, nil, ""},
+		{NetBindTCP, V1, V3, nil, "landlock: the ruleset needs ABI 4 (Linux 6.7), this kernel has ABI 3 and lacks net.bind_tcp; only BestEffort with a lower floor would run here"},
+		{NetBindTCP, V1, V3, errNoSeccomp, "landlock: the ruleset needs ABI 4 (Linux 6.7), this kernel has ABI 3 and lacks net.bind_tcp; only BestEffort with a lower floor would run here"},
+		{NetBindTCP, V1, V4, errNoSeccomp, ""},
+		{NetBindUDP, V1, V9, nil, "landlock: the ruleset needs ABI 10 (Linux 7.2), this kernel has ABI 9 and lacks net.bind_udp; only BestEffort with a lower floor would run here"},
 	} {
 		r := NewHandling(Rights{Net: test.handled}).BestEffort(test.floor).FilterSockets()
-		if _, err := r.fit(Kernel{ABI: test.kernel}, test.noFilter, oneThread); (err != nil) != test.refused {
-			t.Errorf("%v on ABI %d, filters %v: %v", r, test.kernel, test.noFilter, err)
+		_, err := r.fit(Kernel{ABI: test.kernel}, test.noFilter, oneThread)
+		if text := fmt.Sprint(errors.Join(err)); test.want == "" && err != nil || test.want != "" && text != test.want {
+			t.Errorf("%v on ABI %d, filters %v: %s\nwant %s", r, test.kernel, test.noFilter, text, test.want)
+		}
+		if unsupported, ok := errors.AsType[*UnsupportedError](err); ok && unsupported.MissingSocketFilter != (test.noFilter != nil) {
+			t.Errorf("%v on ABI %d, filters %v: %+v", r, test.kernel, test.noFilter, unsupported.Shortfall)
+		}
+		if reason := strings.Contains(test.want, "FilterSockets"); errors.Is(err, errNoSeccomp) != reason {
+			t.Errorf("%v on ABI %d, filters %v: %v wraps why there are no filters: %v", r, test.kernel, test.noFilter, err, !reason)
 		}
 	}
 }

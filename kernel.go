@@ -42,8 +42,9 @@ func (e Errata) MarshalText() ([]byte, error) { return []byte(e.String()), nil }
 // ones.
 func (e *Errata) UnmarshalText(text []byte) error { return unmarshal(e, errataWords, "erratum", text) }
 
-// Kernel is what the running kernel offers. ABI is the kernel's own number and
-// may be above the newest that this package knows.
+// Kernel is what the running kernel offers. ABI is the kernel's own number, which
+// may be above the newest that this package knows; it is 0 where there is no
+// Landlock.
 type Kernel struct {
 	ABI    ABI    `json:"abi"`
 	Errata Errata `json:"errata"`

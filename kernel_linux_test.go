@@ -372,7 +372,7 @@ func TestUnspecifiedUDP(t *testing.T) {
 		conn := mustGet[net.PacketConn](t)(net.ListenPacket("udp4", "127.0.0.1:0"))
 		defer conn.Close()
 		port := conn.LocalAddr().(*net.UDPAddr).Port
-		mustApply(t, NewHandling(Rights{Net: NetConnectSendUDP}).AllowNet(NetConnectSendUDP, uint16(port)))
+		mustApply(t, NewHandling(Rights{Net: NetConnectSendUDP}).AllowSendUDP(uint16(port)))
 		for domain, want := range map[int]error{unix.AF_INET: nil, unix.AF_INET6: unix.EACCES} {
 			if err := sendUnspecified(domain, port); !errors.Is(err, want) {
 				t.Errorf("send on a socket of family %d: %v, want %v", domain, err, want)

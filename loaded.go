@@ -18,6 +18,7 @@ type checker struct {
 	denied  Rights // denied, except where a rule allows it
 	sockets bool   // there is a socket filter
 	refused Rights // what of denied that one denies, in the kernel's stead
+	strict  bool   // the ruleset is loaded with all rules, or not at all
 	ports   map[uint16]AccessNet
 	rules   []fileRule
 	mounts  []fileID // by which the first rule of each file system was loaded
@@ -37,7 +38,7 @@ type checker struct {
 // fileRule is a rule for a path, and the file that was there.
 type fileRule struct {
 	id        fileID // on any mount
-	rule      *pathRule
+	rule      *wantedRule
 	allowed   AccessFS
 	directory bool
 	removed   bool // and has nothing beneath
@@ -53,14 +54,14 @@ type grant struct {
 
 // newChecker returns what a plan has loaded as ruleset.
 func (p *plan) newChecker(ruleset int) (*checker, error) {
-	c := &checker{kernel: p.report.Kernel, denied: p.report.Enforced, sockets: p.report.SocketFilter, refused: p.inStead(),
+	c := &checker{kernel: p.report.Kernel, denied: p.report.Enforced, sockets: p.report.SocketFilter, refused: p.inStead(), strict: p.strict,
 		rules: p.files, mounts: p.mounts, ruleset: ruleset}
-	for i := range p.ports {
-		if allowed, _ := p.forPort(&p.ports[i]); allowed != 0 {
+	for i := range p.rules {
+		if allowed, _ := p.forPort(&p.rules[i]); allowed != 0 {
 			if c.ports == nil {
-				c.ports = make(map[uint16]AccessNet, len(p.ports))
+				c.ports = make(map[uint16]AccessNet)
 			}
-			c.ports[p.ports[i].port] |= allowed
+			c.ports[uint16(p.rules[i].Port)] |= allowed
 		}
 	}
 	if slices.ContainsFunc(c.rules, func(f fileRule) bool { return f.rule.isRelative() }) {
@@ -78,25 +79,25 @@ func (p *plan) newChecker(ruleset int) (*checker, error) {
 // mayLeadOut reports whether a rule may be for something that is not beneath the root of
 // this process: what was open, or found by a link of /proc, or from a working directory
 // that is not there itself.
-func (p *plan) mayLeadOut(rule *pathRule) bool {
+func (p *plan) mayLeadOut(rule *wantedRule) bool {
 	if rule.isRelative() && p.below == nil {
 		below := workingDirectoryReached()
 		p.below = &below
 	}
-	return rule.file != nil || strings.Contains(rule.path, "/proc/") || rule.isRelative() && !*p.below
+	return rule.Open || strings.Contains(rule.Path, "/proc/") || rule.isRelative() && !*p.below
 }
 
 // isRelative reports whether a rule's path was taken from the working directory. The name
 // of an open file that is relative may be so to any directory.
-func (rule *pathRule) isRelative() bool { return rule.file == nil && !filepath.IsAbs(rule.path) }
+func (rule *wantedRule) isRelative() bool { return !rule.Open && !filepath.IsAbs(rule.Path) }
 
 // absolutePath returns the path of a rule from the root, or "" where that is not known.
-func (c *checker) absolutePath(rule *pathRule) string {
+func (c *checker) absolutePath(rule *wantedRule) string {
 	switch {
-	case filepath.IsAbs(rule.path):
-		return filepath.Clean(rule.path)
+	case filepath.IsAbs(rule.Path):
+		return filepath.Clean(rule.Path)
 	case rule.isRelative() && c.here != "":
-		return filepath.Join(c.here, rule.path)
+		return filepath.Join(c.here, rule.Path)
 	}
 	return ""
 }
@@ -109,7 +110,7 @@ func (c *checker) allRules() map[fileID]grant {
 			f := &c.rules[i]
 			g, known := c.files[f.id]
 			if !known {
-				g.path = f.rule.path
+				g.path = f.rule.Path
 			}
 			g.allowed |= f.allowed
 			c.files[f.id] = g
@@ -177,7 +178,7 @@ func (r *Ruleset) noteApplied(c *checker) {
 // isAs reports whether nothing was added that matters to what is allowed. Rules and
 // mistakes are only ever appended.
 func (w *wanted) isAs(other *wanted) bool {
-	return len(w.paths) == len(other.paths) && len(w.ports) == len(other.ports) && len(w.mistakes) == len(other.mistakes) &&
+	return len(w.rules) == len(other.rules) && len(w.mistakes) == len(other.mistakes) &&
 		w.sockets == other.sockets && w.bestEffort == other.bestEffort && w.floor == other.floor
 }
 
@@ -203,12 +204,12 @@ func (r *Ruleset) layers() (layers, error) {
 // onTarget returns what would answer for r on a kernel that can restrict all that r
 // handles.
 func (r *Ruleset) onTarget() (layers, error) {
+	r = r.orEmpty()
+	if mistakes := r.notToLoad(); len(mistakes) > 0 {
+		return nil, joined(mistakes)
+	}
 	if !hasPlaces {
 		return nil, ErrNotBuilt
-	}
-	r = r.orEmpty()
-	if mistakes := r.allMistakes(); len(mistakes) > 0 {
-		return nil, joined(mistakes)
 	}
 	p, err := r.fit(Kernel{ABI: newest, Errata: ^Errata(0)}, nil, oneThread)
 	if err != nil {

@@ -5,6 +5,27 @@ import (
 	"strings"
 )
 
+// Shortfall is what a ruleset asks for and a kernel cannot do: in a [Report] what
+// has to be done without, in an [UnsupportedError] why nothing was restricted. The
+// zero value is that nothing is missing.
+type Shortfall struct {
+	// Missing is handled by the ruleset, but this kernel cannot restrict
+	// it: it is still allowed everywhere.
+	Missing Rights `json:"missing"`
+	// Denied is allowed by a rule, but this kernel denies it everywhere:
+	// FSRefer on ABI 1, where files cannot move between directories.
+	Denied AccessFS `json:"denied"`
+	// MissingLog are the flags of Log that this kernel does not know: it
+	// logs by its own defaults, below ABI 7 not at all.
+	MissingLog LogFlags `json:"missing_log"`
+	// MissingQuiet says that the ruleset has quiet rules, and this kernel
+	// logs their denials all the same.
+	MissingQuiet bool `json:"missing_quiet"`
+	// MissingSocketFilter says that the ruleset has FilterSockets, and that no
+	// seccomp filter can be had, whatever the ABI.
+	MissingSocketFilter bool `json:"missing_socket_filter"`
+}
+
 // Report says what a kernel made of a ruleset. Enforced and Missing together
 // are the rights that the ruleset handles, and FSRefer where any filesystem right
 // is enforced: the kernel denies it then, handled or not.
@@ -19,51 +40,35 @@ type Report struct {
 	// is no Landlock.
 	Kernel Kernel `json:"kernel"`
 	// Enforced is denied now, except where a rule allows it. Where it is
-	// empty there is no sandbox, but for a SocketFilter. What of it this
-	// kernel does not know, the filter enforces; but not FSRefer, which ABI 1
-	// has no word for and denies everywhere.
+	// empty there is no sandbox, but for a SocketFilter. UDP is in it also
+	// where it is the filter that refuses it, and FSRefer on ABI 1 too, which
+	// has no such right and denies moves everywhere.
 	Enforced Rights `json:"enforced"`
-	// Missing is handled by the ruleset, but this kernel cannot restrict
-	// it: it is still allowed everywhere. Only BestEffort lets that happen.
-	Missing Rights `json:"missing"`
-	// Denied is allowed by a rule, but this kernel denies it everywhere:
-	// FSRefer on ABI 1, where files cannot move between directories.
-	Denied AccessFS `json:"denied"`
+	// SocketFilter says that FilterSockets is in force.
+	SocketFilter bool `json:"socket_filter"`
+	// Shortfall is what the ruleset asks for and is not in force. Only BestEffort
+	// lets it hold anything, and New(V1) its Denied. Its fields are read as the
+	// Report's own, as in report.Missing, and are so in JSON.
+	Shortfall
 	// Skipped are the paths of the caller's AllowOptional, AllowIf and Quiet
 	// that got no rule, each once: they did not exist, or led to a pipe, a
 	// socket or another object of no filesystem, which is not restricted.
-	// What the presets of Use skip is not in it.
+	// What the presets of Use skip is not in it. It does not count in Complete.
 	Skipped []string `json:"skipped,omitempty"`
 	// NoIoctl are the paths of rules that let devices in /dev be read or written,
 	// and not controlled: their ioctl fails, so terminals have no raw mode and no
-	// size. FSIoctlDev in the same rule, in another for the same file, or in one for
-	// a directory above takes a path off the list. So does, for /dev, a rule with it
-	// for /dev/tty or /dev/pts, such as those of preset.Terminal. Only paths that
-	// begin with /dev are looked at; /dev/null and its kin have no ioctl to lose.
-	// A rule for / is not named. It does not count in Complete.
+	// size. A path is not named where FSIoctlDev is in the same rule, in another for
+	// the same file, or in one for a directory above; and /dev is not where it is in
+	// a rule for /dev/tty or /dev/pts, such as those of preset.Terminal. Only paths
+	// that begin with /dev are looked at, so a rule for / is not named, and not
+	// /dev/null and its kin, which have no ioctl to lose. It does not count in Complete.
 	NoIoctl []string `json:"no_ioctl,omitempty"`
-	// MissingLog are the flags of Log that this kernel does not know: it
-	// logs by its own defaults, below ABI 7 not at all.
-	MissingLog LogFlags `json:"missing_log"`
-	// MissingQuiet says that the ruleset has quiet rules, and this kernel
-	// logs their denials all the same.
-	MissingQuiet bool `json:"missing_quiet"`
-	// SocketFilter says that FilterSockets is in force.
-	SocketFilter bool `json:"socket_filter"`
-	// MissingSocketFilter says that it was asked for and cannot be had.
-	MissingSocketFilter bool `json:"missing_socket_filter"`
 }
 
 // Complete reports whether everything that the ruleset asks for is in force:
-// something is, nothing is missing, and no rule is denied. Skipped paths do not
-// count.
+// something is, and there is no Shortfall.
 func (r Report) Complete() bool {
-	return (!r.Enforced.isZero() || r.SocketFilter) && !r.missesAny() && r.Denied == 0
-}
-
-// missesAny reports whether anything that the ruleset asks for cannot be had.
-func (r *Report) missesAny() bool {
-	return !r.Missing.isZero() || r.MissingLog != 0 || r.MissingQuiet || r.MissingSocketFilter
+	return (!r.Enforced.isZero() || r.SocketFilter) && r.Shortfall == (Shortfall{})
 }
 
 // String returns the report in one short line, for people: what is enforced,

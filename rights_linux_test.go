@@ -281,7 +281,7 @@ func TestEachRightNet(t *testing.T) {
 			defer server.Close()
 			port := uint16(server.LocalAddr().(*net.UDPAddr).Port)
 			mustApply(t, NewHandling(Rights{Net: NetBindUDP | NetConnectSendUDP}).
-				AllowNet(NetConnectSendUDP, port).AllowNet(NetBindUDP, 0))
+				AllowSendUDP(port).AllowBindUDP(0))
 			conn, err := net.Dial("udp", address(port))
 			if err != nil {
 				t.Fatalf("connect to the allowed port: %v", err)

@@ -91,7 +91,7 @@ func TestRulesStandAlone(t *testing.T) {
 		{"needed as well", New(V1).AllowOptional(FSRead, missing).AllowRead(missing).AllowOptional(FSRead, missing),
 			fmt.Sprintf("landlock: AllowRead(%q): open: no such file or directory: AllowOptional skips what is not there", missing)},
 		{"rights of directories on a file", New(V1).AllowRead(file).Allow(FSMakeDir|FSReadDir, file),
-			fmt.Sprintf("landlock: rule read_dir,make_dir on %q: not a directory, and only directories can have these rights", file)},
+			fmt.Sprintf("landlock: Allow(landlock.FSReadDir|landlock.FSMakeDir, %q): not a directory, and only directories can have these rights", file)},
 		{"rights of directories on a file, quiet", New(V10).BestEffort(V1).Quiet(FSMakeDir|FSReadDir, file), ""},
 		{"rights of files and directories on a file", New(V1).AllowRead(file).AllowReadWrite(file), ""},
 	} {

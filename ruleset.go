@@ -2,12 +2,8 @@ package landlock
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
-	"io/fs"
-	"iter"
 	"os"
-	"path"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -19,12 +15,12 @@ import (
 //
 // Its methods chain. A mistake in a call (an unknown bit, an empty path, a rule
 // for a right that the ruleset does not handle) is kept and returned, together
-// with all others, by the methods that load the ruleset: Apply, Prepare and
-// DryRun. Every mistake Is [io/fs.ErrInvalid]. Until the ruleset is loaded
-// relative paths are just text; they are resolved in the working directory of
-// that moment.
+// with all others, by the methods that load the ruleset: Apply, Prepare, DryRun,
+// and those that are made of them. Every mistake Is [io/fs.ErrInvalid].
+// [Ruleset.Mistakes] lists them before. Until the ruleset is loaded relative paths
+// are just text; they are resolved in the working directory of that moment.
 //
-// Each call stands for itself, and what several calls allow adds up.
+// Each rule stands for itself, and what several allow adds up.
 //
 // A Ruleset is made by [New] or [NewHandling]. It must not be changed while
 // another goroutine uses it: give each a [Ruleset.Clone].
@@ -41,8 +37,7 @@ type wanted struct {
 	bestEffort bool
 	floor      ABI
 
-	paths []pathRule // in the order of the calls, as ports
-	ports []portRule
+	rules []wantedRule // in the order of the calls
 
 	quiet    Rights // whose denials are not logged; the rules say where
 	log      LogFlags
@@ -51,25 +46,6 @@ type wanted struct {
 	mistakes []error
 
 	inPreset bool // Use is calling one
-}
-
-// pathRule is what one call says of one path. The kernel adds up what several
-// rules allow for one file.
-type pathRule struct {
-	path     string
-	file     *os.File             // to use in place of path, which is its name
-	access   AccessFS             // as asked for, whether handled or not
-	optional bool                 // it need not exist
-	preset   bool                 // a preset of Use wants it: that it is skipped is not reported
-	quiet    bool                 // it allows nothing, and keeps denials out of the audit log
-	judge    func(*os.File) error // says of what is found at path why it is to have no rule
-}
-
-type portRule struct {
-	port   uint16
-	access AccessNet
-	quiet  bool
-	after  int // how many path rules came before it
 }
 
 // New returns a ruleset that handles every right of the target ABI: they are
@@ -126,10 +102,15 @@ func NewHandling(handled Rights) *Ruleset {
 // is still [ErrBlocked]. One that kills or traps whoever makes the call, as Android's
 // does to apps, ends the process: see [Probe].
 //
-// A floor above the target, or a negative one, is a mistake.
+// A floor above the target, or a negative one, is a mistake, and so is a second
+// call: a ruleset has one floor.
 func (r *Ruleset) BestEffort(floor ABI) *Ruleset {
-	if r == nil {
-		return nil
+	if !r.mayChange("BestEffort") {
+		return r
+	}
+	if r.bestEffort {
+		r.mistake("best effort with floor ABI %d, after one with floor ABI %d: a ruleset has one floor, so call it once", int(floor), int(r.floor))
+		return r
 	}
 	r.bestEffort, r.floor = true, floor
 	if known := r.target >= V1 && r.target <= newest; known && (floor < 0 || floor > r.target) {
@@ -161,9 +142,9 @@ func (r *Ruleset) BestEffort(floor ABI) *Ruleset {
 //
 // What several rules allow adds up, for one path and for one beneath the other.
 //
-// A rule for a device, or for /dev, that is to read or write it is seldom enough: from
-// ABI 5 on, what is opened by it refuses ioctl without FSIoctlDev, and so a terminal
-// its raw mode. [Report].NoIoctl names such rules.
+// A rule to read or write a device, or /dev, is seldom enough: from ABI 5 on, what is
+// opened by it refuses ioctl without FSIoctlDev, and so a terminal has no raw mode.
+// [Report].NoIoctl names such rules.
 //
 // A path that cannot be opened is a RuleError when the ruleset is loaded. An
 // unknown bit, an access of 0, an empty path and one with a NUL are mistakes.
@@ -171,14 +152,14 @@ func (r *Ruleset) BestEffort(floor ABI) *Ruleset {
 // "/proc/self" is followed like any link, and is the directory of the process
 // that loads the ruleset: a child would be given its parent's and not its own.
 // Give a child "/proc", for reading and not for writing. Of processes outside its
-// domain the kernel keeps from it all the same the memory and what the descriptors
-// lead to; the environment and the map of the memory unless it has CAP_PERFMON or
-// CAP_SYS_ADMIN, as root has. It does read their command lines, mounts and sockets
-// (net/tcp), and the numbers of the descriptors of its user's. By writing it sets
-// their oom_score_adj, which has the kernel kill them first, coredump_filter,
-// autogroup, clear_refs and sched.
+// domain it then reads the command lines, mounts and sockets (net/tcp), and of those
+// of its own user the numbers of their descriptors. The kernel still keeps from it
+// their memory and what their descriptors lead to, and also their environment and the
+// map of their memory unless it has CAP_PERFMON or CAP_SYS_ADMIN, as root has. If it
+// may write, it sets their oom_score_adj, which has the kernel kill them first,
+// coredump_filter, autogroup, clear_refs and sched.
 func (r *Ruleset) Allow(access AccessFS, paths ...string) *Ruleset {
-	return r.addPaths(pathRule{access: access}, paths)
+	return r.addPaths(wantedRule{Rule: Rule{FS: access}}, paths)
 }
 
 // AllowRead allows FSRead beneath the paths: open files for reading and list
@@ -203,7 +184,7 @@ func (r *Ruleset) AllowExecute(paths ...string) *Ruleset { return r.Allow(FSRead
 // and has no rules for them. Any other failure is still an error. Where Allow names
 // the path too, Allow still needs it to exist.
 func (r *Ruleset) AllowOptional(access AccessFS, paths ...string) *Ruleset {
-	return r.addPaths(pathRule{access: access, optional: true}, paths)
+	return r.addPaths(wantedRule{Rule: Rule{FS: access, Optional: true}}, paths)
 }
 
 // AllowIf is AllowOptional for paths that others may lead elsewhere: those that
@@ -237,7 +218,7 @@ func (r *Ruleset) AllowIf(access AccessFS, judge func(*os.File) error, paths ...
 		r.mistake("rule %v on %q: nil judge", access, paths)
 		return r
 	}
-	return r.addPaths(pathRule{access: access, judge: judge, optional: true}, paths)
+	return r.addPaths(wantedRule{Rule: Rule{FS: access, Optional: true, Judged: true}, judge: judge}, paths)
 }
 
 // AllowFile is Allow for open files and directories: the rule is for exactly
@@ -250,11 +231,13 @@ func (r *Ruleset) AllowFile(access AccessFS, files ...*os.File) *Ruleset {
 	}
 	wrong := r.wrong(Rights{FS: access}, len(files))
 	for _, file := range files {
+		rule := wantedRule{Rule: Rule{Port: -1, FS: access, Open: true}, file: file}
 		if file == nil || *file == (os.File{}) {
-			r.addPath(pathRule{file: new(os.File), access: access}, cmp.Or(wrong, errNilFile))
+			r.addRule(&rule, cmp.Or(wrong, errNilFile))
 			continue
 		}
-		r.addPath(pathRule{path: file.Name(), file: file, access: access}, wrong)
+		rule.Path = file.Name()
+		r.addRule(&rule, wrong)
 	}
 	return r
 }
@@ -264,7 +247,7 @@ func (r *Ruleset) AllowFile(access AccessFS, files ...*os.File) *Ruleset {
 // that the ruleset does not handle are dropped; a rule that has no others, an
 // unknown bit and an access of 0 are mistakes.
 func (r *Ruleset) AllowNet(access AccessNet, ports ...uint16) *Ruleset {
-	return r.addPorts(portRule{access: access}, ports)
+	return r.addPorts(Rule{Net: access}, ports)
 }
 
 // AllowBindTCP allows NetBindTCP on the ports. A process that listens before it
@@ -277,13 +260,23 @@ func (r *Ruleset) AllowConnectTCP(ports ...uint16) *Ruleset {
 	return r.AllowNet(NetConnectTCP, ports...)
 }
 
+// AllowBindUDP allows NetBindUDP on the ports. A client that binds none itself needs
+// it on port 0, since connecting and sending bind one. See [Ruleset.AllowNet].
+func (r *Ruleset) AllowBindUDP(ports ...uint16) *Ruleset { return r.AllowNet(NetBindUDP, ports...) }
+
+// AllowSendUDP allows NetConnectSendUDP to the ports, on any host. A client needs
+// AllowBindUDP as well, mostly on port 0. See [Ruleset.AllowNet].
+func (r *Ruleset) AllowSendUDP(ports ...uint16) *Ruleset {
+	return r.AllowNet(NetConnectSendUDP, ports...)
+}
+
 // AllowNewPrivs leaves no_new_privs as it is. Without this call it is set when
 // the ruleset is enforced, so that set-user-ID programs and file capabilities
 // give no privileges any more. With it the kernel asks for CAP_SYS_ADMIN in the
 // process's user namespace, or for no_new_privs to be set already, and refuses
 // with EPERM otherwise.
 func (r *Ruleset) AllowNewPrivs() *Ruleset {
-	if r != nil {
+	if r.mayChange("AllowNewPrivs") {
 		r.newPrivs = true
 	}
 	return r
@@ -340,8 +333,8 @@ func (r *Ruleset) AllowNewPrivs() *Ruleset {
 // A ruleset that handles no network right governs no socket, and calling
 // it there is a mistake.
 func (r *Ruleset) FilterSockets() *Ruleset {
-	if r == nil {
-		return nil
+	if !r.mayChange("FilterSockets") {
+		return r
 	}
 	r.sockets = true
 	if r.handled.Net == 0 && !r.handled.isZero() {
@@ -358,8 +351,8 @@ func (r *Ruleset) FilterSockets() *Ruleset {
 // The kernel logs only where auditing is on (audit=1 at boot, or auditctl -e 1).
 // An unknown flag is a mistake.
 func (r *Ruleset) Log(flags LogFlags) *Ruleset {
-	if r == nil {
-		return nil
+	if !r.mayChange("Log") {
+		return r
 	}
 	if unknown := uint64(flags) &^ logWords.known(); unknown != 0 {
 		r.mistake("unknown log flag %#x", unknown)
@@ -380,14 +373,14 @@ func (r *Ruleset) Log(flags LogFlags) *Ruleset {
 // logged where just one of the two is. Denials of tracing and of mounts are never
 // quiet.
 func (r *Ruleset) Quiet(access AccessFS, paths ...string) *Ruleset {
-	return r.addPaths(pathRule{access: access, optional: true, quiet: true}, paths)
+	return r.addPaths(wantedRule{Rule: Rule{FS: access, Optional: true, Quiet: true}}, paths)
 }
 
 // QuietNet keeps denials of access on the ports out of the audit log (ABI 10).
 // It allows nothing. Calls add up, and layers count, as with [Ruleset.Quiet].
 // Mistakes are those of [Ruleset.AllowNet].
 func (r *Ruleset) QuietNet(access AccessNet, ports ...uint16) *Ruleset {
-	return r.addPorts(portRule{access: access, quiet: true}, ports)
+	return r.addPorts(Rule{Net: access, Quiet: true}, ports)
 }
 
 // QuietScope keeps denials by the scopes out of the audit log (ABI 10), where
@@ -395,8 +388,8 @@ func (r *Ruleset) QuietNet(access AccessNet, ports ...uint16) *Ruleset {
 // that the ruleset does not handle are dropped; if no other is given, that is a
 // mistake, and so are an unknown bit and a scope of 0.
 func (r *Ruleset) QuietScope(scope Scope) *Ruleset {
-	if r == nil {
-		return nil
+	if !r.mayChange("QuietScope") {
+		return r
 	}
 	if wrong := r.wrong(Rights{Scope: scope}, 1); wrong != nil {
 		r.mistake("quiet scope %v: %w", scope, wrong)
@@ -410,29 +403,57 @@ func (r *Ruleset) QuietScope(scope Scope) *Ruleset {
 // adds the rules for one purpose. An error that it returns is a mistake, and so
 // is a nil preset. Package [example.com/landlock/preset] has some.
 //
+// A preset adds rules, quiet ones among them, and nothing else. It is a mistake if it
+// calls BestEffort, AllowNewPrivs, FilterSockets, Log or QuietScope, which then
+// change nothing, if it loads the ruleset, which is not complete yet (Apply, Prepare,
+// DryRun, Start, Check and their like), or if it puts another one in its place.
+//
 // What a preset adds by AllowOptional, AllowIf and Quiet is its own business: it
 // names paths of many systems, and those that this one lacks are skipped without a
-// word in [Report].Skipped. Call the preset on the ruleset yourself to have them named.
+// word in [Report].Skipped. Call the preset on the ruleset yourself to have them
+// named: then nothing that it does is a mistake, either.
 func (r *Ruleset) Use(presets ...func(*Ruleset) error) *Ruleset {
 	if r == nil {
 		return nil
 	}
-	defer func(before bool) { r.inPreset = before }(r.inPreset) // also where one panics
-	r.inPreset = true
 	for _, preset := range presets {
 		if preset == nil {
 			r.mistake("nil preset")
-		} else if err := preset(r); err != nil {
+		} else if err := r.use(preset); err != nil {
 			r.mistake("preset: %w", err)
 		}
 	}
 	return r
 }
 
+// use calls a preset.
+func (r *Ruleset) use(preset func(*Ruleset) error) error {
+	before := r.wanted
+	defer func() { // also where it panics
+		if !r.inPreset { // only another ruleset can say so
+			r.wanted = before
+			r.mistake("preset: it puts another ruleset in the place of the one that uses it, and may add rules alone")
+		}
+		r.inPreset = before.inPreset
+	}()
+	r.inPreset = true
+	return preset(r)
+}
+
+// mayChange reports whether a method may change what the ruleset is apart from
+// its rules. That a preset calls it is a mistake.
+func (r *Ruleset) mayChange(method string) bool {
+	if r != nil && r.inPreset {
+		r.mistake("preset: it calls %s, and may add rules alone: call it on the ruleset that uses the preset", method)
+	}
+	return r != nil && !r.inPreset
+}
+
 // Clone returns a copy: what is done to one of the two from now on does not
 // show in the other. So a program can make one ruleset as a base, and add to a
-// clone for each request. The open files of AllowFile are shared. Cloning is
-// cheap, however many rules there are.
+// clone for each request. The open files of AllowFile are shared. That the ruleset
+// was applied is not copied: the clone's Check answers for what it would be. Cloning
+// is cheap, however many rules there are.
 func (r *Ruleset) Clone() *Ruleset {
 	if r == nil {
 		return nil
@@ -441,8 +462,7 @@ func (r *Ruleset) Clone() *Ruleset {
 	clone.inPreset = false // a preset's clone is not what Use is called on
 	// Rules and mistakes are only ever appended. Without room at their ends,
 	// the first append of the clone makes slices of its own.
-	clone.paths = slices.Clip(r.paths)
-	clone.ports = slices.Clip(r.ports)
+	clone.rules = slices.Clip(r.rules)
 	clone.mistakes = slices.Clip(r.mistakes)
 	return clone
 }
@@ -465,40 +485,53 @@ func (r *Ruleset) Target() ABI {
 	return r.target
 }
 
-// Paths yields each path that a rule allows something beneath, with what was
-// asked for, handled or not: one for each path of each call, in the caller's
-// order. An open file counts by its name, and what a judge is to see as if it were
-// allowed. Quiet rules allow nothing and are
-// left out.
-func (r *Ruleset) Paths() iter.Seq2[string, AccessFS] {
-	return func(yield func(string, AccessFS) bool) {
-		for _, rule := range r.orEmpty().paths {
-			if !rule.quiet && !yield(rule.path, rule.access) {
-				return
-			}
-		}
-	}
+// Options is what a [Ruleset] says besides the rights that it handles and its
+// rules. The zero value is that of a ruleset as New makes it.
+type Options struct {
+	BestEffort    bool     // BestEffort was called
+	Floor         ABI      // with this floor; 0 also where it was not called
+	NewPrivs      bool     // AllowNewPrivs was called
+	FilterSockets bool     // FilterSockets was called
+	Log           LogFlags // those of all calls of Log
+	QuietScope    Scope    // those of all calls of QuietScope, handled or not
 }
 
-// Ports yields each port that a rule allows something on, as [Ruleset.Paths]
-// does for paths.
-func (r *Ruleset) Ports() iter.Seq2[uint16, AccessNet] {
-	return func(yield func(uint16, AccessNet) bool) {
-		for _, rule := range r.orEmpty().ports {
-			if !rule.quiet && !yield(rule.port, rule.access) {
-				return
-			}
-		}
+// Options returns what the calls so far say.
+func (r *Ruleset) Options() Options {
+	r = r.orEmpty()
+	return Options{r.bestEffort, r.floor, r.newPrivs, r.sockets, r.log, r.quiet.Scope}
+}
+
+// Mistakes returns what was wrong in the calls so far, in their order: what the
+// methods that load the ruleset return, joined. Each Is [io/fs.ErrInvalid], and one
+// that is about a single path or port is a [RuleError]. The slice is the caller's
+// own. What shows only when the ruleset is loaded, such as a path that does not
+// exist, is not among them: see [Ruleset.DryRun].
+func (r *Ruleset) Mistakes() []error {
+	r = r.orEmpty()
+	if r.target == 0 && r.handled.isZero() && len(r.mistakes) == 0 {
+		return []error{errNothing} // the zero Ruleset
 	}
+	return slices.Clone(r.mistakes)
+}
+
+// notToLoad returns why r is not to be loaded: its mistakes. That a preset loads
+// what it is to add rules to is one.
+func (r *Ruleset) notToLoad() []error {
+	if r.inPreset {
+		r.mistake("preset: it loads the ruleset, to enforce or to ask it, and may add rules alone: do so after Use")
+	}
+	return r.Mistakes()
 }
 
 // String returns the ruleset in one line, for people: what it handles, its
 // options, and its rules in the caller's order.
 func (r *Ruleset) String() string {
 	r = r.orEmpty()
-	text := strings.Join(r.options(), ", ")
+	text := strings.Join(r.preamble(), ", ")
 	before := "" // what the rule before this one allows
-	add := func(what, object string) {
+	for i := range r.rules {
+		what, object := r.rules[i].words()
 		switch {
 		case before == "":
 			text += ": " + what + " " + object
@@ -509,21 +542,11 @@ func (r *Ruleset) String() string {
 		}
 		before = what
 	}
-	ports := r.ports
-	for i := range len(r.paths) + 1 {
-		for len(ports) > 0 && ports[0].after == i {
-			add(ports[0].words())
-			ports = ports[1:]
-		}
-		if i < len(r.paths) {
-			add(r.paths[i].words())
-		}
-	}
 	return text
 }
 
-// options returns what the ruleset is apart from its rules.
-func (r *Ruleset) options() []string {
+// preamble returns what the ruleset is apart from its rules.
+func (r *Ruleset) preamble() []string {
 	all := []string{fmt.Sprint("ABI ", int(r.target))}
 	if r.handled.isZero() || r.handled != r.target.Rights() {
 		all[0] = "handling " + r.handled.brief()
@@ -551,71 +574,6 @@ func (r *Ruleset) options() []string {
 	return all
 }
 
-// words returns what a rule allows, and where.
-func (rule pathRule) words() (what, object string) {
-	what, object = rule.access.brief()+" beneath", fmt.Sprintf("%q", rule.path)
-	switch {
-	case rule.quiet:
-		what = "quiet " + what
-	case rule.judge != nil:
-		object += " (judged)"
-	case rule.optional:
-		object += " (optional)"
-	case rule.file != nil:
-		object += " (open)"
-	}
-	return what, object
-}
-
-func (rule portRule) words() (what, object string) {
-	rights := appendGroups(nil, netGroups, netWords, uint64(rule.access))
-	what, object = strings.Join(rights, ",")+" on port", fmt.Sprint(rule.port)
-	if rule.quiet {
-		what = "quiet " + what
-	}
-	return what, object
-}
-
-// failed returns the error for a rule that cannot be had, in the caller's words.
-func (rule *pathRule) failed(err error) *RuleError {
-	e := &RuleError{Path: rule.path, Port: -1, Access: rule.access, Err: err}
-	if rule.optional || rule.file != nil {
-		return e
-	}
-	switch rule.access {
-	case FSRead:
-		e.call = "AllowRead"
-	case FSReadWrite:
-		e.call = "AllowReadWrite"
-	case FSReadExecute:
-		e.call = "AllowExecute"
-	}
-	switch {
-	case errors.Is(err, errNoPlace):
-		e.hint = "leave it out, or have AllowOptional, which skips it"
-	case errors.Is(err, fs.ErrNotExist) && rule.access&fsMake != 0 && path.Dir(path.Clean(rule.path)) != "/":
-		e.hint = "make it first, or allow its directory"
-	case errors.Is(err, fs.ErrNotExist) && rule.access&fsMake != 0:
-		e.hint = "make it first"
-	case errors.Is(err, fs.ErrNotExist):
-		e.hint = "AllowOptional skips what is not there"
-	}
-	return e
-}
-
-// failed is that of a path rule for ports.
-func (rule *portRule) failed(err error) *RuleError {
-	e := &RuleError{Port: int(rule.port), Access: rule.access, Err: err}
-	switch {
-	case rule.quiet:
-	case rule.access == NetBindTCP:
-		e.call = "AllowBindTCP"
-	case rule.access == NetConnectTCP:
-		e.call = "AllowConnectTCP"
-	}
-	return e
-}
-
 // orEmpty returns the zero Ruleset in place of nil: using it is a mistake, and
 // no panic.
 func (r *Ruleset) orEmpty() *Ruleset {
@@ -630,56 +588,29 @@ func (r *Ruleset) mistake(format string, args ...any) {
 	r.mistakes = append(r.mistakes, mistake{fmt.Errorf("landlock: "+format, args...)})
 }
 
-// allMistakes returns those made so far, in a slice of the caller's own.
-func (r *Ruleset) allMistakes() []error {
-	if r.target == 0 && r.handled.isZero() && len(r.mistakes) == 0 {
-		return []error{errNothing} // the zero Ruleset
-	}
-	return slices.Clone(r.mistakes)
-}
-
 // addPaths adds a rule for each path, like the one given.
-func (r *Ruleset) addPaths(rule pathRule, paths []string) *Ruleset {
+func (r *Ruleset) addPaths(rule wantedRule, paths []string) *Ruleset {
 	if r == nil {
 		return nil
 	}
-	wrong := r.wrong(Rights{FS: rule.access}, len(paths))
-	r.paths = slices.Grow(r.paths, len(paths))
-	for _, rule.path = range paths {
-		r.addPath(rule, cmp.Or(wrong, wrongPath(rule.path)))
+	wrong := r.wrong(Rights{FS: rule.FS}, len(paths))
+	r.rules = slices.Grow(r.rules, len(paths))
+	rule.Port = -1
+	for _, rule.Path = range paths {
+		r.addRule(&rule, cmp.Or(wrong, wrongPath(rule.Path)))
 	}
 	return r
 }
 
-// addPath adds a rule, or keeps the mistake that it is.
-func (r *Ruleset) addPath(rule pathRule, wrong error) {
-	if wrong != nil {
-		r.mistakes = append(r.mistakes, rule.failed(wrong))
-		return
-	}
-	rule.preset = r.inPreset
-	r.paths = append(r.paths, rule)
-	if rule.quiet {
-		r.quiet.FS |= rule.access
-	}
-}
-
 // addPorts is addPaths for ports.
-func (r *Ruleset) addPorts(rule portRule, ports []uint16) *Ruleset {
+func (r *Ruleset) addPorts(rule Rule, ports []uint16) *Ruleset {
 	if r == nil {
 		return nil
 	}
-	wrong := r.wrong(Rights{Net: rule.access}, len(ports))
-	rule.after = len(r.paths)
-	for _, rule.port = range ports {
-		if wrong != nil {
-			r.mistakes = append(r.mistakes, rule.failed(wrong))
-			continue
-		}
-		r.ports = append(r.ports, rule)
-		if rule.quiet {
-			r.quiet.Net |= rule.access
-		}
+	wrong := r.wrong(Rights{Net: rule.Net}, len(ports))
+	for _, port := range ports {
+		rule.Port = int(port)
+		r.addRule(&wantedRule{Rule: rule}, wrong)
 	}
 	return r
 }

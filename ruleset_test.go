@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -29,30 +29,32 @@ func TestMistakes(t *testing.T) {
 		{"handling unknown bits", NewHandling(Rights{FS: 1 << 17, Net: 1 << 4, Scope: 1 << 2}),
 			"the ruleset handles rights that this version of the package does not know: fs.0x20000,net.0x10,scope.0x4"},
 		{"handling nothing, and more", NewHandling(Rights{}).Log(8), "the ruleset handles no right at all\nlandlock: unknown log flag 0x8"},
+		{"two floors", New(V4).BestEffort(V2).BestEffort(V3), "best effort with floor ABI 3, after one with floor ABI 2: a ruleset has one floor, so call it once"},
+		{"one floor twice", New(V4).BestEffort(0).Clone().BestEffort(0), "best effort with floor ABI 0, after one with floor ABI 0: "},
 		{"target 0 with a floor", New(0).BestEffort(V1), "target ABI 0: this version of the package knows 1 to 11"},
 		{"the zero Ruleset", new(Ruleset), "the ruleset handles no right at all"},
-		{"unknown right", good().Allow(FSRead|1<<20, "/"), `rule read,0x100000 on "/": unknown access right fs.0x100000`},
-		{"no right", good().Allow(0, "/"), `rule none on "/": no access right given`},
+		{"unknown right", good().Allow(FSRead|1<<20, "/"), `Allow(landlock.FSRead|0x100000, "/"): unknown access right fs.0x100000`},
+		{"no right", good().Allow(0, "/"), `Allow(0, "/"): no access right given`},
 		{"no right and no path", good().Allow(0), "rule none: no access right given"},
 		{"empty path", good().AllowRead(""), `AllowRead(""): empty path`},
 		{"NUL", good().AllowExecute("a\x00b"), `AllowExecute("a\x00b"): path contains a NUL byte`},
-		{"optional empty path", good().AllowOptional(FSRead, ""), `rule read on "": empty path`},
-		{"nil file", good().AllowFile(FSRead, nil), `rule read on "": nil file`},
+		{"optional empty path", good().AllowOptional(FSRead, ""), `AllowOptional(landlock.FSRead, ""): empty path`},
+		{"nil file", good().AllowFile(FSRead, nil), `AllowFile(landlock.FSRead, ""): nil file`},
 		{"nil judge", good().AllowIf(FSRead, nil, "/a"), `rule read_file,read_dir on ["/a"]: nil judge`},
-		{"judged empty path", good().AllowIf(FSRead, func(*os.File) error { return nil }, ""), `rule read on "": empty path`},
-		{"zero file", good().AllowFile(FSRead, new(os.File)), `rule read on "": nil file`},
-		{"unknown net right", good().AllowNet(1<<4, 80), "rule 0x10 on port 80: unknown access right net.0x10"},
-		{"no net right", good().AllowNet(0, 0), "rule none on port 0: no access right given"},
+		{"judged empty path", good().AllowIf(FSRead, func(*os.File) error { return nil }, ""), `AllowIf(landlock.FSRead, judge, ""): empty path`},
+		{"zero file", good().AllowFile(FSRead, new(os.File)), `AllowFile(landlock.FSRead, ""): nil file`},
+		{"unknown net right", good().AllowNet(1<<4, 80), "AllowNet(0x10, 80): unknown access right net.0x10"},
+		{"no net right", good().AllowNet(0, 0), "rule: no access right given"},
 		{"no net right and no port", good().AllowNet(0), "rule none: no access right given"},
 		{"unknown log flag", good().Log(8), "unknown log flag 0x8"},
-		{"quiet nothing", good().Quiet(0, "/"), `rule none on "/": no access right given`},
-		{"quiet port", good().QuietNet(0, 7), "rule none on port 7: no access right given"},
+		{"quiet nothing", good().Quiet(0, "/"), `Quiet(0, "/"): no access right given`},
+		{"quiet port", good().QuietNet(0, 7), "QuietNet(0, 7): no access right given"},
 		{"quiet scope", good().QuietScope(0), "quiet scope none: no access right given"},
 		{"quiet unknown scope", good().QuietScope(4), "quiet scope 0x4: unknown access right scope.0x4"},
 		{"several", good().AllowRead("", "/nonexistent", "\x00").AllowNet(0, 1).Log(8),
 			"AllowRead(\"\"): empty path\n" +
 				"landlock: AllowRead(\"\\x00\"): path contains a NUL byte\n" +
-				"landlock: rule none on port 1: no access right given\n" +
+				"landlock: AllowNet(0, 1): no access right given\n" +
 				"landlock: unknown log flag 0x8"},
 	}
 	for _, test := range tests {
@@ -132,10 +134,10 @@ func TestEveryBadRuleIsReported(t *testing.T) {
 	for _, want := range []string{
 		`AllowRead(""): empty path`,
 		fmt.Sprintf("AllowRead(%q): open: no such file or directory", missing),
-		fmt.Sprintf("rule read_dir,make_reg on %q: not a directory, and only directories can have these rights", file),
-		`on "|0": a pipe, a socket or another object of no filesystem`,
-		fmt.Sprintf("on %q: ", file),
-		fmt.Sprintf("on %q: open: not a directory", filepath.Join(file, "below")),
+		fmt.Sprintf("Allow(landlock.FSReadDir|landlock.FSMakeReg, %q): not a directory, and only directories can have these rights", file),
+		`AllowFile(landlock.FSRead, "|0"): a pipe, a socket or another object of no filesystem`,
+		fmt.Sprintf("AllowFile(landlock.FSRead, %q): ", file),
+		fmt.Sprintf("AllowOptional(landlock.FSRead, %q): open: not a directory", filepath.Join(file, "below")),
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("the error does not contain %s", want)
@@ -155,36 +157,36 @@ func TestEveryBadRuleIsReported(t *testing.T) {
 func TestRuleErrorWords(t *testing.T) {
 	const read, write = AccessFS(FSRead), AccessFS(FSReadWrite)
 	missing := fmt.Errorf("open: %w", fs.ErrNotExist)
+	failed := func(rule Rule, err error) error { return (&wantedRule{Rule: rule}).failed(err) }
 	for _, test := range []struct {
 		err  error
 		want string
 	}{
 		{&RuleError{}, "rule is wrong"},
-		{&RuleError{Path: "/x"}, `rule on "/x" is wrong`},
-		{&RuleError{Path: "/x", Access: read}, `rule read on "/x" is wrong`},
-		{&RuleError{Path: "/x", Port: 443, Access: read, Err: missing}, `rule read on "/x": open: file does not exist`},
-		{&RuleError{Access: read}, `rule read on "" is wrong`},
-		{&RuleError{Access: NetBindTCP}, "rule bind_tcp on port 0 is wrong"},
-		{&RuleError{Port: -1, Access: NetBindTCP}, "rule bind_tcp is wrong"},
-		{&RuleError{Port: 80}, "rule on port 80 is wrong"},
 		{&RuleError{Err: missing}, "rule: open: file does not exist"},
-		{(&pathRule{path: "/x", access: read}).failed(missing), `AllowRead("/x"): open: file does not exist: AllowOptional skips what is not there`},
-		{(&pathRule{path: "/x", access: FSReadExecute}).failed(missing), `AllowExecute("/x"): open: file does not exist: AllowOptional skips what is not there`},
-		{(&pathRule{path: "/x", access: FSExecute}).failed(missing), `rule execute on "/x": open: file does not exist: AllowOptional skips what is not there`},
-		{(&pathRule{path: "/x", access: read, file: os.Stdin}).failed(missing), `rule read on "/x": open: file does not exist`},
-		{(&pathRule{path: "/a/x", access: write}).failed(missing), `AllowReadWrite("/a/x"): open: file does not exist: make it first, or allow its directory`},
-		{(&pathRule{path: "x", access: write}).failed(missing), `AllowReadWrite("x"): open: file does not exist: make it first, or allow its directory`},
-		{(&pathRule{path: "/x/", access: write}).failed(missing), `AllowReadWrite("/x/"): open: file does not exist: make it first`},
-		{(&pathRule{path: "/a/x", access: write}).failed(fs.ErrPermission), `AllowReadWrite("/a/x"): permission denied`},
-		{(&pathRule{path: "/a/x", access: FSReadFile | FSMakeReg}).failed(missing), `rule read_file,make_reg on "/a/x": open: file does not exist: make it first, or allow its directory`},
-		{(&pathRule{path: "/x", access: write, optional: true}).failed(fs.ErrPermission), `rule read,write on "/x": permission denied`},
-		{(&pathRule{path: "/x", access: write | FSIoctlDev, quiet: true, optional: true}).failed(fs.ErrPermission), `rule read,write,ioctl_dev on "/x": permission denied`},
-		{(&pathRule{path: "/x", access: read, file: os.Stdin}).failed(errNoPlace), `rule read on "/x": ` + errNoPlace.Error()},
-		{(&pathRule{path: "/x", access: read}).failed(errNoPlace), `AllowRead("/x"): ` + errNoPlace.Error() + ": leave it out, or have AllowOptional, which skips it"},
-		{(&portRule{port: 443, access: NetConnectTCP}).failed(fs.ErrInvalid), "AllowConnectTCP(443): invalid argument"},
-		{(&portRule{access: NetBindTCP}).failed(fs.ErrInvalid), "AllowBindTCP(0): invalid argument"},
-		{(&portRule{port: 1, access: NetBindTCP, quiet: true}).failed(fs.ErrInvalid), "rule bind_tcp on port 1: invalid argument"},
-		{(&portRule{port: 1, access: V4.Net()}).failed(fs.ErrInvalid), "rule bind_tcp,connect_tcp on port 1: invalid argument"},
+		{&RuleError{Rule: Rule{Path: "/x"}}, `Allow(0, "/x") is wrong`},
+		{&RuleError{Rule: Rule{Path: "/x", FS: read}}, `AllowRead("/x") is wrong`},
+		{&RuleError{Rule: Rule{Net: NetBindTCP}}, "AllowBindTCP(0) is wrong"},
+		{&RuleError{Rule: Rule{Port: 80}}, "AllowNet(0, 80) is wrong"},
+		{&RuleError{Rule: Rule{Path: "/x", Port: 443, FS: read}, Err: missing}, `Rule{Path:/x Port:443 FS:read_file,read_dir Net:none Optional:false Judged:false Open:false Quiet:false}: open: file does not exist`},
+		{failed(Rule{Path: "/x", FS: read}, missing), `AllowRead("/x"): open: file does not exist: AllowOptional skips what is not there`},
+		{failed(Rule{Path: "/x", FS: FSReadExecute}, missing), `AllowExecute("/x"): open: file does not exist: AllowOptional skips what is not there`},
+		{failed(Rule{Path: "/x", FS: FSExecute}, missing), `Allow(landlock.FSExecute, "/x"): open: file does not exist: AllowOptional skips what is not there`},
+		{failed(Rule{Path: "/x", FS: read, Open: true}, missing), `AllowFile(landlock.FSRead, "/x"): open: file does not exist`},
+		{failed(Rule{Path: "/a/x", FS: write}, missing), `AllowReadWrite("/a/x"): open: file does not exist: make it first, or allow its directory`},
+		{failed(Rule{Path: "x", FS: write}, missing), `AllowReadWrite("x"): open: file does not exist: make it first, or allow its directory`},
+		{failed(Rule{Path: "/x/", FS: write}, missing), `AllowReadWrite("/x/"): open: file does not exist: make it first`},
+		{failed(Rule{Path: "/a/x", FS: write}, fs.ErrPermission), `AllowReadWrite("/a/x"): permission denied`},
+		{failed(Rule{Path: "/a/x", FS: FSReadFile | FSMakeReg}, missing), `Allow(landlock.FSReadFile|landlock.FSMakeReg, "/a/x"): open: file does not exist: make it first, or allow its directory`},
+		{failed(Rule{Path: "/x", FS: write, Optional: true}, fs.ErrPermission), `AllowOptional(landlock.FSRead|landlock.FSWrite, "/x"): permission denied`},
+		{failed(Rule{Path: "/x", FS: read, Optional: true, Judged: true}, fs.ErrPermission), `AllowIf(landlock.FSRead, judge, "/x"): permission denied`},
+		{failed(Rule{Path: "/x", FS: write | FSIoctlDev, Quiet: true, Optional: true}, fs.ErrPermission), `Quiet(landlock.FSRead|landlock.FSWrite|landlock.FSIoctlDev, "/x"): permission denied`},
+		{failed(Rule{Path: "/x", FS: read, Open: true}, errNoPlace), `AllowFile(landlock.FSRead, "/x"): ` + errNoPlace.Error()},
+		{failed(Rule{Path: "/x", FS: read}, errNoPlace), `AllowRead("/x"): ` + errNoPlace.Error() + ": leave it out, or have AllowOptional, which skips it"},
+		{failed(Rule{Port: 443, Net: NetConnectTCP}, fs.ErrInvalid), "AllowConnectTCP(443): invalid argument"},
+		{failed(Rule{Net: NetBindTCP}, fs.ErrInvalid), "AllowBindTCP(0): invalid argument"},
+		{failed(Rule{Port: 1, Net: NetBindTCP, Quiet: true}, fs.ErrInvalid), "QuietNet(landlock.NetBindTCP, 1): invalid argument"},
+		{failed(Rule{Port: 1, Net: V4.Net()}, fs.ErrInvalid), "AllowNet(landlock.NetBindTCP|landlock.NetConnectTCP, 1): invalid argument"},
 		{&DeniedError{}, "access denied"},
 		{&DeniedError{Path: "/x"}, "access denied on /x"},
 		{&DeniedError{Path: "/x", Port: 443}, "access denied on /x"},
@@ -236,9 +238,6 @@ func TestSkippedByPresets(t *testing.T) {
 		"with a mistake":     {func(r *Ruleset) { r.Use(nil).AllowOptional(FSRead, own); r.mistakes = nil }, []string{own}},
 		"after one's panic":  {func(r *Ruleset) { defer r.AllowOptional(FSRead, own); defer func() { recover() }(); r.Use(panics) }, []string{own}},
 		"a preset's clone":   {func(r *Ruleset) { *r = *clone.AllowOptional(FSRead, own) }, []string{own}},
-		"in a preset's place": {func(r *Ruleset) {
-			r.Use(func(r *Ruleset) error { *r = *New(V1); return nil }).AllowOptional(FSRead, own)
-		}, []string{own}},
 	} {
 		if name == "a preset's clone" {
 			func() {
@@ -268,43 +267,42 @@ func TestRulesOfCalls(t *testing.T) {
 		Quiet(FSExecute, "/c").Quiet(FSRead, "/d").
 		AllowBindTCP(80).QuietNet(NetBindUDP, 80).
 		AllowFile(FSRead, file).
-		AllowNet(NetConnectTCP|NetBindUDP, 80, 443)
-	want := []pathRule{
-		{path: "/a", access: FSRead}, {path: "/b", access: FSRead}, {path: "/a", access: FSWriteFile},
-		{path: "/c", access: FSRead, optional: true},
-		{path: "/c", access: FSExecute, optional: true, quiet: true}, {path: "/d", access: FSRead, optional: true, quiet: true},
-		{path: os.DevNull, file: file, access: FSRead},
+		AllowNet(NetConnectTCP|NetBindUDP, 80, 443).
+		AllowIf(FSRead, func(*os.File) error { return nil }, "/e").
+		Use(func(r *Ruleset) error { r.AllowExecute("/f").AllowConnectTCP(443); return nil })
+	want := []Rule{
+		{Path: "/a", Port: -1, FS: FSRead}, {Path: "/b", Port: -1, FS: FSRead}, {Path: "/a", Port: -1, FS: FSWriteFile},
+		{Path: "/c", Port: -1, FS: FSRead, Optional: true},
+		{Path: "/c", Port: -1, FS: FSExecute, Optional: true, Quiet: true}, {Path: "/d", Port: -1, FS: FSRead, Optional: true, Quiet: true},
+		{Port: 80, Net: NetBindTCP}, {Port: 80, Net: NetBindUDP, Quiet: true},
+		{Path: os.DevNull, Port: -1, FS: FSRead, Open: true},
+		{Port: 80, Net: NetConnectTCP | NetBindUDP}, {Port: 443, Net: NetConnectTCP | NetBindUDP},
+		{Path: "/e", Port: -1, FS: FSRead, Optional: true, Judged: true},
+		{Path: "/f", Port: -1, FS: FSReadExecute}, {Port: 443, Net: NetConnectTCP},
 	}
-	if !reflect.DeepEqual(r.paths, want) {
-		t.Errorf("path rules %+v\nwant       %+v", r.paths, want)
+	if got := slices.Collect(r.Rules()); !slices.Equal(got, want) {
+		t.Errorf("rules %v\nwant  %v", got, want)
 	}
-	wantPorts := []portRule{{80, NetBindTCP, false, 6}, {80, NetBindUDP, true, 6}, {80, NetConnectTCP | NetBindUDP, false, 7}, {443, NetConnectTCP | NetBindUDP, false, 7}}
-	if !slices.Equal(r.ports, wantPorts) {
-		t.Errorf("port rules %+v\nwant       %+v", r.ports, wantPorts)
+	if len(r.mistakes) > 0 {
+		t.Errorf("mistakes %v", r.mistakes)
 	}
 	if want := (Rights{FSRead | FSExecute, NetBindUDP, 0}); r.quiet != want {
 		t.Errorf("quiet %v, want %v", r.quiet, want)
 	}
-	var paths, ports []string
-	for path, access := range r.Paths() {
-		paths = append(paths, fmt.Sprint(path, " ", access))
+	for range r.Rules() {
+		break
 	}
-	for port, access := range r.Ports() {
-		ports = append(ports, fmt.Sprint(port, " ", access))
-	}
-	if got, want := strings.Join(paths, "; "), "/a read_file,read_dir; /b read_file,read_dir; /a write_file; /c read_file,read_dir; "+os.DevNull+" read_file,read_dir"; got != want {
-		t.Errorf("Paths: %s\nwant   %s", got, want)
-	}
-	if got, want := strings.Join(ports, "; "), "80 bind_tcp; 80 connect_tcp,bind_udp; 443 connect_tcp,bind_udp"; got != want {
-		t.Errorf("Ports: %s, want %s", got, want)
-	}
-	for path := range r.Paths() {
-		if path == "/b" {
-			break
+	n := 0
+	for rule := range r.Rules() { // those of the beginning, and not for ever
+		if n++; !rule.Open && !rule.Judged {
+			r.Add(rule)
+		}
+		if n == len(want)-1 {
+			*r = *New(V1) // nor those of another ruleset
 		}
 	}
-	for range r.Ports() {
-		break
+	if n != len(want) {
+		t.Errorf("%d rules while more are added, want %d", n, len(want))
 	}
 }
 
@@ -326,19 +324,19 @@ func TestUnhandledRules(t *testing.T) {
 		{"a port", New(V3).AllowConnectTCP(443), "AllowConnectTCP(443): the ruleset does not handle this, so it is allowed everywhere: handle it (New does from V4 on)"},
 		{"no port", New(V3).AllowConnectTCP(), ""},
 		{"a right among others", New(V1).AllowReadWrite("/").AllowFile(FSRead|FSResolveUnix, null), ""},
-		{"a right alone", New(V2).Allow(FSTruncate, "/"), `rule truncate on "/": `},
-		{"optional", New(V8).AllowOptional(FSResolveUnix, "/"), `rule resolve_unix on "/": `},
-		{"an open file", New(V4).AllowFile(FSIoctlDev, null), fmt.Sprintf("rule ioctl_dev on %q: ", os.DevNull)},
+		{"a right alone", New(V2).Allow(FSTruncate, "/"), `Allow(landlock.FSTruncate, "/"): `},
+		{"optional", New(V8).AllowOptional(FSResolveUnix, "/"), `AllowOptional(landlock.FSResolveUnix, "/"): `},
+		{"an open file", New(V4).AllowFile(FSIoctlDev, null), fmt.Sprintf("AllowFile(landlock.FSIoctlDev, %q): ", os.DevNull)},
 		{"a port right among others", New(V4).AllowNet(NetBindTCP|NetBindUDP, 53), ""},
 		{"another right", files.Clone().AllowRead("/"), `AllowRead("/"): `},
 		{"another port right", network.Clone().AllowConnectTCP(1), "AllowConnectTCP(1): "},
-		{"a path, where only the network is handled", network.Clone().AllowReadWrite("/"), "rule execute"},
+		{"a path, where only the network is handled", network.Clone().AllowReadWrite("/"), "AllowReadWrite"},
 		{"refer, which every filesystem ruleset denies", files.Clone().Allow(FSRefer, "/"), ""},
 		{"refer under V1", New(V1).Allow(FSRefer, "/"), ""},
-		{"refer, where only the network is handled", network.Clone().Allow(FSRefer, "/"), `rule refer on "/": `},
-		{"quiet", New(V8).Quiet(FSResolveUnix, "/"), `rule resolve_unix on "/": `},
+		{"refer, where only the network is handled", network.Clone().Allow(FSRefer, "/"), `Allow(landlock.FSRefer, "/"): `},
+		{"quiet", New(V8).Quiet(FSResolveUnix, "/"), `Quiet(landlock.FSResolveUnix, "/"): `},
 		{"quiet, among others", New(V8).Quiet(FSResolveUnix|FSExecute, "/").QuietNet(NetBindTCP|NetBindUDP, 1), ""},
-		{"quiet port", New(V9).QuietNet(NetBindUDP, 1), "rule bind_udp on port 1: "},
+		{"quiet port", New(V9).QuietNet(NetBindUDP, 1), "QuietNet(landlock.NetBindUDP, 1): "},
 		{"quiet scope", New(V5).QuietScope(ScopeSignal), "quiet scope signal: the ruleset does not handle this"},
 		{"quiet scope, handled", New(V6).QuietScope(ScopeSignal), ""},
 		{"a target that is wrong already", New(0).AllowRead("/"), "target ABI 0"},
@@ -373,7 +371,7 @@ func TestUse(t *testing.T) {
 		r.Use(network)
 		return missing
 	}, nil).Use()
-	if len(r.ports) != 2 {
+	if len(r.rules) != 2 {
 		t.Errorf("rules %v, want one of each preset", r)
 	}
 	_, err := r.Apply()
@@ -389,9 +387,9 @@ func TestClone(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	base := New(V10).BestEffort(V1).AllowRead("/a", "/b", "/c").AllowConnectTCP(1, 2, 3).AllowFile(FSRead, file).Quiet(FSRead, "/q").Log(8).Log(16)
+	base := New(V10).AllowRead("/a", "/b", "/c").AllowConnectTCP(1, 2, 3).AllowFile(FSRead, file).Quiet(FSRead, "/q").Log(8).Log(16)
 	// With room for more: what clones append must not meet in it.
-	base.paths, base.ports, base.mistakes = slices.Grow(base.paths, 50), slices.Grow(base.ports, 50), slices.Grow(base.mistakes, 50)
+	base.rules, base.mistakes = slices.Grow(base.rules, 50), slices.Grow(base.mistakes, 50)
 	text, mistakes := base.String(), errors.Join(base.mistakes...).Error()
 	first, second := base.Clone(), base.Clone()
 	change := func(r *Ruleset, n int) {
@@ -416,7 +414,7 @@ func TestClone(t *testing.T) {
 			t.Errorf("clone %d: %s", n, all)
 		}
 	}
-	if base.Clone().paths[3].file != file {
+	if base.Clone().rules[6].file != file {
 		t.Error("the open file is not shared")
 	}
 }
@@ -458,11 +456,9 @@ func TestRulesetString(t *testing.T) {
 func TestNilRuleset(t *testing.T) {
 	for name, r := range map[string]*Ruleset{"nil": nil, "zero": {}} {
 		r := r.BestEffort(V1).AllowRead("/").AllowOptional(FSRead, "/").AllowReadWrite("/").AllowExecute("/").AllowFile(FSRead, nil).
-			AllowNet(NetBindTCP, 1).AllowBindTCP(1).AllowConnectTCP(1).AllowNewPrivs().Log(0).Quiet(FSRead, "/").QuietNet(NetBindTCP, 1).
-			QuietScope(ScopeSignal).Use(func(*Ruleset) error { return nil }).Clone()
-		for range r.Paths() {
-		}
-		for range r.Ports() {
+			AllowNet(NetBindTCP, 1).AllowBindTCP(1).AllowConnectTCP(1).AllowBindUDP(1).AllowSendUDP(1).FilterSockets().AllowNewPrivs().Log(0).Quiet(FSRead, "/").QuietNet(NetBindTCP, 1).
+			QuietScope(ScopeSignal).Add(Rule{}).Use(func(*Ruleset) error { return nil }).Clone()
+		for range r.Rules() {
 		}
 		_, applyErr := r.Apply()
 		_, dryErr := r.DryRun()
@@ -475,6 +471,9 @@ func TestNilRuleset(t *testing.T) {
 		if r.Handled() != (Rights{}) || r.Target() != 0 || r.String() == "" {
 			t.Errorf("%s: handles %v, target %v: %s", name, r.Handled(), r.Target(), r)
 		}
+		if mistakes := r.Mistakes(); len(mistakes) == 0 || !errors.Is(mistakes[0], fs.ErrInvalid) || (r == nil) != (r.Options() == Options{}) {
+			t.Errorf("%s: mistakes %v, options %+v", name, mistakes, r.Options())
+		}
 		if sandbox.Close() != nil || sandbox.Fd() != ^uintptr(0) || sandbox.Report().String() != (Report{}).String() {
 			t.Errorf("%s: its Sandbox, which is nil, does something", name)
 		}
@@ -482,12 +481,131 @@ func TestNilRuleset(t *testing.T) {
 }
 
 func TestHelpers(t *testing.T) {
-	if FSRead != 0xc || FSReadExecute != 0xd || FSWrite != 0x77b2 || FSReadWrite != 0x77be {
-		t.Errorf("groups %#x %#x %#x %#x", uint64(FSRead), uint64(FSReadExecute), uint64(FSWrite), uint64(FSReadWrite))
+	r := New(V10).AllowRead("r").AllowReadWrite("w").AllowExecute("x").AllowRead().AllowNet(NetBindTCP).
+		AllowBindTCP(1).AllowConnectTCP(2).AllowBindUDP(3).AllowSendUDP(4)
+	const want = `ABI 10: read beneath "r"; read,write beneath "w"; read,execute beneath "x"; ` +
+		"bind_tcp on port 1; connect_tcp on port 2; bind_udp on port 3; connect_send_udp on port 4"
+	if got := r.String(); got != want {
+		t.Errorf("%s\nwant %s", got, want)
 	}
-	r := New(V1).AllowRead("r").AllowReadWrite("w").AllowExecute("x").AllowRead().AllowNet(NetBindTCP)
-	if len(r.mistakes) > 0 || fmt.Sprint(r.paths[0].access, r.paths[1].access, r.paths[2].access) != fmt.Sprint(FSRead, FSReadWrite, FSReadExecute) {
-		t.Errorf("rules %v, mistakes %v", r.paths, r.mistakes)
+}
+
+// The groups are what they were when programs were written that use them: a right
+// that a later ABI brings must not come into one.
+func TestGroupsNeverGrow(t *testing.T) {
+	for _, group := range []struct {
+		rights, want AccessFS
+	}{
+		{FSRead, 0xc}, {FSReadExecute, 0xd}, {FSWrite, 0x77b2}, {FSReadWrite, 0x77be},
+	} {
+		if group.rights != group.want {
+			t.Errorf("a group is %v, and has to stay %v", group.rights, group.want)
+		}
+	}
+}
+
+func TestOptions(t *testing.T) {
+	for _, test := range []struct {
+		ruleset *Ruleset
+		want    Options
+	}{
+		{New(V9).AllowRead("/").Quiet(FSRead, "/"), Options{}},
+		{New(V9).BestEffort(0), Options{BestEffort: true}},
+		{New(V9).BestEffort(V4), Options{BestEffort: true, Floor: V4}},
+		{New(V9).AllowNewPrivs(), Options{NewPrivs: true}},
+		{New(V9).FilterSockets(), Options{FilterSockets: true}},
+		{New(V9).Log(LogNewExecOn).Log(LogSameExecOff), Options{Log: LogNewExecOn | LogSameExecOff}},
+		{New(V9).QuietScope(ScopeSignal).QuietScope(ScopeAbstractUnixSocket).Clone(), Options{QuietScope: V9.Scopes()}},
+	} {
+		if got := test.ruleset.Options(); got != test.want {
+			t.Errorf("%v: %+v, want %+v", test.ruleset, got, test.want)
+		}
+	}
+}
+
+func TestMistakesAreListed(t *testing.T) {
+	r := New(V4).AllowRead("/")
+	if mistakes := r.Mistakes(); len(mistakes) > 0 {
+		t.Errorf("mistakes of %v: %v", r, mistakes)
+	}
+	r.Log(1 << 9).AllowRead("").AllowBindUDP(53)
+	mistakes := r.Mistakes()
+	const want = "landlock: unknown log flag 0x200\nlandlock: AllowRead(\"\"): empty path\n" +
+		"landlock: AllowBindUDP(53): the ruleset does not handle this, so it is allowed everywhere: handle it (New does from V10 on), or leave the rule out"
+	if _, err := r.Apply(); err == nil || err.Error() != want || errors.Join(mistakes...).Error() != want {
+		t.Errorf("%q\nApply: %v\nwant   %s", mistakes, err, want)
+	}
+	if rule, ok := errors.AsType[*RuleError](mistakes[1]); !ok || rule.Path != "" || rule.Access != fmt.Stringer(FSRead) {
+		t.Errorf("%#v is not about AllowRead", mistakes[1])
+	}
+	for _, mistake := range mistakes {
+		if !errors.Is(mistake, fs.ErrInvalid) {
+			t.Errorf("%v is not ErrInvalid", mistake)
+		}
+	}
+	clear(mistakes)
+	if again := r.Mistakes(); len(again) != 3 || again[0] == nil {
+		t.Errorf("the slice is the ruleset's own: %v", again)
+	}
+}
+
+// Whoever reads where a ruleset is made knows what it is: a preset adds rules.
+func TestPresetsAddRules(t *testing.T) {
+	file, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	preset := func(f func(r *Ruleset)) func(*Ruleset) error {
+		return func(r *Ruleset) error { f(r); return nil }
+	}
+	adds := func(r *Ruleset) {
+		r.AllowRead("/").AllowFile(FSRead, file).AllowIf(FSRead, func(*os.File) error { return nil }, "/").AllowSendUDP(53).Quiet(FSRead, "/").QuietNet(NetBindTCP, 1).
+			Add(Rule{Path: "/", Port: -1, FS: FSRead})
+		_, _, _, _ = r.Options(), r.Mistakes(), r.String(), r.Clone().BestEffort(0).Log(LogNewExecOn)
+	}
+	for name, test := range map[string]struct {
+		preset func(r *Ruleset)
+		want   string // in the mistake; empty where it is none
+	}{
+		"rules":                 {adds, ""},
+		"rules of two":          {func(r *Ruleset) { r.Use(preset(adds)) }, ""},
+		"BestEffort":            {func(r *Ruleset) { r.BestEffort(0) }, "it calls BestEffort"},
+		"its wrong use":         {func(r *Ruleset) { r.BestEffort(V11) }, "it calls BestEffort"},
+		"AllowNewPrivs":         {func(r *Ruleset) { r.AllowNewPrivs() }, "it calls AllowNewPrivs"},
+		"FilterSockets":         {func(r *Ruleset) { r.FilterSockets() }, "it calls FilterSockets"},
+		"Log":                   {func(r *Ruleset) { r.Log(LogSubdomainsOff) }, "it calls Log"},
+		"QuietScope":            {func(r *Ruleset) { r.QuietScope(ScopeSignal) }, "it calls QuietScope"},
+		"one of its own":        {func(r *Ruleset) { r.Use(preset(func(r *Ruleset) { r.Log(LogSubdomainsOff) })) }, "it calls Log"},
+		"after its own":         {func(r *Ruleset) { r.Use(preset(adds)).AllowNewPrivs() }, "it calls AllowNewPrivs"},
+		"another ruleset":       {func(r *Ruleset) { *r = *New(V1) }, "it puts another ruleset in the place"},
+		"a changed clone":       {func(r *Ruleset) { *r = *r.Clone().BestEffort(0) }, "it puts another ruleset in the place"},
+		"a ruleset and a panic": {func(r *Ruleset) { *r = *New(V1); panic("preset") }, "it puts another ruleset in the place"},
+		"Apply":                 {func(r *Ruleset) { r.Apply() }, "it loads the ruleset"},
+		"Start":                 {func(r *Ruleset) { r.Start(exec.Command("/bin/true")) }, "it loads the ruleset"},
+		"Check":                 {func(r *Ruleset) { r.Check(FSRead, "/") }, "it loads the ruleset"},
+		"CheckTarget":           {func(r *Ruleset) { r.CheckTarget(FSRead, "/") }, "it loads the ruleset"},
+	} {
+		for _, r := range []*Ruleset{New(V10), New(V10).BestEffort(V4).AllowRead("/").Log(LogNewExecOn)} {
+			options, target, rules := r.Options(), r.Target(), len(r.rules)
+			func() {
+				defer func() { recover() }()
+				r.Use(preset(test.preset))
+			}()
+			if r.Options() != options || r.Target() != target || len(r.rules) < rules {
+				t.Errorf("%s: now %v, options were %+v", name, r, options)
+			}
+			if mistakes := r.Mistakes(); test.want == "" && len(mistakes) > 0 {
+				t.Errorf("%s: mistakes %v", name, mistakes)
+			} else if test.want != "" && len(mistakes) != 1 {
+				t.Errorf("%s: mistakes %v, want one", name, mistakes)
+			} else if test.want != "" {
+				checkMistake(t, name, mistakes[0], "preset: "+test.want)
+			}
+			if r.AllowNewPrivs(); !r.Options().NewPrivs {
+				t.Errorf("%s: the ruleset takes no options after Use", name)
+			}
+		}
 	}
 }
 

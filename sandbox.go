@@ -82,7 +82,9 @@ func (s *Sandbox) Report() Report {
 // themselves. It is close-on-exec, and valid until Close, as long as the
 // Sandbox is reachable (see [runtime.KeepAlive]). It is ^uintptr(0) after
 // Close, and where BestEffort(0) left Landlock nothing to enforce.
-// [Sandbox.Enforcement] has what else they need.
+// [Sandbox.Enforcement] has what else they need. Whoever has the descriptor can add
+// rules (landlock_add_rule(2)), for all whom the Sandbox restricts afterwards: no child
+// should inherit it.
 func (s *Sandbox) Fd() uintptr {
 	number := ^uintptr(0)
 	if s == nil || s.file == nil {
@@ -222,7 +224,7 @@ type loaded struct {
 // load has the kernel make a ruleset of r.
 func (r *Ruleset) load(who reach) (*loaded, error) {
 	r = r.orEmpty()
-	errs := r.allMistakes()
+	errs := r.notToLoad()
 	kernel, probeErr := Probe()
 	var noFilter error
 	if r.sockets {
@@ -297,37 +299,29 @@ func (p *plan) makeRuleset() (int, []error) {
 func (p *plan) addRules(ruleset int) []error {
 	var errs []error
 	defer p.open.close()
-	for i := range p.paths {
-		rule := &p.paths[i]
-		err := p.addPathRule(ruleset, rule)
+	for i := range p.rules {
+		rule := &p.rules[i]
+		var err error
+		if rule.isPort() {
+			err = p.addPortRule(ruleset, rule)
+		} else {
+			err = p.addPathRule(ruleset, rule)
+		}
 		switch {
 		case err == nil:
-		case rule.optional && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNoPlace)):
+		case rule.Optional && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNoPlace)):
 			p.skip(rule)
 		default:
 			errs = appendRuleError(errs, err, rule)
 		}
 	}
 	p.report.NoIoctl = p.noIoctl()
-	for i := range p.ports {
-		rule := &p.ports[i]
-		allowed, flags := p.forPort(rule)
-		if allowed == 0 && flags == 0 {
-			continue
-		}
-		if ruleset == noRuleset {
-			continue // it takes any port
-		}
-		if err := addPort(ruleset, rule.port, allowed, flags); err != nil {
-			errs = appendRuleError(errs, err, rule)
-		}
-	}
 	return errs
 }
 
 // appendRuleError appends the error for a rule, or else the cause that rules have in
 // common, unless that is there already.
-func appendRuleError(errs []error, err error, rule interface{ failed(error) *RuleError }) []error {
+func appendRuleError(errs []error, err error, rule *wantedRule) []error {
 	common, ok := errors.AsType[*commonError](err)
 	if !ok {
 		return append(errs, rule.failed(err))
@@ -340,31 +334,41 @@ func appendRuleError(errs []error, err error, rule interface{ failed(error) *Rul
 }
 
 // skip notes that a path of the caller's has no rule, once for all that are for it.
-func (p *plan) skip(rule *pathRule) {
+func (p *plan) skip(rule *wantedRule) {
 	if rule.preset {
 		return
 	}
 	if p.skipped == nil {
 		p.skipped = make(map[string]bool)
 	}
-	if !p.skipped[rule.path] {
-		p.skipped[rule.path] = true
-		p.report.Skipped = append(p.report.Skipped, rule.path)
+	if !p.skipped[rule.Path] {
+		p.skipped[rule.Path] = true
+		p.report.Skipped = append(p.report.Skipped, rule.Path)
 	}
 }
 
+// addPortRule adds a rule for a port, where this kernel has a use for it. Without a ruleset
+// there is nothing to be found out: any port is taken.
+func (p *plan) addPortRule(ruleset int, rule *wantedRule) error {
+	allowed, flags := p.forPort(rule)
+	if allowed == 0 && flags == 0 || ruleset == noRuleset {
+		return nil
+	}
+	return addPort(ruleset, uint16(rule.Port), allowed, flags)
+}
+
 // addPathRule opens the rule's path, or borrows its file, and adds the rule.
-func (p *plan) addPathRule(ruleset int, rule *pathRule) error {
-	if rule.file != nil {
+func (p *plan) addPathRule(ruleset int, rule *wantedRule) error {
+	if rule.Open {
 		return p.addFileRule(ruleset, rule, rule.file)
 	}
-	fd, err := p.open.path(rule.path)
+	fd, err := p.open.path(rule.Path)
 	if err != nil {
 		return err
 	}
-	if rule.judge != nil {
+	if rule.Judged {
 		p.open.close() // it may need descriptors
-		return p.addJudgedRule(ruleset, rule, os.NewFile(uintptr(fd), rule.path))
+		return p.addJudgedRule(ruleset, rule, os.NewFile(uintptr(fd), rule.Path))
 	}
 	defer p.open.closeLater(fd)
 	return p.addOpenRule(ruleset, rule, fd)
@@ -372,7 +376,7 @@ func (p *plan) addPathRule(ruleset int, rule *pathRule) error {
 
 // addJudgedRule adds the rule for what was found at its path, unless its judge
 // objects.
-func (p *plan) addJudgedRule(ruleset int, rule *pathRule, found *os.File) error {
+func (p *plan) addJudgedRule(ruleset int, rule *wantedRule, found *os.File) error {
 	defer found.Close()
 	given := *found // which the judge may overwrite
 	if err := rule.judge(&given); err != nil {
@@ -382,7 +386,7 @@ func (p *plan) addJudgedRule(ruleset int, rule *pathRule, found *os.File) error 
 }
 
 // addFileRule adds the rule for a file that somebody else may close, or overwrite.
-func (p *plan) addFileRule(ruleset int, rule *pathRule, file *os.File) error {
+func (p *plan) addFileRule(ruleset int, rule *wantedRule, file *os.File) error {
 	if *file == (os.File{}) {
 		return errNilFile
 	}
@@ -399,7 +403,7 @@ func (p *plan) addFileRule(ruleset int, rule *pathRule, file *os.File) error {
 
 // addOpenRule adds the rule for an open file, and notes which file that is. Of rights
 // that just a directory can have the kernel takes none on another file.
-func (p *plan) addOpenRule(ruleset int, rule *pathRule, fd int) error {
+func (p *plan) addOpenRule(ruleset int, rule *wantedRule, fd int) error {
 	allowed, flags := p.forPath(rule)
 	if allowed == 0 && flags == 0 {
 		return p.tryRule(ruleset, fd, rule)
@@ -425,9 +429,9 @@ func (p *plan) addOpenRule(ruleset int, rule *pathRule, fd int) error {
 		return nil // a quiet one
 	}
 	f.rule, f.allowed = rule, allowed
-	f.unreached = f.directory && !f.removed && p.mayLeadOut(rule) && !reachable(fd, f.id, rule.path)
+	f.unreached = f.directory && !f.removed && p.mayLeadOut(rule) && !reachable(fd, f.id, rule.Path)
 	if p.files == nil {
-		p.files = make([]fileRule, 0, len(p.paths))
+		p.files = make([]fileRule, 0, len(p.rules))
 	}
 	if f.devices, err = p.opensDevices(rule, fd, allowed); err != nil {
 		return err
@@ -451,9 +455,9 @@ func (p *plan) noteMount(id fileID) {
 // tryRule returns why a rule is wrong of which this kernel knows no right: one
 // that is wrong is wrong on every kernel. It asks by a ruleset of its own, with
 // rights that each kernel knows. Without a ruleset there is none to ask.
-func (p *plan) tryRule(ruleset, fd int, rule *pathRule) error {
+func (p *plan) tryRule(ruleset, fd int, rule *wantedRule) error {
 	access := FSReadFile
-	if rule.access&fsFile == 0 && !rule.quiet {
+	if rule.FS&fsFile == 0 && !rule.Quiet {
 		access = FSReadDir
 	}
 	if ruleset == noRuleset {

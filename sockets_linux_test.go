@@ -483,11 +483,16 @@ func TestSocketFilterStandsIn(t *testing.T) {
 		}
 		_, dial := net.Dial("udp", "127.0.0.1:53")
 		_, listen := net.ListenPacket("udp", "127.0.0.1:53")
-		for err, want := range map[error]AccessNet{dial: NetConnectSendUDP, listen: NetBindUDP} {
-			explained := r.Explain(err)
+		for _, test := range []struct {
+			err    error
+			want   AccessNet
+			advice string
+		}{{dial, NetConnectSendUDP, "AllowSendUDP(53)"}, {listen, NetBindUDP, "AllowBindUDP(53)"}} {
+			explained := r.Explain(test.err)
 			var denied *DeniedError
-			if !errors.Is(err, unix.EACCES) || !errors.As(explained, &denied) || denied.Missing.Net != want || denied.Port != 53 || !strings.Contains(denied.Error(), "and all other UDP with it") {
-				t.Errorf("UDP: %v", explained)
+			if !errors.Is(test.err, unix.EACCES) || !errors.As(explained, &denied) || denied.Missing.Net != test.want || denied.Port != 53 ||
+				!strings.Contains(denied.Error(), ": "+test.advice) || !strings.Contains(denied.Error(), " would allow it, and all other UDP with it") {
+				t.Errorf("UDP: %v, want %s", explained, test.advice)
 			}
 		}
 		_, ping := net.Dial("ip4:icmp", "127.0.0.1")
@@ -504,7 +509,7 @@ func TestSocketFilterStandsIn(t *testing.T) {
 			t.Errorf("TCP, which is not handled: %v", err)
 		}
 		// A rule for UDP is for one port, and the filter knows none.
-		some := NewHandling(Rights{Net: netUDP}).AllowNet(NetConnectSendUDP, 53)
+		some := NewHandling(Rights{Net: netUDP}).AllowSendUDP(53)
 		if report, err := some.Clone().BestEffort(0).FilterSockets().DryRun(); err != nil || report.Missing.Net != netUDP {
 			t.Errorf("with a rule: %v, %v", report, err)
 		}

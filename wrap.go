@@ -21,7 +21,8 @@ import (
 //     a thread that has descriptors of its own (unshare with CLONE_FILES).
 //   - Other ExtraFiles than those that Wrap leaves there, followed by up to 200 more.
 //     With others nothing runs as a rule, but os/exec may come to put one of them
-//     where the program is started from.
+//     where the program is started from. Nor must another cmd have those of Wrap:
+//     who has them can add rules to the Sandbox's ruleset.
 //
 // All else can be set before Wrap and afterwards:
 //
@@ -50,13 +51,13 @@ import (
 //
 // A cmd for which Wrap fails cannot be started any more: its Err is that error then,
 // unless it had one, and its Path is empty. The errors are those of Start. Wrap needs
-// what Start needs, there and when cmd is started, and two descriptors from 1000 on,
-// or from 250 on where RLIMIT_NOFILE allows no more. Where BestEffort(0) left nothing
-// to enforce, cmd stays as it is.
+// what Start needs, there and when cmd is started, but for sockets. And it needs three
+// descriptors, two of them above 1000, or above 250 where RLIMIT_NOFILE has no more.
+// Where BestEffort(0) left nothing to enforce, cmd stays as it is.
 //
 // The Sandbox may be closed afterwards. The descriptors are closed by the garbage
-// collector, once nothing has the cmd, or its Path, any more, whether it was started
-// or not.
+// collector, once nothing has the cmd any more, nor its Path (this very string), whether
+// it was started or not.
 func (s *Sandbox) Wrap(cmd *exec.Cmd) error {
 	if cmd == nil {
 		return errNoCommand

@@ -1,7 +1,6 @@
 package landlock
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -21,14 +20,15 @@ import (
 // wrap is Wrap for a cmd that can be started.
 //
 // os/exec starts a stub here as well, with nobody there to prepare it and to listen
-// to it. So what the stub gets waits for it in a socket, which is among cmd's
-// ExtraFiles, and what fails it says itself.
+// to it. So what it gets is among cmd's ExtraFiles, and what fails it says itself.
+// (By a socket, as for Start, files would be on their way until cmd is garbage, and of
+// those a user may have as many as RLIMIT_NOFILE in all processes.)
 //
 // What is in ExtraFiles must have no say in what is executed. So the stub is executed
-// by the number that this process has it under, and has no place among them. os/exec
-// puts files under the numbers that they have in ExtraFiles, and under those above the
-// highest that one of them has here. The stub's is between them: the socket has a
-// higher one.
+// by a number that this process alone has it under. os/exec puts files under the
+// numbers that they have in ExtraFiles, and under those above the highest that one of
+// them has here. The stub's is between them, since another of its numbers, which is
+// among ExtraFiles, is higher.
 func (s *Sandbox) wrap(cmd *exec.Cmd) error {
 	if !stub.Supported {
 		return errNoStub
@@ -39,17 +39,24 @@ func (s *Sandbox) wrap(cmd *exec.Cmd) error {
 	if _, twice := wrapped.Load(cmd.Path); twice {
 		return errors.New("landlock: wrap: the cmd is wrapped already")
 	}
-	c := &child{sandbox: s, cmd: cmd, was: *cmd, attr: cmd.SysProcAttr, image: stub.Talking()}
-	number, err := c.makeWrapper()
+	c := &child{sandbox: s, cmd: cmd, was: *cmd, attr: cmd.SysProcAttr, image: stub.Talking(), handover: &handover{}}
+	w, err := c.makeWrapper()
+	c.closeOwned()
 	if err != nil {
 		return err
 	}
 	if len(cmd.Args) == 0 {
 		cmd.Args = []string{cmd.Path}
 	}
-	cmd.Path = wrapperPath(number)
-	cmd.ExtraFiles = append(slices.Clip(cmd.ExtraFiles), c.there, c.there)
+	cmd.Path = wrapperPath(w.number)
+	cmd.ExtraFiles = slices.Concat(cmd.ExtraFiles, w.files[:])
 	return nil
+}
+
+// wrapper is what a wrapped cmd has in place of its program.
+type wrapper struct {
+	number int         // of the stub
+	files  [2]*os.File // what it gets: the ruleset, if there is one, and what it knows its own by
 }
 
 // wrapped has the Path of each wrapped cmd.
@@ -70,50 +77,52 @@ func wrapperPath(number int) string {
 	return path
 }
 
-// makeWrapper makes the socket of a wrapped cmd, with what the stub gets, and the
-// stub, and returns its descriptor.
-func (c *child) makeWrapper() (number int, err error) {
+// makeWrapper opens what the stub gets, and makes the stub.
+//
+// The second file is the program, where the stub cannot go by its path, or else the
+// stub.
+func (c *child) makeWrapper() (w wrapper, err error) {
+	if err := c.longPaths(); err != nil {
+		return w, err
+	}
 	if err := procIsThere(); err != nil {
-		return 0, err
+		return w, err
 	}
-	if c.handover, err = newHandover(); err != nil {
-		return 0, err
+	file, err := newMemoryFile()
+	if err != nil {
+		return w, err
 	}
-	defer func() {
-		c.here.Close()
-		c.closeOwned()
-		if err != nil {
-			c.there.Close()
-		}
-	}()
+	defer file.Close()
+	if err := sharesDescriptors(file); err != nil {
+		return w, err
+	}
 	ruleset, err := c.openRuleset()
 	if err != nil {
-		return 0, err
+		return w, err
 	}
 	if c.program, err = c.openProgram(); err != nil {
-		return 0, err
+		return w, err
 	}
-	c.text = make([]byte, 8)
-	if _, err := unix.Getrandom(c.text, 0); err != nil {
-		return 0, fmt.Errorf("landlock: wrap: %w", os.NewSyscallError("getrandom", err))
+	second := int(file.Fd())
+	if c.program != noRight {
+		second = c.rights[c.program]
 	}
-	if err := c.sendNow(); err != nil {
-		return 0, err
+	if err := c.wrapperCalls(ruleset, second); err != nil {
+		return w, err
 	}
-	c.wrapperCalls(ruleset)
-	return c.makeWrapperFile()
+	if err := fillMemoryFile(file, c.image.Bytes(0)); err != nil {
+		return w, err
+	}
+	return c.numberWrapper(file, ruleset, second)
 }
 
 // wrapperCalls writes down what the stub does, and what it says.
-func (c *child) wrapperCalls(ruleset right) {
+func (c *child) wrapperCalls(ruleset right, second int) error {
 	failed := "landlock: exec " + printable(c.was.Path) + ": "
-	// Both numbers must be the socket's, or ExtraFiles has been changed.
-	for c.slot = 3 + len(c.was.ExtraFiles); c.slot < 5+len(c.was.ExtraFiles); c.slot++ {
-		c.takeMessage()
+	if err := c.takeFiles(second); err != nil {
+		return err
 	}
 	c.image.Say(failed + "cmd.ExtraFiles is not what Wrap has left there: append to it: ")
-	c.receivedAll()
-	c.image.Say(failed + "take over the sandbox: ")
 	c.restrict(ruleset)
 	c.image.Say(failed, c.restrictReasons()...)
 	c.execute()
@@ -121,6 +130,33 @@ func (c *child) wrapperCalls(ruleset right) {
 		stub.Reason{Errno: unix.ENOENT, Text: unix.ENOENT.Error(), Status: stub.StatusMissing},
 		stub.Reason{Errno: unix.ENOTDIR, Text: unix.ENOTDIR.Error(), Status: stub.StatusMissing},
 		stub.Reason{Errno: unix.EACCES, Text: c.sandbox.refusal(programPath(c.cmd)), Status: stub.StatusFailed})
+	return nil
+}
+
+// takeFiles has the stub close its files once it executes the program, and fail where
+// the second is another than it has here: then all may have other numbers, or be
+// another cmd's.
+func (c *child) takeFiles(second int) error {
+	first := uint32(3 + len(c.was.ExtraFiles))
+	c.received = c.image.Writable(bytesOf(&[2]uint32{first, first + 1}))
+	c.image.Add(unix.SYS_FCNTL, uintptr(first), unix.F_SETFD, unix.FD_CLOEXEC)
+	c.image.Add(unix.SYS_FCNTL, uintptr(first+1), unix.F_SETFD, unix.FD_CLOEXEC)
+
+	var is unix.Statx_t
+	if err := unix.Statx(second, "", unix.AT_EMPTY_PATH, unix.STATX_INO, &is); err != nil {
+		return fmt.Errorf("landlock: wrap: %w", os.NewSyscallError("statx", err))
+	}
+	found := c.image.Writable(bytesOf(new(unix.Statx_t)))
+	c.image.Add(unix.SYS_STATX, uintptr(first+1), c.image.Path(""), unix.AT_EMPTY_PATH, unix.STATX_INO, found)
+	same := func(offset uintptr, want uint32) {
+		c.image.Add(stub.Same|stub.Indirect, found+offset, uintptr(want), uintptr(unix.EBADF))
+	}
+	ino := *(*[2]uint32)(unsafe.Pointer(&is.Ino)) // the stub compares half of it at a time
+	same(unsafe.Offsetof(is.Ino), ino[0])
+	same(unsafe.Offsetof(is.Ino)+4, ino[1])
+	same(unsafe.Offsetof(is.Dev_major), is.Dev_major)
+	same(unsafe.Offsetof(is.Dev_minor), is.Dev_minor)
+	return nil
 }
 
 // restrictReasons returns what Start would say of a restriction that fails.
@@ -137,16 +173,6 @@ func (c *child) restrictReasons() []stub.Reason {
 		add(unix.EACCES, filterError(os.NewSyscallError("seccomp", unix.EACCES)))
 	}
 	return reasons
-}
-
-// takeMessage has the stub receive what waits in the socket, close that, and fail where
-// it is another. The message stays there, for copies of cmd.
-func (c *child) takeMessage() {
-	text := c.receive(unix.MSG_PEEK | unix.MSG_DONTWAIT)
-	for i := 0; i < len(c.text); i += 4 {
-		c.image.Add(stub.Same|stub.Indirect, text+uintptr(i), uintptr(binary.NativeEndian.Uint32(c.text[i:])), uintptr(unix.EBADF))
-	}
-	c.image.Add(unix.SYS_CLOSE, uintptr(c.slot))
 }
 
 // refusal says in one line what it is that a program is denied to run, and what would
@@ -166,27 +192,36 @@ func (s *Sandbox) refusal(program string) string {
 	return err.Error()
 }
 
-// makeWrapperFile makes the stub's file, under a number that os/exec puts no file
-// under, and moves the socket above it.
-func (c *child) makeWrapperFile() (number int, err error) {
-	file, err := memoryFile(c.image.Bytes(0))
-	if err != nil {
-		return 0, err
-	}
-	defer file.Close()
+// numberWrapper gives the stub a number that os/exec puts no file under, and the second
+// file one above that.
+func (c *child) numberWrapper(file *os.File, ruleset right, second int) (w wrapper, err error) {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		return 0, fmt.Errorf("landlock: wrap: %w", os.NewSyscallError("getrlimit", err))
+		return w, fmt.Errorf("landlock: wrap: %w", os.NewSyscallError("getrlimit", err))
 	}
-	const ofExec = 16                            // numbers above the socket's that os/exec moves files to
-	for _, more := range []int{1000, 500, 250} { // so many files can be appended, at least
-		if number, err = unix.FcntlInt(file.Fd(), unix.F_DUPFD_CLOEXEC, c.slot+more); err != nil {
+	const ofExec = 16 // numbers above all others that os/exec moves files to
+	least := 5 + len(c.was.ExtraFiles)
+	for _, more := range []int{1000, 500, 250} { // so many files can be appended, less what it moves
+		if w.number, err = unix.FcntlInt(file.Fd(), unix.F_DUPFD_CLOEXEC, least+more); err != nil {
 			continue
 		}
-		if c.there, err = above(c.there, number+1); err == nil && uint64(c.there.Fd())+ofExec < limit.Cur {
-			return number, nil
+		var above int
+		if above, err = unix.FcntlInt(uintptr(second), unix.F_DUPFD_CLOEXEC, w.number+1); err != nil {
+			unix.Close(w.number)
+			continue
 		}
-		unix.Close(number)
+		if uint64(above)+ofExec >= limit.Cur {
+			unix.Close(w.number)
+			unix.Close(above)
+			continue
+		}
+		w.files[1] = os.NewFile(uintptr(above), "landlock-stub")
+		w.files[0] = w.files[1]
+		if ruleset != noRight {
+			w.files[0] = os.NewFile(uintptr(c.rights[ruleset]), "landlock-ruleset")
+			c.owned = slices.DeleteFunc(c.owned, func(fd int) bool { return fd == c.rights[ruleset] })
+		}
+		return w, nil
 	}
-	return 0, fmt.Errorf("landlock: wrap: RLIMIT_NOFILE of %d: two descriptors from %d on are needed, and some above: %w", limit.Cur, c.slot+250, unix.EMFILE)
+	return w, fmt.Errorf("landlock: wrap: RLIMIT_NOFILE is %d: two descriptors from %d on are needed, and some above: %w", limit.Cur, least+250, unix.EMFILE)
 }

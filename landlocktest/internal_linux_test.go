@@ -12,7 +12,7 @@ import (
 
 func TestUntested(t *testing.T) {
 	on := func(abi landlock.ABI, missing landlock.Rights) landlock.Report {
-		return landlock.Report{Kernel: landlock.Kernel{ABI: abi}, Missing: missing}
+		return landlock.Report{Kernel: landlock.Kernel{ABI: abi}, Shortfall: landlock.Shortfall{Missing: missing}}
 	}
 	v11 := landlock.V11.Rights()
 	withoutUDP := landlock.Rights{FS: landlock.FSResolveUnix, Scope: v11.Scope}
@@ -29,7 +29,7 @@ func TestUntested(t *testing.T) {
 		{on(5, landlock.Rights{Scope: landlock.ScopeAbstractUnixSocket}), "not tested on ABI 5: abstract_unix_socket scope"},
 		{on(2, landlock.Rights{FS: landlock.FSTruncate | landlock.FSIoctlDev, Net: landlock.NetBindUDP | landlock.V4.Net()}), "not tested on ABI 2: truncate, ioctl_dev, TCP, bind_udp"},
 		{on(0, v11), "not tested without Landlock: all filesystem rights, TCP, UDP, scopes"},
-		{landlock.Report{Kernel: landlock.Kernel{ABI: 6}, MissingSocketFilter: true, MissingLog: landlock.LogNewExecOn | landlock.LogSameExecOff, MissingQuiet: true},
+		{landlock.Report{Kernel: landlock.Kernel{ABI: 6}, Shortfall: landlock.Shortfall{MissingSocketFilter: true, MissingLog: landlock.LogNewExecOn | landlock.LogSameExecOff, MissingQuiet: true}},
 			"not tested on ABI 6: the socket filter, log_same_exec_off, log_new_exec_on, quiet rules"},
 	} {
 		if got := untested(test.report); got != test.want {

@@ -122,30 +122,31 @@ func enter(root string) error {
 // lines returns the lines of a ruleset, each once.
 func lines(r *landlock.Ruleset) map[string]bool {
 	all := map[string]bool{}
-	for path := range r.Paths() {
-		all[path] = true
-	}
-	for port, access := range r.Ports() {
-		all[fmt.Sprint(access, " ", port)] = true
+	for rule := range r.Rules() {
+		all[lineOf(rule)] = true
 	}
 	return all
+}
+
+// lineOf returns what tells the rule of a line: its path, or its port with the access.
+func lineOf(rule landlock.Rule) string {
+	if rule.Path == "" {
+		return fmt.Sprint(rule.Net, " ", rule.Port)
+	}
+	return rule.Path
 }
 
 // without returns the ruleset without one of its lines.
 func without(r *landlock.Ruleset, drop string) (*landlock.Ruleset, error) {
 	less, dropped := everything(), false
-	for path, access := range r.Paths() {
-		if path == drop {
+	for rule := range r.Rules() {
+		switch {
+		case lineOf(rule) == drop:
 			dropped = true
-		} else if hasRules(path) {
-			less.AllowOptional(access, path)
-		}
-	}
-	for port, access := range r.Ports() {
-		if fmt.Sprint(access, " ", port) == drop {
-			dropped = true
-		} else {
-			less.AllowNet(access, port)
+		case rule.Path == "":
+			less.Add(rule)
+		case hasRules(rule.Path):
+			less.AllowOptional(rule.FS, rule.Path)
 		}
 	}
 	if !dropped {

@@ -147,9 +147,9 @@ func TestProgramsOfC(t *testing.T) {
 				}
 			}
 			checkPrograms(t, s, Programs(program), exceptions)
-			for path, access := range everything().Use(Programs(program)).Paths() {
-				if filepath.Base(path) == "liba.so" && access != file {
-					t.Errorf("%v on a library, want it to be read alone", access)
+			for rule := range everything().Use(Programs(program)).Rules() {
+				if filepath.Base(rule.Path) == "liba.so" && rule.FS != file {
+					t.Errorf("%v on a library, want it to be read alone", rule.FS)
 				}
 			}
 			t.Run("LD_LIBRARY_PATH", func(t *testing.T) {
@@ -185,7 +185,7 @@ func TestProgramsCache(t *testing.T) {
 	program := compile(t, "gcc", "-Wl,-rpath,$ORIGIN/lib")
 	r := everything().Use(Programs(program))
 	root := map[string]string{}
-	for path := range r.Paths() {
+	for _, path := range paths(r) {
 		inside := path
 		switch filepath.Base(path) {
 		case "program":

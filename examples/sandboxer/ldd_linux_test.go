@@ -24,9 +24,19 @@ func TestAddExecAndLdd(t *testing.T) {
 	if r := sandboxer(t, "", options("--add-exec", "--ldd")...); r.state.ExitCode() != 7 {
 		t.Error(r)
 	}
-	checkMistake(t, sandboxer(t, "", options("--add-exec")...), `["`+start.Interpreter+`"]`)
-	checkMistake(t, sandboxer(t, "", options("--ldd")...), `["`+sh+`"]`)
-	checkMistake(t, sandboxer(t, "", options()...), `["`+sh+`" "`+start.Interpreter+`"]`)
+	checkMistake(t, sandboxer(t, "", options("--add-exec")...), `["`+resolved(t, start.Interpreter)+`"]`)
+	checkMistake(t, sandboxer(t, "", options("--ldd")...), `["`+resolved(t, sh)+`"]`)
+	checkMistake(t, sandboxer(t, "", options()...), `["`+resolved(t, sh)+`" "`+resolved(t, start.Interpreter)+`"]`)
+}
+
+// resolved returns what a path leads to, which is what a refusal names.
+func resolved(t *testing.T, path string) string {
+	t.Helper()
+	path, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // A script needs its interpreter, the interpreter's interpreter, and what env starts.
@@ -49,7 +59,7 @@ func TestLddOfScripts(t *testing.T) {
 		}
 	}
 	args := []string{"--best-effort", "--add-exec", "--ro", dir, "./first"}
-	checkMistake(t, sandboxer(t, dir, args...), `"`+sh+`"`)
+	checkMistake(t, sandboxer(t, dir, args...), `"`+resolved(t, sh)+`"`)
 }
 
 // A library that is not found is a mistake, unless missing ones are ignored: then

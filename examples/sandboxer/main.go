@@ -8,7 +8,6 @@
 package main
 
 import (
-	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -75,19 +74,14 @@ func (o *options) runSandboxed() error {
 	defer sandbox.Close()
 	report := sandbox.Report()
 	if o.dryRun {
-		refused, unknown := o.refusal(program)
-		return errors.Join(o.print(os.Stdout, program, report.String()), refused, unknown)
+		return errors.Join(o.print(os.Stdout, program, report.String()), wouldFail(sandbox, program))
 	}
 	o.logReport(report)
 	if err := o.protectTerminal(); err != nil {
 		return err
 	}
 	err = sandbox.Exec(program, o.command, o.environ())
-	if denied, ok := errors.AsType[*fs.PathError](err); ok && denied.Op == "exec" && errors.Is(denied, fs.ErrPermission) {
-		refused, _ := o.refusal(program)
-		return cmp.Or(refused, error(denied))
-	}
-	return err
+	return refusal(err, program)
 }
 
 // protectTerminal keeps the command from typing. Where that cannot be done it
@@ -141,7 +135,7 @@ func (o *options) explain(err error) error {
 // explainRule names the option of a rule, and not all the rights that it has.
 func (o *options) explainRule(err *landlock.RuleError) error {
 	for _, rule := range o.paths {
-		if rule.path == err.Path && err.Access == fmt.Stringer(rule.access) {
+		if rule.path == err.Path && rule.access == err.FS {
 			return fmt.Errorf("%s %q: %w", rule.option, rule.path, err.Err)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"text/tabwriter"
 
 	"example.com/landlock"
@@ -148,38 +149,61 @@ func (o *options) addFiles(option string, access landlock.AccessFS, files ...*os
 	}
 }
 
-// refusal returns why the program cannot be run, where that is for want of a
-// rule. It finds rules as the kernel does: by what is above a file, whatever
-// the names are. Where it finds none to be wanting, unknown is why there may be one.
-func (o *options) refusal(path string) (refused, unknown error) {
-	if o.unrestrictedFilesystem {
-		return nil, nil
+// refusal returns err, of the program's execve, in this program's terms where it is for
+// want of an option, and else as it is.
+func refusal(err error, path string) error {
+	explained, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return err
 	}
-	rules := o.ruleset()
-	chain, unknown := program.Chain(path)
-	var files []string
-	if len(chain) == 0 {
-		files = append(files, path) // who may run it need not be able to read it
-	}
-	for i, file := range chain {
-		files = append(files, file.Name())
-		if i == len(chain)-1 && file.Interpreter != "" {
-			files = append(files, file.Interpreter) // the loader, or what is no program
+	var files, missing []string
+	for _, reason := range explained.Unwrap() {
+		denied, ok := reason.(*landlock.DeniedError)
+		if !ok {
+			continue
+		}
+		files = append(files, denied.Path)
+		if option := optionFor(denied.Rule); option != "" {
+			missing = append(missing, option)
 		}
 	}
-	var denied []string
-	for _, file := range files {
-		err := rules.Check(readExecute, file)
-		if _, refused := errors.AsType[*landlock.DeniedError](err); refused {
-			denied = append(denied, file)
-		} else if err != nil {
-			return nil, err // whether it is refused cannot be told
+	if files == nil {
+		return err
+	}
+	advice := " (see --add-exec, --ldd and --rox)"
+	if len(missing) == len(files) {
+		advice = ": " + strings.Join(missing, " ") + " would allow it"
+	}
+	return fmt.Errorf("exec %s: %w: no option allows to run %q%s", path, fs.ErrPermission, files, advice)
+}
+
+// wouldFail returns why the program cannot be run in the sandbox, as far as that shows
+// before it is tried.
+func wouldFail(sandbox *landlock.Sandbox, path string) error {
+	denied := &fs.PathError{Op: "exec", Path: path, Err: syscall.EACCES}
+	explained, ok := sandbox.Explain(denied).(interface {
+		error
+		Unwrap() []error
+	})
+	if !ok { // nothing is denied
+		_, err := program.Chain(path)
+		return err
+	}
+	if refused := refusal(explained, path); refused != error(explained) {
+		return refused
+	}
+	return errors.Join(explained.Unwrap()[1:]...) // it cannot be told
+}
+
+// optionFor returns the option that makes a rule, the narrowest that does: none for the
+// zero Rule.
+func optionFor(rule landlock.Rule) string {
+	for _, name := range []string{"ro", "rox", "rw", "rwx"} {
+		if rule.FS != 0 && rule.FS&^pathOptions[name] == 0 {
+			return fmt.Sprintf("--%s %q", name, rule.Path)
 		}
 	}
-	if denied == nil {
-		return nil, unknown
-	}
-	return fmt.Errorf("exec %s: %w: no option allows to run %q (see --add-exec, --ldd and --rox)", path, fs.ErrPermission, denied), nil
+	return ""
 }
 
 // print writes what --dry-run prints.

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -594,25 +595,28 @@ func TestRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	write(t, filepath.Join(dir, "sub", "script"), "#!"+sh+"\nexit 7\n")
+	script := write(t, filepath.Join(dir, "sub", "script"), "#!"+sh+"\nexit 7\n")
+	sh = resolved(t, sh)
 	if err := os.Symlink("sub", filepath.Join(dir, "link")); err != nil {
 		t.Fatal(err)
 	}
 	tests := map[string]struct {
 		options string
 		denied  string // "" is nothing
+		advice  bool   // whether it is known which options are enough
 	}{
-		"no option":             {"sh", sh},
-		"--ro":                  {"--ro / sh", sh},
-		"--unix":                {"--unix / sh", sh},
-		"--add-exec, script":    {"--add-exec sub/script", sh},
-		"--ldd, script":         {"--ldd sub/script", filepath.Join(dir, "sub/script")},
-		"--rox, another":        {"--rox . sh", sh},
-		"--rox, of a link":      {"--add-exec --ldd --rox link/.. link/script", ""},
-		"--rox":                 {"--rox / sub/script", ""},
-		"--rwx":                 {"--rwx / sub/script", ""},
-		"--rox, path of a link": {"--rox /proc/self/root sub/script", ""},
-		"--add-exec and --ldd":  {"--add-exec --ldd sub/script", ""},
+		"no option":             {"sh", sh, false},
+		"--ro":                  {"--ro / sub/script", script, true},
+		"--rox, interpreter":    {"--rox /usr,/bin,/lib --ignore-missing --rox /lib64 sub/script", script, true},
+		"--unix":                {"--unix / sh", sh, false},
+		"--add-exec, script":    {"--add-exec sub/script", sh, false},
+		"--ldd, script":         {"--ldd sub/script", script, false},
+		"--rox, another":        {"--rox . sh", sh, false},
+		"--rox, of a link":      {"--add-exec --ldd --rox link/.. link/script", "", false},
+		"--rox":                 {"--rox / sub/script", "", false},
+		"--rwx":                 {"--rwx / sub/script", "", false},
+		"--rox, path of a link": {"--rox /proc/self/root sub/script", "", false},
+		"--add-exec and --ldd":  {"--add-exec --ldd sub/script", "", false},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -629,8 +633,19 @@ func TestRefused(t *testing.T) {
 				return
 			}
 			checkMistake(t, r, fmt.Sprintf("permission denied: no option allows to run [%q", test.denied))
-			if dry.state.ExitCode() != 1 || dry.stderr != r.stderr || !strings.HasSuffix(r.stderr, "] (see --add-exec, --ldd and --rox)\n") {
+			advice, found := strings.CutSuffix(r.stderr[strings.LastIndex(r.stderr, "]")+1:], " would allow it\n")
+			if dry.state.ExitCode() != 1 || dry.stderr != r.stderr || !found && advice != " (see --add-exec, --ldd and --rox)\n" {
 				t.Errorf("%v\n--dry-run: %v", r, dry)
+			}
+			if found != test.advice {
+				t.Errorf("options are advised: %v, want %v: %s", found, test.advice, r.stderr)
+			}
+			if !found {
+				return
+			}
+			more := strings.Fields(strings.ReplaceAll(strings.TrimPrefix(advice, ": "), `"`, ""))
+			if followed := sandboxer(t, dir, slices.Concat(more, args)...); followed.state.ExitCode() != 7 {
+				t.Errorf("with %q: %v", more, followed)
 			}
 		})
 	}

@@ -73,8 +73,12 @@ func reopen(found int, path string) (int, error) {
 	}
 	const flags = unix.O_RDONLY | unix.O_NOCTTY | unix.O_NONBLOCK // which waits for no lease either
 	fd, err := retry("/proc/self/fd/"+strconv.Itoa(found), flags)
-	if err != unix.ENOENT { // else there is no /proc
-		return fd, err
+	switch err {
+	case nil:
+		return blocking(fd)
+	case unix.ENOENT: // there is no /proc
+	default:
+		return -1, err
 	}
 	fd, err = retry(path, flags)
 	if err != nil {
@@ -85,6 +89,16 @@ func reopen(found int, path string) (int, error) {
 		err = errReplaced
 	}
 	if err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	return blocking(fd)
+}
+
+// blocking makes a descriptor one that os.NewFile does not poll: where the Go runtime
+// finds no descriptor for its poller, it ends the program.
+func blocking(fd int) (int, error) {
+	if err := unix.SetNonblock(fd, false); err != nil {
 		unix.Close(fd)
 		return -1, err
 	}

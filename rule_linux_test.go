@@ -1,0 +1,237 @@
+package landlock
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// The rule that a refusal carries lets what was refused through, once it is added to the
+// ruleset: in a Sandbox, and nothing less was needed to be refused before.
+func TestDeniedRuleLetsThrough(t *testing.T) {
+	needABI(t, V4)
+	inBoth(t, func(t *testing.T, dir string) {
+		at := func(name string) string { return dir + "/own/rule/" + name }
+		for _, name := range []string{"from", "to", "empty"} {
+			if err := os.MkdirAll(at(name), 0o777); err != nil {
+				t.Fatal(err)
+			}
+		}
+		write(t, at("from/file"), "text")
+		write(t, at("file"), "text")
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer listener.Close()
+		port := listener.Addr().(*net.TCPAddr).Port
+		for _, test := range []struct {
+			name string
+			do   func() error
+			want []string // the rules that it takes
+		}{
+			{"read", func() error { return closing(os.Open(at("file"))) }, []string{fmt.Sprintf("AllowRead(%q)", at("file"))}},
+			{"list", func() error { return closing(os.Open(at("empty"))) }, []string{fmt.Sprintf("AllowRead(%q)", at("empty"))}},
+			{"make", func() error { return os.Mkdir(at("empty/new"), 0o777) }, []string{fmt.Sprintf("AllowReadWrite(%q)", at("empty"))}},
+			{"remove", func() error { return os.Remove(at("empty/new")) }, []string{fmt.Sprintf("AllowReadWrite(%q)", at("empty"))}},
+			{"truncate", func() error { return os.Truncate(at("file"), 0) }, []string{fmt.Sprintf("AllowReadWrite(%q)", at("file"))}},
+			{"beneath /proc", func() error { return closing(os.Open("/proc/version")) }, []string{`AllowRead("/proc")`}},
+			{"a device", func() error { return closing(os.OpenFile("/dev/null", os.O_RDWR, 0)) }, []string{`Allow(landlock.FSWriteFile|landlock.FSReadFile, "/dev/null")`}},
+			{"move", func() error { return os.Rename(at("from/file"), at("to/file")) }, []string{
+				fmt.Sprintf("AllowReadWrite(%q)", at("from")), fmt.Sprintf("AllowReadWrite(%q)", at("to"))}},
+			{"connect", func() error { return closing(net.Dial("tcp", listener.Addr().String())) }, []string{fmt.Sprintf("AllowConnectTCP(%d)", port)}},
+		} {
+			r := NewHandling(Rights{FS: V3.FS(), Net: V4.Net()})
+			err, explained := doIn(t, r, test.do)
+			if err == nil {
+				t.Errorf("%s: nothing is refused", test.name)
+				continue
+			}
+			all, _ := denials(explained)
+			var got []string
+			for _, denied := range all {
+				got = append(got, denied.Rule.String())
+				r.Add(denied.Rule)
+			}
+			if !slices.Equal(got, test.want) {
+				t.Errorf("%s: %v\nrules %q, want %q", test.name, explained, got, test.want)
+			}
+			if err, explained = doIn(t, r, test.do); err != nil {
+				t.Errorf("%s: with its rules: %v", test.name, explained)
+			}
+		}
+	})
+}
+
+// doIn does something on a thread in a Sandbox, and has it explained there.
+func doIn(t *testing.T, r *Ruleset, do func() error) (err, explained error) {
+	t.Helper()
+	s, prepareErr := r.Prepare()
+	if prepareErr != nil {
+		t.Fatal(prepareErr)
+	}
+	defer s.Close()
+	if doErr := s.Do(func() error { err = do(); explained = s.Explain(err); return nil }); doErr != nil {
+		t.Fatal(doErr)
+	}
+	return err, explained
+}
+
+// A file may not gain rights by a move, and so not by the rule that is advised for it.
+func TestDeniedRuleOfMoves(t *testing.T) {
+	needABI(t, V3)
+	inBoth(t, func(t *testing.T, dir string) {
+		from, to := dir+"/own/from", dir+"/own/to"
+		for _, path := range []string{from, to, from + "/dir"} {
+			if err := os.Mkdir(path, 0o777); err != nil {
+				t.Fatal(err)
+			}
+		}
+		write(t, from+"/file", "")
+		for _, test := range []struct {
+			name string
+			want []string
+		}{
+			{"file", []string{fmt.Sprintf("Allow(landlock.FSMakeReg|landlock.FSRefer, %q)", to)}},
+			{"dir", []string{fmt.Sprintf("Allow(landlock.FSMakeDir|landlock.FSRefer, %q)", to), fmt.Sprintf("AllowReadWrite(%q)", from)}},
+		} {
+			r := NewHandling(Rights{FS: V3.FS()}).Allow(FSRead|FSRemoveFile|FSRemoveDir|FSRefer, from)
+			move := func() error { return os.Rename(from+"/"+test.name, to+"/"+test.name) }
+			_, explained := doIn(t, r, move)
+			all, _ := denials(explained)
+			var got []string
+			for _, denied := range all {
+				got = append(got, denied.Rule.String())
+				r.Add(denied.Rule)
+			}
+			if !slices.Equal(got, test.want) {
+				t.Errorf("%s: %v\nrules %q, want %q", test.name, explained, got, test.want)
+			}
+			if err, explained := doIn(t, r, move); err != nil {
+				t.Errorf("%s: with its rules: %v", test.name, explained)
+			}
+		}
+	})
+}
+
+// Where it takes more than one rule, or none would do, there is no rule, and the text
+// says what there is.
+func TestDeniedRuleOrWords(t *testing.T) {
+	needABI(t, V4)
+	dir := t.TempDir()
+	for _, name := range []string{"a", "b"} {
+		if err := os.Mkdir(dir+"/"+name, 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(t, dir+"/b/file", "")
+	for _, name := range []string{"a/link", "b/link"} {
+		if err := os.Symlink(dir+"/b/file", dir+"/"+name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := NewHandling(Rights{FS: V1.FS(), Net: V4.Net()})
+	deny := func(op, path string) error { return &os.PathError{Op: op, Path: path, Err: syscall.EACCES} }
+	for _, test := range []struct {
+		name string
+		err  error
+		rule string // "no rule" where there is none
+		text string
+	}{
+		{"a link and its file", r.Check(FSReadFile|FSRemoveFile, dir+"/a/link"), "no rule",
+			fmt.Sprintf("AllowRead(%q) and AllowReadWrite(%q) would allow it", dir+"/b/file", dir+"/a")},
+		{"a link beside its file", r.Check(FSReadFile|FSRemoveFile, dir+"/b/link"), fmt.Sprintf("AllowReadWrite(%q)", dir+"/b"), ""},
+		{"a link alone", r.Check(FSRemoveFile, dir+"/a/link"), fmt.Sprintf("AllowReadWrite(%q)", dir+"/a"), ""},
+		{"to write beneath /etc", r.Check(FSMakeReg, "/etc/new"), "no rule", "only a rule to write beneath /etc would allow it"},
+		{"several rights to a port", r.CheckNet(V4.Net(), 7), "AllowNet(landlock.NetBindTCP|landlock.NetConnectTCP, 7)", ""},
+		{"a device", r.Explain(deny("open", "/dev/zero")), `Allow(landlock.FSWriteFile|landlock.FSReadFile, "/dev/zero")`, "Use(preset.NullDevices) would allow it"},
+		{"a program and its libraries", r.Explain(deny("fork/exec", "/bin/sh")), "no rule", "Use(preset.Programs("},
+		{"a scope", NewHandling(Rights{FS: FSReadFile, Scope: ScopeSignal}).BestEffort(V1).Explain(os.NewSyscallError("kill", syscall.EPERM)), "no rule", "no rule can allow it"},
+	} {
+		denied := find[*DeniedError](test.err)
+		if denied == nil {
+			if kernel, _ := Probe(); test.name == "a scope" && kernel.ABI < V6 {
+				continue
+			}
+			t.Errorf("%s: %v", test.name, test.err)
+			continue
+		}
+		if denied.Rule.String() != test.rule || !strings.Contains(denied.Error(), test.text) {
+			t.Errorf("%s: %v\nrule %v, want %s", test.name, denied, denied.Rule, test.rule)
+		}
+		if test.text == "" && !strings.Contains(denied.Error(), test.rule+" would allow it") {
+			t.Errorf("%s: the text has another rule: %v", test.name, denied)
+		}
+	}
+	for _, name := range []string{"a", "b"} {
+		path := dir + "/" + name + "/link"
+		more := r.Clone().AllowRead(dir + "/b/file").AllowReadWrite(dir + "/" + name)
+		if err := more.Check(FSReadFile|FSRemoveFile, path); err != nil {
+			t.Errorf("with what is advised: %v", err)
+		}
+	}
+	// The file's directory is one of the system's.
+	e := &DeniedError{Path: "/x", Missing: Rights{FS: FSReadFile}, Rule: Rule{Path: "/x", Port: -1, FS: FSRead}}
+	e.also(&DeniedError{Path: "/etc/x", Missing: Rights{FS: FSRemoveFile}, instead: "only a rule to write beneath /etc"})
+	if e.Rule != (Rule{}) || e.Missing.FS != FSReadFile|FSRemoveFile || !strings.HasSuffix(e.Error(), "only a rule to write beneath /etc would allow it") {
+		t.Errorf("%v", e)
+	}
+}
+
+// A rule for UDP ends what the filter stands in for: a strict ruleset is not loaded with
+// it, and then it is no rule alone that would do.
+func TestDeniedRuleForUDP(t *testing.T) {
+	needFilter(t)
+	needABI(t, V4)
+	if hasUDP() {
+		t.Skip("needs a kernel below ABI 10")
+	}
+	strict := NewHandling(Rights{Net: V10.Net()}).FilterSockets()
+	denied := find[*DeniedError](strict.CheckNet(NetBindUDP, 53))
+	if denied == nil || denied.Rule != (Rule{}) || !strings.HasSuffix(denied.Error(), "AllowBindUDP(53) and BestEffort would allow it"+allUDP) {
+		t.Errorf("%v", denied)
+	}
+	if _, err := strict.Clone().AllowBindUDP(53).DryRun(); err == nil {
+		t.Error("the rule alone is enough")
+	}
+	r := strict.Clone().BestEffort(V4)
+	denied = find[*DeniedError](r.CheckNet(NetBindUDP, 53))
+	if denied == nil || denied.Rule != (Rule{Port: 53, Net: NetBindUDP}) || !strings.HasSuffix(denied.Error(), "AllowBindUDP(53) would allow it"+allUDP) {
+		t.Fatalf("%v", denied)
+	}
+	bind := func() error { return closing(net.ListenPacket("udp", "127.0.0.1:0")) }
+	inChild(t, nil, func(t *testing.T, _ string) {
+		if err, _ := doIn(t, r, bind); err == nil {
+			t.Error("nothing is refused")
+		}
+		if err, explained := doIn(t, r.Clone().Add(denied.Rule), bind); err != nil {
+			t.Errorf("with its rule: %v", explained)
+		}
+	})
+}
+
+// On ABI 1 a rule for moves is denied in spite of itself, and a strict ruleset that has
+// one is not loaded: the rule that is advised has none.
+func TestDeniedRuleOnABI1(t *testing.T) {
+	needABI(t, V1)
+	dir := t.TempDir()
+	for _, strict := range []bool{false, true} {
+		c := &checker{kernel: Kernel{ABI: V1}, denied: V1.Rights(), strict: strict}
+		e := &DeniedError{}
+		c.adviseOn(e, FSMakeDir, dir, true)
+		if want := e.Rule.FS | FSRefer; e.Rule.FS&FSMakeDir == 0 || (e.Rule.FS == want) == strict || want != FSReadWrite {
+			t.Errorf("strict %v: %v", strict, e.Rule)
+		}
+		r := NewHandling(V1.Rights()).Add(e.Rule)
+		if !strict {
+			r.BestEffort(V1)
+		}
+		if _, err := r.fit(Kernel{ABI: V1}, nil, oneThread); err != nil {
+			t.Errorf("strict %v: with %v: %v", strict, e.Rule, err)
+		}
+	}
+}
