@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -173,6 +174,27 @@ func TestRunIsCancelled(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
+}
+
+// What a command leaves running, and what ignores that it is hung up, ends with its
+// pid namespace.
+func TestPTYInNamespace(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root")
+	}
+	dir := newDir(t)
+	if err := unix.Mkfifo(filepath.Join(dir, allowed, "never"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("sh", "-c", "trap '' HUP; cat allowed/never & exit 4")
+	cmd.Dir = dir
+	place{sandbox: prepare(t, dir, preset.Programs("sh", "cat"), preset.NullDevices)}.wrap(t, cmd)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWPID}
+	o := startOnTerminal(t, cmd, pty.Start)
+	if printed, _ := io.ReadAll(o.file); len(printed) > 0 {
+		t.Errorf("the command printed %q", printed)
+	}
+	o.ends(4)
 }
 
 // A command whose output nobody takes is hung up.
