@@ -373,6 +373,8 @@ var startings = []struct {
 	}},
 	{"Chroot to a file, root", func(s *starting) { s.sh(""); s.attr().Chroot = s.file("file", 0o600, "") }},
 	{"Chroot and a directory that is not there, root", func(s *starting) { s.sh(""); s.attr().Chroot, s.cmd.Dir = "/", "/nonexistent" }},
+	{"Chroot that is too long, root", func(s *starting) { s.sh(""); s.attr().Chroot = "/" + strings.Repeat("x/", 5000) }},
+	{"Chroot and a directory that is too long, root", func(s *starting) { s.sh(""); s.attr().Chroot, s.cmd.Dir = "/", "/"+strings.Repeat("x/", 5000) }},
 	{"a NUL in Chroot, root", func(s *starting) { s.sh(""); s.attr().Chroot = "/\x00" }},
 	{"Ctty that is none", func(s *starting) { s.sh(""); *s.attr() = syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 3} }},
 	{"Chroot to what is not there", func(s *starting) { s.sh(stateScript); s.attr().Chroot = "/nonexistent" }},
@@ -928,7 +930,7 @@ func TestEveryPlaceOfTheSocket(t *testing.T) {
 		defer unix.Close(92)
 		extras := [][]*os.File{nil, {nil, file}, {file, nil}, make([]*os.File, 87), make([]*os.File, 89)}
 		for i := range 3 * 3 * 3 * len(extras) {
-			if testing.Short() && i%7 > 0 {
+			if !longTests() && i%4 > 0 {
 				continue
 			}
 			kinds := [...]int{i % 3, i / 3 % 3, i / 9 % 3}

@@ -185,7 +185,7 @@ func TestWrapErrors(t *testing.T) {
 			{"an Err that others pass over", s.Wrap, &exec.Cmd{Path: self(), Err: exec.ErrDot}, exec.ErrDot, ""},
 			{"no path", s.Wrap, &exec.Cmd{}, nil, "no command"},
 			{"a NUL in the path", s.Wrap, &exec.Cmd{Path: "/\x00"}, unix.EINVAL, ""},
-			{"a path that is too long", s.Wrap, &exec.Cmd{Path: "/" + strings.Repeat("x/", 10<<20)}, unix.ENAMETOOLONG, ""},
+			{"a path that is too long", s.Wrap, &exec.Cmd{Path: "/" + strings.Repeat("x/", 3000)}, unix.ENAMETOOLONG, ""},
 			{"Chroot", s.Wrap, attr(syscall.SysProcAttr{Chroot: "/"}), nil, "use Sandbox.Start"},
 			{"Ptrace", s.Wrap, attr(syscall.SysProcAttr{Ptrace: true}), nil, "use Sandbox.Start"},
 			{"CLONE_FILES", s.Wrap, attr(syscall.SysProcAttr{Cloneflags: unix.CLONE_FILES}), fs.ErrInvalid, ""},
