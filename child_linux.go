@@ -71,7 +71,7 @@ func (s *Sandbox) start(cmd *exec.Cmd) error {
 	c.settle(false)
 	c.bury()
 	if err != nil {
-		return fmt.Errorf("landlock: start: read what the child says: %w", err)
+		return fmt.Errorf("landlock: start a child: read what the child says: %w", err)
 	}
 	return c.failure(failure)
 }
@@ -91,6 +91,7 @@ type child struct {
 	taking  int        // how many of its calls are there to get its files
 	file    *os.File   // it is in
 	program right      // the program, where the stub cannot go by its path
+	alone   bool       // it is started by others: what the stub gets is among ExtraFiles
 
 	capabilities *[2]unix.CapUserData // to give up all others: nil where there is nothing to give up
 
@@ -196,7 +197,7 @@ func (c *child) openRuleset() (ruleset right, err error) {
 		return os.NewSyscallError("fcntl", err)
 	})
 	if err != nil && err != errClosed {
-		err = fmt.Errorf("landlock: start: %w", err)
+		err = fmt.Errorf("landlock: start a child: %w", err)
 	}
 	return ruleset, err
 }
@@ -211,15 +212,15 @@ func wrongAttributes(cmd *exec.Cmd) error {
 	}
 	for _, flag := range wrongCloneflags {
 		if attr.Cloneflags&flag.bit != 0 {
-			return mistake{fmt.Errorf("landlock: start: SysProcAttr.Cloneflags %#x has %s: %s", attr.Cloneflags, flag.name, flag.why)}
+			return mistake{fmt.Errorf("landlock: start a child: SysProcAttr.Cloneflags %#x has %s: %s", attr.Cloneflags, flag.name, flag.why)}
 		}
 	}
 	if rest := attr.Cloneflags &^ (namespaceFlags | uintptr(unix.SIGCHLD)); rest != 0 { // os/exec adds SIGCHLD itself
-		return mistake{fmt.Errorf("landlock: start: SysProcAttr.Cloneflags %#x has %#x, which is no namespace", attr.Cloneflags, rest)}
+		return mistake{fmt.Errorf("landlock: start a child: SysProcAttr.Cloneflags %#x has %#x, which is no namespace", attr.Cloneflags, rest)}
 	}
 	for _, capability := range attr.AmbientCaps {
 		if capability >= 64 { // at which the Go runtime would end this process
-			return mistake{fmt.Errorf("landlock: start: SysProcAttr.AmbientCaps has %d: capabilities are numbers below 64: %w", capability, errInvalid)}
+			return mistake{fmt.Errorf("landlock: start a child: SysProcAttr.AmbientCaps has %d: capabilities are numbers below 64: %w", capability, errInvalid)}
 		}
 	}
 	if attr.Setctty && attr.Ctty >= 3+len(cmd.ExtraFiles) { // where the stub has files
@@ -266,7 +267,7 @@ func procIsThere() error {
 		err = unix.ENOENT
 	}
 	if err != nil {
-		return fmt.Errorf("landlock: start: a sandboxed child is started by way of /proc/self/fd, which is not there: mount proc: %w", err)
+		return fmt.Errorf("landlock: start a child: a sandboxed child is started by way of /proc/self/fd, which is not there: mount proc: %w", err)
 	}
 	return nil
 }
@@ -361,7 +362,7 @@ func (c *child) keepChroot() error {
 	if c.namespaces()&unix.CLONE_NEWUSER == 0 { // which begins without inheritable ones
 		header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 		if err := unix.Capget(&header, &sets[0]); err != nil {
-			return fmt.Errorf("landlock: start: %w", os.NewSyscallError("capget", err))
+			return fmt.Errorf("landlock: start a child: %w", os.NewSyscallError("capget", err))
 		}
 	}
 	for i := range sets {
@@ -431,14 +432,14 @@ func (c *child) openProgram() (right, error) {
 		if !ok || err != nil || fd < 3+len(c.was.ExtraFiles) {
 			continue
 		}
-		if inherits(fd) {
+		if inherits(fd) && !(c.alone && fd < 5+len(c.was.ExtraFiles)) { // where the stub finds it, too
 			return noRight, nil
 		}
 		return c.byDescriptor()
 	}
 	own, err := ownExecutable(programPath(c.cmd))
 	if err != nil {
-		return noRight, fmt.Errorf("landlock: start: whether %q is this process's own executable, as which the stub would execute itself: %w", path, err)
+		return noRight, fmt.Errorf("landlock: start a child: whether %q is this process's own executable, as which the stub would execute itself: %w", path, err)
 	}
 	if own {
 		return c.byDescriptor()
@@ -448,7 +449,11 @@ func (c *child) openProgram() (right, error) {
 
 // byDescriptor opens and sends the program.
 func (c *child) byDescriptor() (right, error) {
-	fd, err := unix.Open(programPath(c.cmd), unix.O_PATH|unix.O_CLOEXEC, 0)
+	flags := unix.O_PATH
+	if c.alone { // which takes a position
+		flags = unix.O_RDONLY | unix.O_NONBLOCK | unix.O_NOCTTY
+	}
+	fd, err := unix.Open(programPath(c.cmd), flags|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return noRight, c.startError(err)
 	}
@@ -660,7 +665,7 @@ func (c *child) failure(f stub.Failure) error {
 			if errno == unix.EBADF { // of a number that it has not received
 				errno = unix.EMFILE
 			}
-			return fmt.Errorf("landlock: start: take over the child's descriptors: %w", errno)
+			return fmt.Errorf("landlock: start a child: take over the child's descriptors: %w", errno)
 		}
 	}
 	err := c.startError(errno)
@@ -704,10 +709,10 @@ func newMemoryFile() (*os.File, error) {
 		fd, err = unix.MemfdCreate("landlock-stub", flags)
 	}
 	if err == unix.EACCES {
-		return nil, fmt.Errorf("landlock: start: %w: memory files that may be executed are forbidden: set the sysctl vm.memfd_noexec to 0 or 1", os.NewSyscallError("memfd_create", err))
+		return nil, fmt.Errorf("landlock: start a child: %w: memory files that may be executed are forbidden: set the sysctl vm.memfd_noexec to 0 or 1", os.NewSyscallError("memfd_create", err))
 	}
 	if err != nil {
-		return nil, fmt.Errorf("landlock: start: %w", os.NewSyscallError("memfd_create", err))
+		return nil, fmt.Errorf("landlock: start a child: %w", os.NewSyscallError("memfd_create", err))
 	}
 	return os.NewFile(uintptr(fd), "landlock-stub"), nil
 }
@@ -715,17 +720,17 @@ func newMemoryFile() (*os.File, error) {
 func fillMemoryFile(file *os.File, text []byte) error {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_FSIZE, &limit); err != nil {
-		return fmt.Errorf("landlock: start: %w", os.NewSyscallError("getrlimit", err))
+		return fmt.Errorf("landlock: start a child: %w", os.NewSyscallError("getrlimit", err))
 	} else if limit.Cur < uint64(len(text)) {
 		// To write more is a signal, and the end of this process.
-		return fmt.Errorf("landlock: start: RLIMIT_FSIZE of %d bytes: the child's stub takes %d: %w", limit.Cur, len(text), unix.EFBIG)
+		return fmt.Errorf("landlock: start a child: RLIMIT_FSIZE of %d bytes: the child's stub takes %d: %w", limit.Cur, len(text), unix.EFBIG)
 	}
 	_, err := file.Write(text)
 	if err == nil {
 		_, err = unix.FcntlInt(file.Fd(), unix.F_ADD_SEALS, unix.F_SEAL_SEAL|unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_WRITE)
 	}
 	if err != nil {
-		return fmt.Errorf("landlock: start: make the stub: %w", err)
+		return fmt.Errorf("landlock: start a child: make the stub: %w", err)
 	}
 	return nil
 }

@@ -109,6 +109,8 @@ func tryAll(args []string) {
 			if dir, err = os.Getwd(); err == nil && dir != object {
 				err = errors.New(dir)
 			}
+		case "moveto":
+			err = os.Chdir(object)
 		case "pid":
 			if os.Getpid() != number {
 				err = fmt.Errorf("it is %d", os.Getpid())

@@ -55,7 +55,7 @@ func (h *handover) sendOwn(fd int) right {
 func newHandover() (*handover, error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return nil, fmt.Errorf("landlock: start: %w", os.NewSyscallError("socketpair", err))
+		return nil, fmt.Errorf("landlock: start a child: %w", os.NewSyscallError("socketpair", err))
 	}
 	h := &handover{here: os.NewFile(uintptr(pair[0]), "landlock-here"), there: os.NewFile(uintptr(pair[1]), "landlock-there"), took: noRight}
 	if err := sharesDescriptors(h.here); err != nil {
@@ -73,16 +73,16 @@ func sharesDescriptors(file *os.File) error {
 	fd := int(file.Fd())
 	var own, others unix.Stat_t
 	if err := unix.Fstat(fd, &own); err != nil {
-		return fmt.Errorf("landlock: start: %w", os.NewSyscallError("fstat", err))
+		return fmt.Errorf("landlock: start a child: %w", os.NewSyscallError("fstat", err))
 	}
 	err := statOfOthers(fd, &others)
 	if err == nil && own.Dev == others.Dev && own.Ino == others.Ino {
 		return nil
 	}
 	if err != nil && err != unix.ENOENT {
-		return fmt.Errorf("landlock: start: whether the calling thread has descriptors of its own cannot be told: %w", os.NewSyscallError("stat", err))
+		return fmt.Errorf("landlock: start a child: whether the calling thread has descriptors of its own cannot be told: %w", os.NewSyscallError("stat", err))
 	}
-	return errors.New("landlock: start: the calling thread and another one do not share their descriptors (unshare with CLONE_FILES), so the Sandbox's may be another here: " +
+	return errors.New("landlock: start a child: the calling thread and another one do not share their descriptors (unshare with CLONE_FILES), so the Sandbox's may be another here: " +
 		"keep goroutines that are locked to such a thread from starting children")
 }
 
@@ -180,10 +180,10 @@ func sendError(err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, unix.ETOOMANYREFS):
-		return fmt.Errorf("landlock: start: hand descriptors over to the child: %w: "+
+		return fmt.Errorf("landlock: start a child: hand descriptors over to the child: %w: "+
 			"processes of this user have more of them on the way to each other than RLIMIT_NOFILE", err)
 	}
-	return fmt.Errorf("landlock: start: hand descriptors over to the child: %w", err)
+	return fmt.Errorf("landlock: start a child: hand descriptors over to the child: %w", err)
 }
 
 // inherits reports whether a child would inherit a descriptor.
@@ -198,7 +198,7 @@ func inherits(fd int) bool {
 func (c *child) takeOver() error {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		return fmt.Errorf("landlock: start: %w", os.NewSyscallError("getrlimit", err))
+		return fmt.Errorf("landlock: start a child: %w", os.NewSyscallError("getrlimit", err))
 	}
 	limit.Cur = limit.Max
 	slot := uintptr(c.slot)
@@ -280,7 +280,7 @@ func (c *child) keepClear(least int) error {
 		numbers, err = reserve(c.there, least+1, 1+moved)
 	}
 	if err != nil {
-		return fmt.Errorf("landlock: start: %w", os.NewSyscallError("fcntl", err))
+		return fmt.Errorf("landlock: start a child: %w", os.NewSyscallError("fcntl", err))
 	}
 	c.there.Close()
 	c.there = os.NewFile(uintptr(numbers[0]), "landlock-there")
@@ -343,7 +343,7 @@ func above(file *os.File, least int) (*os.File, error) {
 	defer file.Close()
 	fd, err := unix.FcntlInt(file.Fd(), unix.F_DUPFD_CLOEXEC, least)
 	if err != nil {
-		return nil, fmt.Errorf("landlock: start: %w", os.NewSyscallError("fcntl", err))
+		return nil, fmt.Errorf("landlock: start a child: %w", os.NewSyscallError("fcntl", err))
 	}
 	return os.NewFile(uintptr(fd), file.Name()), nil
 }

@@ -40,7 +40,7 @@ var errNoThreads error = &sentinel{"landlock: cannot restrict all threads of a b
 	"build with CGO_ENABLED=0", errors.ErrUnsupported}
 
 // errNoStub is why Start cannot work on some architectures.
-var errNoStub error = &sentinel{"landlock: start: no sandboxed children on this architecture, only on 386, amd64 and arm64: " +
+var errNoStub error = &sentinel{"landlock: start a child: no sandboxed children on this architecture, only on 386, amd64 and arm64: " +
 	"use Exec in a program of its own", errors.ErrUnsupported}
 
 // sentinel is an error with a text of its own that Is another one.

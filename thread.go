@@ -34,7 +34,7 @@ var (
 	errInsideDo = errors.New("landlock: Exec or Do from inside a Do: " +
 		"it would start from the process's domain and not from this one; Start works there")
 	errStarted   = errors.New("exec: already started") // as os/exec
-	errNoCommand = errors.New("landlock: start: nil command")
+	errNoCommand = errors.New("landlock: start a child: nil command")
 )
 
 // hadMoreLayers is set before a Sandbox restricts its first thread, which has

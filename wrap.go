@@ -11,36 +11,39 @@ import (
 // It is for packages that take a cmd and call its Start themselves. Where you start
 // it, [Sandbox.Start] does more, and tells what goes wrong by an error.
 //
-// What is started then is at cmd.Path, by way of /proc/self/fd, and restricts itself.
-// So there are changes that have a program run without the sandbox, and that nothing
-// can stop. Make none of them between Wrap and the start:
+// What is started then is a small program, at cmd.Path in /proc/self/fd, which
+// restricts itself and executes yours. So there are changes that have a program run
+// without the sandbox, or in a weaker one, and that nothing can stop. Make none of
+// them between Wrap and the start:
 //
 //   - Another Path. It is started instead.
+//   - Other ExtraFiles than Wrap leaves there, followed by up to 200 more files. With
+//     others it does not run as a rule; but with another cmd's ruleset as the first
+//     of the two that Wrap has appended it runs in that one's sandbox, and os/exec may
+//     come to put one of many where the small program is looked for. Those two are for
+//     this cmd alone and once: a program that had them could add rules, for all that
+//     the Sandbox restricts afterwards.
 //   - Another /proc/self/fd for the child: by a SysProcAttr.Chroot or a chroot of this
-//     process to where somebody has put a program there, by a mount over /proc, or on
-//     a thread that has descriptors of its own (unshare with CLONE_FILES).
-//   - Other ExtraFiles than those that Wrap leaves there, followed by up to 200 more.
-//     With others nothing runs as a rule, but os/exec may come to put one of them
-//     where the program is started from. Nor must another cmd have those of Wrap:
-//     who has them can add rules to the Sandbox's ruleset.
+//     process to where somebody has put a program there, by a mount over /proc, on a
+//     thread that has descriptors of its own (unshare with CLONE_FILES), or by closing
+//     descriptors whose owner one does not know (close_range).
+//   - Cloneflags with more than namespaces, such as CLONE_FS: the child shares with
+//     this process what the sandbox is to keep from it.
 //
 // All else can be set before Wrap and afterwards:
 //
 //	Args, Env, Dir, Stdin, Stdout,  as they are when cmd is started. Where there are no
-//	Stderr, Cancel, WaitDelay,      Args yet, Wrap makes the program's path Args[0]
-//	pipes, the context
+//	Stderr, Cancel, WaitDelay,      Args yet, Wrap makes the program's path Args[0];
+//	pipes, the context              where they are emptied afterwards it is cmd.Path
 //	Path                            the program, as it is when Wrap is called. Without
 //	                                a slash in front, it is looked up in Dir
-//	ExtraFiles                      before: as usual. Afterwards append only: two
-//	                                numbers come in between, which the program finds
-//	                                closed
+//	ExtraFiles                      before: as usual. Afterwards append: two numbers
+//	                                come in between, which the program finds closed
 //	SysProcAttr                     as it is when cmd is started, before the sandbox is
-//	                                entered. A Ctty counts the two numbers, too
-//	SysProcAttr.Chroot, Ptrace      before: an error of Wrap. Afterwards: Chroot see
-//	                                above; with Ptrace the tracer meets first what
-//	                                enters the sandbox
-//	SysProcAttr.Cloneflags with     before: an error of Wrap. Afterwards the child shares
-//	more than namespaces            with this process what the sandbox is to keep from it
+//	                                entered. A Ctty counts the two numbers, too. Before,
+//	                                Chroot, Ptrace and such Cloneflags are errors of
+//	                                Wrap. With Ptrace set afterwards the tracer meets
+//	                                the small program first
 //	Err                             before: it is the error of Wrap
 //	a copy of cmd                   is wrapped too
 //
@@ -51,19 +54,20 @@ import (
 //
 // A cmd for which Wrap fails cannot be started any more: its Err is that error then,
 // unless it had one, and its Path is empty. The errors are those of Start. Wrap needs
-// what Start needs, there and when cmd is started, but for sockets. And it needs three
-// descriptors, two of them above 1000, or above 250 where RLIMIT_NOFILE has no more.
+// what Start needs, there and when cmd is started, but for sockets. Where the program
+// is this process's own executable (/proc/self/exe) or descriptor, it must be readable.
 // Where BestEffort(0) left nothing to enforce, cmd stays as it is.
 //
-// The Sandbox may be closed afterwards. The descriptors are closed by the garbage
-// collector, once nothing has the cmd any more, nor its Path (this very string), whether
-// it was started or not.
+// The Sandbox may be closed afterwards. Each cmd holds three descriptors, of which two
+// are above 1000, or above 250 where RLIMIT_NOFILE is small; below some 480 it is too
+// small. They are closed by the garbage collector, once nothing has the cmd any more, nor
+// its Path (this very string), whether it was started or not.
 func (s *Sandbox) Wrap(cmd *exec.Cmd) error {
 	if cmd == nil {
 		return errNoCommand
 	}
 	err := s.wrapOrFail(cmd)
-	if err != nil {
+	if err != nil && err != errStarted {
 		disable(cmd, err)
 	}
 	return err

@@ -1,8 +1,10 @@
 package landlock
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"runtime"
@@ -39,7 +41,7 @@ func (s *Sandbox) wrap(cmd *exec.Cmd) error {
 	if _, twice := wrapped.Load(cmd.Path); twice {
 		return errors.New("landlock: wrap: the cmd is wrapped already")
 	}
-	c := &child{sandbox: s, cmd: cmd, was: *cmd, attr: cmd.SysProcAttr, image: stub.Talking(), handover: &handover{}}
+	c := &child{sandbox: s, cmd: cmd, was: *cmd, attr: cmd.SysProcAttr, image: stub.Talking(), handover: &handover{}, alone: true}
 	w, err := c.makeWrapper()
 	c.closeOwned()
 	if err != nil {
@@ -103,26 +105,33 @@ func (c *child) makeWrapper() (w wrapper, err error) {
 	if c.program, err = c.openProgram(); err != nil {
 		return w, err
 	}
+	var mark [4]byte
+	if _, err := unix.Getrandom(mark[:], 0); err != nil {
+		return w, fmt.Errorf("landlock: wrap: %w", os.NewSyscallError("getrandom", err))
+	}
+	position := binary.NativeEndian.Uint32(mark[:]) >> 1 // as many bits as a position has everywhere
+	c.wrapperCalls(ruleset, position)
+	if err := fillMemoryFile(file, c.image.Bytes(0)); err != nil {
+		return w, err
+	}
 	second := int(file.Fd())
 	if c.program != noRight {
 		second = c.rights[c.program]
 	}
-	if err := c.wrapperCalls(ruleset, second); err != nil {
-		return w, err
-	}
-	if err := fillMemoryFile(file, c.image.Bytes(0)); err != nil {
-		return w, err
+	if _, err := unix.Seek(second, int64(position), io.SeekStart); err != nil {
+		return w, fmt.Errorf("landlock: wrap: mark the program: %w", os.NewSyscallError("lseek", err))
 	}
 	return c.numberWrapper(file, ruleset, second)
 }
 
 // wrapperCalls writes down what the stub does, and what it says.
-func (c *child) wrapperCalls(ruleset right, second int) error {
+func (c *child) wrapperCalls(ruleset right, position uint32) {
 	failed := "landlock: exec " + printable(c.was.Path) + ": "
-	if err := c.takeFiles(second); err != nil {
-		return err
-	}
-	c.image.Say(failed + "cmd.ExtraFiles is not what Wrap has left there: append to it: ")
+	c.takeFiles(position)
+	const changed = "cmd.ExtraFiles is not what Wrap has left there: append to it, and change nothing else of it"
+	c.image.Say(failed+"take over the sandbox: ",
+		stub.Reason{Errno: unix.EBADF, Text: changed, Status: stub.StatusFailed},
+		stub.Reason{Errno: unix.ESPIPE, Text: changed, Status: stub.StatusFailed})
 	c.restrict(ruleset)
 	c.image.Say(failed, c.restrictReasons()...)
 	c.execute()
@@ -130,33 +139,19 @@ func (c *child) wrapperCalls(ruleset right, second int) error {
 		stub.Reason{Errno: unix.ENOENT, Text: unix.ENOENT.Error(), Status: stub.StatusMissing},
 		stub.Reason{Errno: unix.ENOTDIR, Text: unix.ENOTDIR.Error(), Status: stub.StatusMissing},
 		stub.Reason{Errno: unix.EACCES, Text: c.sandbox.refusal(programPath(c.cmd)), Status: stub.StatusFailed})
-	return nil
 }
 
 // takeFiles has the stub close its files once it executes the program, and fail where
-// the second is another than it has here: then all may have other numbers, or be
-// another cmd's.
-func (c *child) takeFiles(second int) error {
+// the second is not this one: then they have other numbers, or are another cmd's. It
+// knows its own by its position, to which nobody else has put a file.
+func (c *child) takeFiles(position uint32) {
 	first := uint32(3 + len(c.was.ExtraFiles))
 	c.received = c.image.Writable(bytesOf(&[2]uint32{first, first + 1}))
+	found := c.image.Writable(bytesOf(new(uint32)))
+	c.image.Add(unix.SYS_LSEEK|stub.Store, uintptr(first+1), 0, io.SeekCurrent, 0, found)
+	c.image.Add(stub.Same|stub.Indirect, found, uintptr(position), uintptr(unix.EBADF))
 	c.image.Add(unix.SYS_FCNTL, uintptr(first), unix.F_SETFD, unix.FD_CLOEXEC)
 	c.image.Add(unix.SYS_FCNTL, uintptr(first+1), unix.F_SETFD, unix.FD_CLOEXEC)
-
-	var is unix.Statx_t
-	if err := unix.Statx(second, "", unix.AT_EMPTY_PATH, unix.STATX_INO, &is); err != nil {
-		return fmt.Errorf("landlock: wrap: %w", os.NewSyscallError("statx", err))
-	}
-	found := c.image.Writable(bytesOf(new(unix.Statx_t)))
-	c.image.Add(unix.SYS_STATX, uintptr(first+1), c.image.Path(""), unix.AT_EMPTY_PATH, unix.STATX_INO, found)
-	same := func(offset uintptr, want uint32) {
-		c.image.Add(stub.Same|stub.Indirect, found+offset, uintptr(want), uintptr(unix.EBADF))
-	}
-	ino := *(*[2]uint32)(unsafe.Pointer(&is.Ino)) // the stub compares half of it at a time
-	same(unsafe.Offsetof(is.Ino), ino[0])
-	same(unsafe.Offsetof(is.Ino)+4, ino[1])
-	same(unsafe.Offsetof(is.Dev_major), is.Dev_major)
-	same(unsafe.Offsetof(is.Dev_minor), is.Dev_minor)
-	return nil
 }
 
 // restrictReasons returns what Start would say of a restriction that fails.
@@ -176,8 +171,8 @@ func (c *child) restrictReasons() []stub.Reason {
 }
 
 // refusal says in one line what it is that a program is denied to run, and what would
-// allow it, where that is the ruleset's doing. It looks at each program once, as long
-// as it is the same again and again.
+// allow it, where that is the ruleset's doing. It looks once at a program that is wrapped
+// many times.
 func (s *Sandbox) refusal(program string) string {
 	var err error = unix.EACCES
 	if last := s.allowed.Load(); last != nil && *last == program {
@@ -199,9 +194,12 @@ func (c *child) numberWrapper(file *os.File, ruleset right, second int) (w wrapp
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		return w, fmt.Errorf("landlock: wrap: %w", os.NewSyscallError("getrlimit", err))
 	}
-	const ofExec = 16 // numbers above all others that os/exec moves files to
 	least := 5 + len(c.was.ExtraFiles)
-	for _, more := range []int{1000, 500, 250} { // so many files can be appended, less what it moves
+	// Above all others are those that os/exec needs itself, or moves files to whose
+	// numbers are in its way.
+	const appended = 200
+	ofExec := uint64(16 + len(c.was.ExtraFiles) + appended)
+	for _, more := range []int{1000, 500, appended + 50} {
 		if w.number, err = unix.FcntlInt(file.Fd(), unix.F_DUPFD_CLOEXEC, least+more); err != nil {
 			continue
 		}
@@ -223,5 +221,6 @@ func (c *child) numberWrapper(file *os.File, ruleset right, second int) (w wrapp
 		}
 		return w, nil
 	}
-	return w, fmt.Errorf("landlock: wrap: RLIMIT_NOFILE is %d: two descriptors from %d on are needed, and some above: %w", limit.Cur, least+250, unix.EMFILE)
+	return w, fmt.Errorf("landlock: wrap: RLIMIT_NOFILE is %d, and must be above %d for this cmd: raise it (ulimit -n): %w",
+		limit.Cur, uint64(least+appended+50)+ofExec, unix.EMFILE)
 }

@@ -18,9 +18,11 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"example.com/landlock/internal/stub"
 )
 
-// wrapped makes of a Wrap a way to start.
+// wrapAndStart makes of a Wrap a way to start.
 func wrapAndStart(wrap func(*exec.Cmd) error) func(*exec.Cmd) error {
 	return func(cmd *exec.Cmd) error {
 		if err := wrap(cmd); err != nil {
@@ -70,7 +72,23 @@ func TestWrapContract(t *testing.T) {
 			{"an own file replaced", []string{"fd=3"}, func(cmd *exec.Cmd) { cmd.ExtraFiles = []*os.File{open(secret)} }, func(cmd *exec.Cmd) { cmd.ExtraFiles[0] = nil }, []string{"EBADF"}, ""},
 			{"ExtraFiles removed", nil, nil, func(cmd *exec.Cmd) { cmd.ExtraFiles = nil }, nil, refused},
 			{"ExtraFiles replaced", nil, nil, func(cmd *exec.Cmd) { cmd.ExtraFiles = []*os.File{open(secret), open(secret)} }, nil, refused},
+			{"200 appended", []string{"fd=3", "fd=4", "fd=204", "fd=205"}, nil, func(cmd *exec.Cmd) {
+				cmd.ExtraFiles = append(cmd.ExtraFiles, slices.Repeat([]*os.File{open(own)}, 200)...)
+			}, []string{"EBADF", "EBADF", "ok", "EBADF"}, ""},
 			{"the first replaced", nil, nil, func(cmd *exec.Cmd) { cmd.ExtraFiles[0] = open(self()) }, nil, "file descriptor in bad state"},
+			{"a pipe in place of the second", nil, nil, func(cmd *exec.Cmd) {
+				read, write, err := os.Pipe()
+				must(t, err)
+				t.Cleanup(func() { read.Close(); write.Close() })
+				cmd.ExtraFiles[1] = read
+			}, nil, refused},
+			{"another's, of the same program", nil, nil, func(cmd *exec.Cmd) {
+				for range 20 {
+					other := exec.Command(self())
+					must(t, s.Wrap(other))
+					cmd.ExtraFiles = other.ExtraFiles
+				}
+			}, nil, refused},
 			{"the second replaced", nil, nil, func(cmd *exec.Cmd) { cmd.ExtraFiles[1] = open(secret) }, nil, refused},
 			{"one put in front", nil, nil, func(cmd *exec.Cmd) { cmd.ExtraFiles = slices.Insert(cmd.ExtraFiles, 0, open(self())) }, nil, refused},
 			{"one put in between", nil, nil, func(cmd *exec.Cmd) { cmd.ExtraFiles = slices.Insert(cmd.ExtraFiles, 1, open(secret)) }, nil, refused},
@@ -155,6 +173,137 @@ func TestWrapContract(t *testing.T) {
 		cmd, out := try("read=" + secret)
 		if err := cmd.Run(); err != nil || out.String() != lines("read="+secret+": ok") {
 			t.Errorf("without a sandbox: %v: %s", err, out)
+		}
+	})
+}
+
+// What the documentation says runs without the sandbox, or in a weaker one, does: as
+// soon as it does not any more, that is to be said.
+func TestWaysAroundWrap(t *testing.T) {
+	inBoth(t, func(t *testing.T, dir string) {
+		secret := filepath.Join(dir, "secret")
+		s := mustPrepare(t, runnable(bestForChildren()))
+		// free is a program that says so, wherever it runs.
+		var image stub.Image
+		image.Add(unix.SYS_WRITE, 1, image.Data([]byte("free\n")), 5)
+		image.Add(unix.SYS_EXIT, 0)
+		free := filepath.Join(dir, "free")
+		must(t, os.WriteFile(free, image.Bytes(0), 0o755))
+		for name, around := range map[string]func(t *testing.T, cmd *exec.Cmd) (want string){
+			"Path": func(t *testing.T, cmd *exec.Cmd) string {
+				cmd.Path = self()
+				return lines("read=" + secret + ": ok")
+			},
+			"another's ruleset": func(t *testing.T, cmd *exec.Cmd) string {
+				other := exec.Command(self())
+				must(t, mustPrepare(t, runnable(bestForChildren()).AllowRead(secret)).Wrap(other))
+				cmd.ExtraFiles[0] = other.ExtraFiles[0]
+				return lines("read=" + secret + ": ok")
+			},
+			"many ExtraFiles": func(t *testing.T, cmd *exec.Cmd) string {
+				var number int
+				fmt.Sscanf(cmd.Path, "/proc/self/fd/%d", &number)
+				file, err := os.Open(free)
+				must(t, err)
+				t.Cleanup(func() { file.Close() })
+				cmd.ExtraFiles = append(cmd.ExtraFiles, slices.Repeat([]*os.File{file}, number)...)
+				return "free\n"
+			},
+			"Chroot, root": func(t *testing.T, cmd *exec.Cmd) string {
+				root := t.TempDir()
+				must(t, errors.Join(os.MkdirAll(filepath.Join(root, "proc/self/fd"), 0o755), os.Link(free, filepath.Join(root, cmd.Path))))
+				cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: root}
+				return "free\n"
+			},
+			"Cloneflags": func(t *testing.T, cmd *exec.Cmd) string {
+				cmd.Args = []string{"", "moveto=/usr"}
+				cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_FS}
+				t.Cleanup(func() {
+					if now, err := os.Getwd(); err != nil || now != "/usr" {
+						t.Errorf("this process is in %s, %v", now, err)
+					}
+				})
+				return lines("moveto=/usr: ok")
+			},
+		} {
+			t.Run(name, func(t *testing.T) {
+				if strings.HasSuffix(name, "root") {
+					needRoot(t, "to change the root")
+				}
+				cmd, out := try("read=" + secret)
+				must(t, s.Wrap(cmd))
+				want := around(t, cmd)
+				if err := cmd.Run(); err != nil || out.String() != want {
+					t.Errorf("%v: %s, want %s", err, out, want)
+				}
+			})
+		}
+	})
+}
+
+// A tracer meets what restricts itself first, and then the program, in the sandbox.
+func TestWrapAndPtrace(t *testing.T) {
+	inBoth(t, func(t *testing.T, dir string) {
+		runtime.LockOSThread() // for good: of the tracer
+		secret := filepath.Join(dir, "secret")
+		cmd, out := try("read=" + secret)
+		must(t, mustPrepare(t, runnable(bestForChildren())).Wrap(cmd))
+		cmd.SysProcAttr = &syscall.SysProcAttr{Ptrace: true}
+		must(t, cmd.Start())
+		for stop := range 2 {
+			var status unix.WaitStatus
+			if _, err := unix.Wait4(cmd.Process.Pid, &status, 0, nil); err != nil || status.StopSignal() != unix.SIGTRAP {
+				t.Fatalf("stop %d: %#x, %v", stop, status, err)
+			}
+			if stop == 0 {
+				must(t, unix.PtraceCont(cmd.Process.Pid, 0))
+			} else {
+				must(t, unix.PtraceDetach(cmd.Process.Pid))
+			}
+		}
+		if err := cmd.Wait(); err != nil || out.String() != lines("read="+secret+": EACCES") {
+			t.Errorf("%v: %s", err, out)
+		}
+	})
+}
+
+// What is set afterwards for the end of the child counts.
+func TestWrapAndCancel(t *testing.T) {
+	inBoth(t, func(t *testing.T, dir string) {
+		ctx, cancel := context.WithCancel(t.Context())
+		cmd := exec.CommandContext(ctx, "/bin/sh", "-c", "read line")
+		must(t, mustPrepare(t, withLibraries(bestForChildren()).AllowExecute("/bin/sh")).Wrap(cmd))
+		stdin, err := cmd.StdinPipe()
+		must(t, err)
+		defer stdin.Close()
+		called := false
+		cmd.Cancel = func() error { called = true; return cmd.Process.Signal(syscall.SIGTERM) }
+		must(t, cmd.Start())
+		cancel()
+		if err := cmd.Wait(); err == nil || !called || cmd.ProcessState.Sys().(syscall.WaitStatus).Signal() != syscall.SIGTERM {
+			t.Errorf("%v, called: %v", err, called)
+		}
+	})
+}
+
+// A child that fails can be ended by a signal, also where nobody reads what it says.
+func TestWrapIntoAFullPipe(t *testing.T) {
+	inBoth(t, func(t *testing.T, dir string) {
+		read, write, err := os.Pipe()
+		must(t, err)
+		defer read.Close()
+		defer write.Close()
+		cmd := &exec.Cmd{Path: "/nonexistent", Stderr: write}
+		must(t, mustPrepare(t, New(V1)).Wrap(cmd))
+		fd := int(write.Fd()) // which makes it block
+		must(t, unix.SetNonblock(fd, true))
+		for err == nil {
+			_, err = unix.Write(fd, make([]byte, 1<<16))
+		}
+		must(t, unix.SetNonblock(fd, false))
+		must(t, errors.Join(cmd.Start(), cmd.Process.Signal(syscall.SIGTERM)))
+		if cmd.Wait(); cmd.ProcessState.Sys().(syscall.WaitStatus).Signal() != syscall.SIGTERM {
+			t.Errorf("%v, want it ended by SIGTERM", cmd.ProcessState)
 		}
 	})
 }
@@ -447,6 +596,7 @@ func TestWrapNearFileLimit(t *testing.T) {
 			if err := s.Wrap(cmd); err != nil {
 				return err
 			}
+			cmd.ExtraFiles = append(cmd.ExtraFiles, slices.Repeat([]*os.File{os.Stdin}, 200)...) // whose number is in the way
 			err := cmd.Run()
 			if err == nil && out.Len() > 0 {
 				t.Errorf("it printed %q", out)
@@ -458,7 +608,7 @@ func TestWrapNearFileLimit(t *testing.T) {
 		}
 		before := forget(t, 0)
 		worked := 0
-		for limit := uint64(256); limit < 286; limit += 3 {
+		for limit := uint64(460); limit < 490; limit += 3 {
 			undo := limitFilesTo(t, limit)
 			err := run()
 			undo()

@@ -34,6 +34,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"unsafe"
@@ -138,7 +139,11 @@ var words = sync.OnceValue(func() []byte {
 	const size = (mostErrno + 1) * unsafe.Sizeof(reason{})
 	var table, texts []byte
 	for errno := range mostErrno + 1 {
-		text := syscall.Errno(errno).Error() + "\n"
+		text := syscall.Errno(errno).Error()
+		if errno == 0 || strings.HasPrefix(text, "errno ") {
+			text = "an error that has no name"
+		}
+		text += "\n"
 		table = word(word(word(table, dataAddress+size+uintptr(len(texts))), uintptr(len(text))), StatusFailed)
 		texts = append(texts, text...)
 	}

@@ -12,6 +12,8 @@
 
 #define AT_EMPTY_PATH 0x1000
 
+#define SIGNALS 0x1001000 // SIGPIPE and SIGXFSZ
+
 #define INDIRECT 20 // the bits
 #define STORE    21
 #define NUMBER   0xfffff
@@ -140,8 +142,8 @@ because:
 	MOVL reason_size(SI), CX
 	MOVL CX, 12(SP)
 	MOVL reason_status(SI), BP
-	MOVL $-1, 16(SP) // all signals: a pipe that nobody reads sends one
-	MOVL $-1, 20(SP)
+	MOVL $SIGNALS, 16(SP) // to write may send them, and the status is to be had
+	MOVL $0, 20(SP)
 	XORL BX, BX
 	LEAL 16(SP), CX
 	XORL DX, DX

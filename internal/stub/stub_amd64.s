@@ -12,6 +12,8 @@
 
 #define AT_EMPTY_PATH 0x1000
 
+#define SIGNALS 0x1001000 // SIGPIPE and SIGXFSZ
+
 #define INDIRECT 20 // the bits
 #define STORE    21
 #define NUMBER   0xfffff
@@ -137,7 +139,7 @@ because:
 	MOVQ reason_size(BX), CX
 	MOVQ CX, 24(SP)
 	MOVQ reason_status(BX), R12
-	MOVQ $-1, 32(SP) // all signals: a pipe that nobody reads sends one
+	MOVQ $SIGNALS, 32(SP) // to write may send them, and the status is to be had
 	XORL DI, DI
 	LEAQ 32(SP), SI
 	XORL DX, DX

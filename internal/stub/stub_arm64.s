@@ -12,6 +12,8 @@
 
 #define AT_EMPTY_PATH 0x1000
 
+#define SIGNALS 0x1001000 // SIGPIPE and SIGXFSZ
+
 #define INDIRECT 20 // the bits
 #define STORE    21
 #define NUMBER   0xfffff
@@ -137,7 +139,7 @@ because:
 	MOVD R2, 24(R1)
 	MOVD reason_status(R19), R20
 	MOVD R1, R21
-	MOVD $-1, R2 // all signals: a pipe that nobody reads sends one
+	MOVD $SIGNALS, R2 // to write may send them, and the status is to be had
 	MOVD R2, 32(R1)
 	MOVD $0, R0
 	ADD  $32, R1

@@ -157,8 +157,10 @@ func TestSay(t *testing.T) {
 		status int
 	}{
 		{"a call", func(i *Image) { i.Add(unix.SYS_CLOSE, 1<<20) }, "first: bad file descriptor\n", StatusFailed},
-		{"the last errno", func(i *Image) { i.Add(Same, 1, 2, mostErrno) }, "first: " + syscall.Errno(mostErrno).Error() + "\n", StatusFailed},
-		{"a later one", func(i *Image) { i.Add(Same, 1, 2, mostErrno+1) }, "first: errno 0\n", StatusFailed},
+		{"the last that has a name", func(i *Image) { i.Add(Same, 1, 2, 132) }, "first: " + syscall.Errno(132).Error() + "\n", StatusFailed},
+		{"one without a name", func(i *Image) { i.Add(Same, 1, 2, 41) }, "first: an error that has no name\n", StatusFailed},
+		{"the last errno", func(i *Image) { i.Add(Same, 1, 2, mostErrno) }, "first: an error that has no name\n", StatusFailed},
+		{"a later one", func(i *Image) { i.Add(Same, 1, 2, mostErrno+1) }, "first: an error that has no name\n", StatusFailed},
 		{"no program", func(i *Image) { i.Execute("/nonexistent") }, "first: no such file or directory\n", StatusFailed},
 		{"a reason of its own", func(i *Image) {
 			i.Add(Same, 7, 7, uintptr(syscall.EBADF))
@@ -191,5 +193,12 @@ func TestSay(t *testing.T) {
 				t.Errorf("%v: %q, want status %d: %q", err, out, test.status, test.text)
 			}
 		})
+	}
+}
+
+// No reason is the number of an errno.
+func TestWords(t *testing.T) {
+	if Supported && bytes.Contains(words(), []byte("errno ")) {
+		t.Error("a number in the words")
 	}
 }
