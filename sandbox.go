@@ -98,14 +98,19 @@ func (s *Sandbox) Fd() uintptr {
 }
 
 // Enforcement is what it takes, besides the descriptor that [Sandbox.Fd] returns, to
-// enforce a Sandbox's ruleset by system calls of one's own, or by the UseLandlock,
-// LandlockFD, LandlockFlags and NoNewPrivs of Go 1.28's [syscall.SysProcAttr].
+// enforce a Sandbox's ruleset by system calls of one's own, or by the
+// [syscall.SysProcAttr] of Go 1.28, where Fd is not ^uintptr(0):
+//
+//	e := sandbox.Enforcement()
+//	attr.UseLandlock, attr.LandlockFD, attr.LandlockFlags = true, int(sandbox.Fd()), e.Flags
+//	attr.NoNewPrivs = e.NoNewPrivs
 type Enforcement struct {
-	Flags      uint32 // of landlock_restrict_self(2), for one thread
-	NoNewPrivs bool   // set no_new_privs first: PR_SET_NO_NEW_PRIVS of prctl(2)
+	Flags uint32 // of landlock_restrict_self(2), for one thread
+	// NoNewPrivs: set no_new_privs first (prctl(2), PR_SET_NO_NEW_PRIVS). It is false
+	// with AllowNewPrivs, and from ABI 11 on, where Flags have it set.
+	NoNewPrivs bool
 	// SocketFilter: the ruleset has FilterSockets, which is not in its descriptor.
-	// Enforced in this way it leaves open what that closes; the other methods of the
-	// Sandbox do not.
+	// The sockets that it closes stay open then; Start, Wrap, Exec and Do close them.
 	SocketFilter bool
 }
 

@@ -644,7 +644,8 @@ func TestWrapSays(t *testing.T) {
 			}
 		}, "no room for another layer: the kernel stacks 16"},
 		{"Landlock", func(t *testing.T) { refuse(t, unix.SYS_LANDLOCK_RESTRICT_SELF, unix.EPERM) }, "system calls refused"},
-		{"its files", func(t *testing.T) { refuse(t, unix.SYS_STATX, unix.EPERM) }, "is not what Wrap has left there: append to it: operation not permitted"},
+		{"its files", func(t *testing.T) { refuse(t, unix.SYS_LSEEK, unix.EPERM) }, "take over the sandbox: operation not permitted"},
+		{"a word for it", func(t *testing.T) { refuse(t, unix.SYS_LSEEK, 524) }, "take over the sandbox: an error that has no name"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			inBoth(t, func(t *testing.T, dir string) {
