@@ -37,6 +37,26 @@ func ExampleRuleset_Prepare() {
 	}
 }
 
+func ExampleSandbox_Wrap() {
+	sandbox, err := landlock.New(landlock.V9).BestEffort(landlock.V6).
+		AllowExecute("/usr", "/bin").
+		AllowOptional(landlock.FSReadExecute, "/lib", "/lib64").
+		Prepare()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer sandbox.Close()
+
+	cmd := exec.Command("server", "--stdio")
+	if err := sandbox.Wrap(cmd); err != nil {
+		log.Fatal(err)
+	}
+	start := (*exec.Cmd).Start // or any package that takes a cmd and starts it
+	if err := start(cmd); err != nil {
+		log.Fatal(err)
+	}
+}
+
 func ExampleSandbox_Do() {
 	sandbox, err := landlock.New(landlock.V3).AllowRead("/srv/templates").Prepare()
 	if err != nil {
