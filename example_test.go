@@ -99,14 +99,6 @@ func ExampleRuleset_Rules() {
 	// ABI 4: read beneath "/usr/share"; connect_tcp on port 443; read beneath "/var/lib/app"
 }
 
-// What a sandbox has denied says which rule was missing.
-func ExampleRuleset_Add() {
-	rules := landlock.New(landlock.V3).BestEffort(landlock.V1).AllowRead("/usr/share")
-	if denied, ok := errors.AsType[*landlock.DeniedError](rules.Check(landlock.FSReadFile, "/etc/hostname")); ok && denied.Rule != (landlock.Rule{}) {
-		fmt.Println(rules.Add(denied.Rule))
-	}
-}
-
 // What a ruleset would do here can be asked before anything is restricted.
 func ExampleRuleset_DryRun() {
 	report, err := landlock.New(landlock.V9).BestEffort(landlock.V4).AllowRead("/usr/share").DryRun()
@@ -163,4 +155,15 @@ func ExampleRuleError() {
 	// Output:
 	// landlock: AllowRead(""): empty path
 	// landlock: AllowNet(0, 443): no access right given
+}
+
+// Each rule that is wrong can be told in the words of the program that was given it.
+func ExampleAll() {
+	_, err := landlock.New(landlock.V9).AllowRead("").AllowSendUDP(53).Apply()
+	for _, wrong := range landlock.All[*landlock.RuleError](err) {
+		fmt.Printf("path %q, port %d: %v\n", wrong.Path, wrong.Port, wrong.Err)
+	}
+	// Output:
+	// path "", port -1: empty path
+	// path "", port 53: the ruleset does not handle this, so it is allowed everywhere: handle it (New does from V10 on), or leave the rule out
 }

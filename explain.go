@@ -16,8 +16,8 @@ import (
 // or syscall, wrapped or not. Where the ruleset denies what was tried, it returns
 // err wrapped with a [DeniedError] for each path or port on which rights are
 // missing, and with the narrowest [Rule] that would allow it (where files are made and
-// removed, AllowReadWrite of the directory); [errors.Is] and [errors.As] find the
-// original too. Otherwise it returns err itself: a file that
+// removed, AllowReadWrite of the directory). [All] lists them, and [errors.Is] and
+// [errors.As] find the original too. Otherwise it returns err itself: a file that
 // is not there, its mode, a read-only file system or a port that is taken are
 // nothing that Landlock has to do with.
 //
@@ -282,8 +282,8 @@ func callOperation(e *os.SyscallError) operation {
 // pointer.
 func find[E error](err error) (none E) {
 	found := walk(err, func(err error) bool {
-		e, ok := err.(E)
-		return ok && !reflect.ValueOf(e).IsNil()
+		_, ok := err.(E)
+		return ok && !isNil(err)
 	})
 	if e, ok := found.(E); ok {
 		return e

@@ -51,7 +51,7 @@ func TestDeniedRuleLetsThrough(t *testing.T) {
 				t.Errorf("%s: nothing is refused", test.name)
 				continue
 			}
-			all, _ := denials(explained)
+			all := All[*DeniedError](explained)
 			var got []string
 			for _, denied := range all {
 				got = append(got, denied.Rule.String())
@@ -102,7 +102,7 @@ func TestDeniedRuleOfMoves(t *testing.T) {
 			r := NewHandling(Rights{FS: V3.FS()}).Allow(FSRead|FSRemoveFile|FSRemoveDir|FSRefer, from)
 			move := func() error { return os.Rename(from+"/"+test.name, to+"/"+test.name) }
 			_, explained := doIn(t, r, move)
-			all, _ := denials(explained)
+			all := All[*DeniedError](explained)
 			var got []string
 			for _, denied := range all {
 				got = append(got, denied.Rule.String())

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -87,13 +88,11 @@ func checkMistake(t *testing.T, call string, err error, want string) {
 
 func TestRuleErrorFields(t *testing.T) {
 	_, err := New(V1).AllowRead("").AllowNet(1<<5, 8080).Apply()
-	var rules []*RuleError
-	for _, err := range err.(interface{ Unwrap() []error }).Unwrap() {
-		rule, ok := errors.AsType[*RuleError](err)
-		if !ok || !errors.Is(err, fs.ErrInvalid) {
-			t.Fatalf("%v is not a RuleError that Is fs.ErrInvalid", err)
+	rules := All[*RuleError](err)
+	for _, rule := range rules {
+		if !errors.Is(rule, fs.ErrInvalid) {
+			t.Errorf("%v is not fs.ErrInvalid", rule)
 		}
-		rules = append(rules, rule)
 	}
 	if len(rules) != 2 || rules[0].Port != -1 || rules[0].Path != "" || rules[0].Access != FSRead ||
 		rules[1].Port != 8080 || rules[1].Path != "" || rules[1].Access != AccessNet(1<<5) {
@@ -606,6 +605,64 @@ func TestPresetsAddRules(t *testing.T) {
 				t.Errorf("%s: the ruleset takes no options after Use", name)
 			}
 		}
+	}
+}
+
+// converted is a RuleError by its method As alone.
+type converted struct{ rule *RuleError }
+
+func (c converted) Error() string { return "converted" }
+func (c converted) As(target any) bool {
+	rule, ok := target.(**RuleError)
+	if ok {
+		*rule = c.rule
+	}
+	return ok
+}
+
+// many cannot be compared.
+type many []string
+
+func (m many) Error() string { return strings.Join(m, ",") }
+
+// All is what errors.AsType is, and finds the rest too.
+func TestAll(t *testing.T) {
+	a, b := &RuleError{Rule: Rule{Path: "/a"}}, &RuleError{Rule: Rule{Path: "/b"}}
+	inside := &RuleError{Rule: Rule{Path: "/inside"}, Err: b}
+	var none *RuleError
+	for name, test := range map[string]struct {
+		err  error
+		want []*RuleError
+	}{
+		"nil":               {nil, nil},
+		"none":              {fs.ErrExist, nil},
+		"itself":            {a, []*RuleError{a}},
+		"wrapped":           {fmt.Errorf("x: %w", a), []*RuleError{a}},
+		"joined":            {errors.Join(b, fs.ErrExist, a), []*RuleError{b, a}},
+		"several %w":        {fmt.Errorf("%w, %w", a, errors.Join(b)), []*RuleError{a, b}},
+		"one in another":    {errors.Join(a, inside), []*RuleError{a, inside, b}},
+		"the same again":    {errors.Join(a, b, fmt.Errorf("x: %w", a), inside), []*RuleError{a, b, inside}},
+		"others like it":    {errors.Join(a, &RuleError{Rule: a.Rule}), []*RuleError{a, {Rule: a.Rule}}},
+		"a nil pointer":     {errors.Join(none, a, (*DeniedError)(nil), converted{}), []*RuleError{a}},
+		"by its method As":  {errors.Join(b, converted{a}), []*RuleError{b, a}},
+		"what an error has": {explain(a, []error{&DeniedError{}, b}), []*RuleError{a, b}},
+	} {
+		got := All[*RuleError](test.err)
+		if !reflect.DeepEqual(got, test.want) {
+			t.Errorf("%s: %v, want %v", name, got, test.want)
+		}
+		if first, ok := errors.AsType[*RuleError](test.err); first != nil && (!ok || got[0] != first) {
+			t.Errorf("%s: %v, and errors.AsType finds %v first", name, got, first)
+		}
+	}
+	if got := All[many](errors.Join(many{"a"}, many{"a"}, many{"b"})); len(got) != 3 {
+		t.Errorf("what cannot be compared: %v", got)
+	}
+	if got := All[interface {
+		error
+		Is(error) bool
+	}](errors.Join(a, &DeniedError{}, &UnsupportedError{})); len(got) != 2 {
+		t.Errorf("by an interface: %v", got)
 	}
 }
 
