@@ -223,7 +223,7 @@ func (r *Ruleset) addRule(rule *wantedRule, wrong error) {
 		r.mistakes = append(r.mistakes, rule.failed(wrong))
 		return
 	}
-	rule.preset = r.inPreset
+	rule.preset = r.preset != nil
 	r.rules = append(r.rules, *rule)
 	if rule.Quiet {
 		r.quiet.FS |= rule.FS

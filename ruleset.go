@@ -45,7 +45,7 @@ type wanted struct {
 	sockets  bool // FilterSockets
 	mistakes []error
 
-	inPreset bool // Use is calling one
+	preset *use // Use is calling one
 }
 
 // New returns a ruleset that handles every right of the target ABI: they are
@@ -426,27 +426,33 @@ func (r *Ruleset) Use(presets ...func(*Ruleset) error) *Ruleset {
 	return r
 }
 
+// use is one call of a preset. It is told by its address, so it is not of size 0.
+type use struct{ _ byte }
+
 // use calls a preset.
 func (r *Ruleset) use(preset func(*Ruleset) error) error {
-	before := r.wanted
+	before, applied := r.wanted, r.applied.Load()
+	this := new(use)
 	defer func() { // also where it panics
-		if !r.inPreset { // only another ruleset can say so
+		// Any other ruleset lacks this use, and so does what r was before it.
+		if r.preset != this {
 			r.wanted = before
+			r.applied.Store(applied)
 			r.mistake("preset: it puts another ruleset in the place of the one that uses it, and may add rules alone")
 		}
-		r.inPreset = before.inPreset
+		r.preset = before.preset
 	}()
-	r.inPreset = true
+	r.preset = this
 	return preset(r)
 }
 
 // mayChange reports whether a method may change what the ruleset is apart from
 // its rules. That a preset calls it is a mistake.
 func (r *Ruleset) mayChange(method string) bool {
-	if r != nil && r.inPreset {
+	if r != nil && r.preset != nil {
 		r.mistake("preset: it calls %s, and may add rules alone: call it on the ruleset that uses the preset", method)
 	}
-	return r != nil && !r.inPreset
+	return r != nil && r.preset == nil
 }
 
 // Clone returns a copy: what is done to one of the two from now on does not
@@ -459,7 +465,7 @@ func (r *Ruleset) Clone() *Ruleset {
 		return nil
 	}
 	clone := &Ruleset{wanted: r.wanted}
-	clone.inPreset = false // a preset's clone is not what Use is called on
+	clone.preset = nil // a preset's clone is not what Use is called on
 	// Rules and mistakes are only ever appended. Without room at their ends,
 	// the first append of the clone makes slices of its own.
 	clone.rules = slices.Clip(r.rules)
@@ -518,7 +524,7 @@ func (r *Ruleset) Mistakes() []error {
 // notToLoad returns why r is not to be loaded: its mistakes. That a preset loads
 // what it is to add rules to is one.
 func (r *Ruleset) notToLoad() []error {
-	if r.inPreset {
+	if r.preset != nil {
 		r.mistake("preset: it loads the ruleset, to enforce or to ask it, and may add rules alone: do so after Use")
 	}
 	return r.Mistakes()

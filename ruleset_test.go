@@ -608,6 +608,42 @@ func TestPresetsAddRules(t *testing.T) {
 	}
 }
 
+// A ruleset that an earlier preset has put by is another one too, whichever it is: with
+// it would go what was said since, and what is known to be enforced.
+func TestPresetsKeepTheRuleset(t *testing.T) {
+	var stash Ruleset
+	put := func(to, from *Ruleset) { reflect.ValueOf(to).Elem().Set(reflect.ValueOf(from).Elem()) } // as *to = *from, which vet refuses
+	keep := func(r *Ruleset) error { put(&stash, r); return nil }
+	replace := func(r *Ruleset) error { r.AllowRead("/preset"); put(r, &stash); return nil }
+	since := []Rule{{Path: "/since", Port: -1, FS: FSRead}}
+	for name, test := range map[string]func(r *Ruleset){
+		"of the same":            func(r *Ruleset) { r.Use(keep).AllowRead("/since").BestEffort(V2) },
+		"of the same, unchanged": func(r *Ruleset) { r.AllowRead("/since").BestEffort(V2).Use(keep) },
+		"of another":             func(r *Ruleset) { New(V3).BestEffort(V1).Use(keep); r.AllowRead("/since").BestEffort(V2) },
+		"of the same rules":      func(r *Ruleset) { r.AllowRead("/since").BestEffort(V2); r.Clone().Use(keep) },
+		"within it": func(r *Ruleset) {
+			r.AllowRead("/since").BestEffort(V2).Use(func(r *Ruleset) error { r.Use(keep); return nil })
+		},
+		"not in a preset": func(r *Ruleset) { r.AllowRead("/since").BestEffort(V2); put(&stash, r) },
+	} {
+		r := New(V3)
+		test(r)
+		enforced := new(applied)
+		r.applied.Store(enforced)
+		r.Use(replace)
+		if !slices.Equal(slices.Collect(r.Rules()), since) || r.Options() != (Options{BestEffort: true, Floor: V2}) || len(r.Mistakes()) != 1 || r.applied.Load() != enforced {
+			t.Errorf("%s: %v, mistakes %v", name, r, r.Mistakes())
+			continue
+		}
+		checkMistake(t, name, r.Mistakes()[0], "preset: it puts another ruleset in the place")
+	}
+	// Around it a use goes on: what comes after is in it still.
+	r := New(V3).Use(keep, func(r *Ruleset) error { r.Use(replace).BestEffort(V1); return nil })
+	if mistakes := r.Mistakes(); len(mistakes) != 2 || r.Options() != (Options{}) {
+		t.Errorf("%v, mistakes %v", r, mistakes)
+	}
+}
+
 // converted is a RuleError by its method As alone.
 type converted struct{ rule *RuleError }
 
