@@ -400,8 +400,8 @@ func (r *Ruleset) QuietScope(scope Scope) *Ruleset {
 }
 
 // Use calls each preset on the ruleset, in order: a preset is a function that
-// adds the rules for one purpose. An error that it returns is a mistake, and so
-// is a nil preset. Package [example.com/landlock/preset] has some.
+// adds the rules for one purpose. An error that it returns is a mistake, unless it is
+// one that is kept already, and so is a nil preset. Package [example.com/landlock/preset] has some.
 //
 // A preset adds rules, quiet ones among them, and nothing else. It is a mistake if it
 // calls BestEffort, AllowNewPrivs, FilterSockets, Log or QuietScope, which then
@@ -419,11 +419,34 @@ func (r *Ruleset) Use(presets ...func(*Ruleset) error) *Ruleset {
 	for _, preset := range presets {
 		if preset == nil {
 			r.mistake("nil preset")
-		} else if err := r.use(preset); err != nil {
+			continue
+		}
+		for _, err := range r.unsaid(r.use(preset)) {
 			r.mistake("preset: %w", err)
 		}
 	}
 	return r
+}
+
+// unsaid returns an error of a preset. Of one that repeats mistakes that are kept, as
+// that of loading the ruleset does, it returns what is joined with them.
+func (r *Ruleset) unsaid(err error) (all []error) {
+	isKept := func(err error) bool { return slices.Contains(r.mistakes, err) }
+	switch {
+	case err == nil, isKept(err):
+		return nil
+	case walk(err, isKept) == nil:
+		return []error{err}
+	}
+	switch e := err.(type) {
+	case interface{ Unwrap() error }:
+		return r.unsaid(e.Unwrap())
+	case interface{ Unwrap() []error }:
+		for _, err := range e.Unwrap() {
+			all = append(all, r.unsaid(err)...)
+		}
+	}
+	return all
 }
 
 // use is one call of a preset. It is told by its address, so it is not of size 0.

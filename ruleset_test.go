@@ -644,6 +644,40 @@ func TestPresetsKeepTheRuleset(t *testing.T) {
 	}
 }
 
+// What a preset returns is said once, also where it is a mistake that was there.
+func TestPresetsSayOnce(t *testing.T) {
+	const kept, loads = `landlock: AllowRead(""): empty path`, "landlock: preset: it loads the ruleset, to enforce or to ask it, and may add rules alone: do so after Use"
+	dryRun := func(r *Ruleset) error { _, err := r.DryRun(); return err }
+	for name, test := range map[string]struct {
+		preset func(r *Ruleset) error
+		want   []string // besides what is kept
+	}{
+		"DryRun":            {dryRun, []string{loads}},
+		"Check":             {func(r *Ruleset) error { return r.Check(FSRead, "/") }, []string{loads}},
+		"Run":               {func(r *Ruleset) error { return r.Run(exec.Command("/bin/true")) }, []string{loads}},
+		"wrapped":           {func(r *Ruleset) error { return fmt.Errorf("own: %w", dryRun(r)) }, []string{loads}},
+		"another's":         {func(r *Ruleset) error { return r.Use(dryRun).Mistakes()[1] }, []string{loads}},
+		"of a clone":        {func(r *Ruleset) error { return dryRun(r.Clone().AllowRead("\x00")) }, []string{`landlock: preset: landlock: AllowRead("\x00"): path contains a NUL byte`}},
+		"all mistakes":      {func(r *Ruleset) error { return errors.Join(r.Mistakes()...) }, nil},
+		"a mistake":         {func(r *Ruleset) error { return r.Mistakes()[0] }, nil},
+		"joined with own":   {func(r *Ruleset) error { return errors.Join(dryRun(r), fs.ErrExist, fs.ErrClosed) }, []string{loads, "landlock: preset: file already exists", "landlock: preset: file already closed"}},
+		"%w beside own":     {func(r *Ruleset) error { return fmt.Errorf("%w, %w", dryRun(r), fs.ErrExist) }, []string{loads, "landlock: preset: file already exists"}},
+		"wrapped with own":  {func(r *Ruleset) error { return fmt.Errorf("own: %w", errors.Join(fs.ErrExist, dryRun(r))) }, []string{loads, "landlock: preset: file already exists"}},
+		"own":               {func(*Ruleset) error { return fs.ErrExist }, []string{"landlock: preset: file already exists"}},
+		"own, joined":       {func(*Ruleset) error { return errors.Join(fs.ErrExist, fs.ErrClosed) }, []string{"landlock: preset: file already exists\nfile already closed"}},
+		"own, like what is": {func(*Ruleset) error { return New(V3).AllowRead("").Mistakes()[0] }, []string{"landlock: preset: " + kept}},
+	} {
+		r := New(V3).AllowRead("")
+		var got []string
+		for _, mistake := range r.Use(test.preset).Mistakes() {
+			got = append(got, mistake.Error())
+		}
+		if want := append([]string{kept}, test.want...); !slices.Equal(got, want) {
+			t.Errorf("%s: mistakes %q\nwant %q", name, got, want)
+		}
+	}
+}
+
 // converted is a RuleError by its method As alone.
 type converted struct{ rule *RuleError }
 
