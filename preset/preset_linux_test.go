@@ -828,3 +828,38 @@ func TestMayNotSearch(t *testing.T) {
 		t.Errorf("a directory that cannot be looked at: %v", err)
 	}
 }
+
+// Of a device Explain names a preset, and has as the rule what that gives the device.
+func TestExplainedDevices(t *testing.T) {
+	landlocktest.NeedABI(t, landlock.V5)
+	for path, test := range map[string]struct {
+		name   string
+		preset func(*landlock.Ruleset) error
+	}{
+		"/dev/null":    {"NullDevices", NullDevices},
+		"/dev/zero":    {"NullDevices", NullDevices},
+		"/dev/full":    {"NullDevices", NullDevices},
+		"/dev/random":  {"NullDevices", NullDevices},
+		"/dev/urandom": {"NullDevices", NullDevices},
+		"/dev/tty":     {"Terminal", Terminal},
+		"/dev/ptmx":    {"PseudoTerminals", PseudoTerminals},
+	} {
+		err := landlock.New(landlock.V5).Explain(&fs.PathError{Op: "open", Path: path, Err: syscall.EACCES})
+		denied := landlock.All[*landlock.DeniedError](err)
+		if len(denied) != 1 || !strings.Contains(err.Error(), "Use(preset."+test.name+") would allow it") {
+			t.Errorf("%s: %v", path, err)
+			continue
+		}
+		for rule := range landlock.New(landlock.V5).Use(test.preset).Rules() {
+			if rule.Path == path && rule.FS != denied[0].Rule.FS {
+				t.Errorf("%s: the preset has %v, the refusal %v", path, rule, denied[0].Rule)
+			}
+		}
+	}
+	// What the preset does not allow it is not advised for.
+	denied := &fs.PathError{Op: "open", Path: "/dev/urandom", Err: syscall.EACCES}
+	err := landlock.New(landlock.V5).AllowRead("/dev/urandom").Explain(denied)
+	if !strings.Contains(err.Error(), `AllowReadWrite("/dev/urandom") would allow it`) {
+		t.Error(err)
+	}
+}

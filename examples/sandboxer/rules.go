@@ -181,8 +181,8 @@ func wouldFail(sandbox *landlock.Sandbox, path string) error {
 	return refusal(explained, path)
 }
 
-// optionFor returns the option that makes a rule, the narrowest that does: none for the
-// zero Rule.
+// optionFor returns the narrowest of some options that has all that a rule has: none for
+// the zero Rule.
 func optionFor(rule landlock.Rule) string {
 	for _, name := range []string{"ro", "rox", "rw", "rwx"} {
 		if rule.FS != 0 && rule.FS&^pathOptions[name] == 0 {
