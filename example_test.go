@@ -84,18 +84,22 @@ func ExampleRuleset_Clone() {
 
 // A ruleset's rules are values, to be shown, stored or compared.
 func ExampleRuleset_Rules() {
-	base := landlock.New(landlock.V4).AllowRead("/usr/share").AllowConnectTCP(443).AllowReadWrite("/var/lib/app")
+	base := landlock.New(landlock.V4).AllowRead("/usr/share").AllowConnectTCP(443).
+		AllowReadWrite("/var/lib/app").Allow(landlock.FSWriteFile|landlock.FSMakeReg, "/var/log/app")
 	readOnly := landlock.New(landlock.V4)
 	for rule := range base.Rules() {
-		rule.FS &^= landlock.FSWrite
 		fmt.Println(rule)
-		readOnly.Add(rule)
+		rule.FS &^= landlock.FSWrite
+		if rule.FS != 0 || rule.Net != 0 { // else nothing is left of it, which is a mistake to add
+			readOnly.Add(rule)
+		}
 	}
 	fmt.Println(readOnly)
 	// Output:
 	// AllowRead("/usr/share")
 	// AllowConnectTCP(443)
-	// AllowRead("/var/lib/app")
+	// AllowReadWrite("/var/lib/app")
+	// Allow(landlock.FSWriteFile|landlock.FSMakeReg, "/var/log/app")
 	// ABI 4: read beneath "/usr/share"; connect_tcp on port 443; read beneath "/var/lib/app"
 }
 

@@ -517,12 +517,12 @@ func (r *Ruleset) Target() ABI {
 // Options is what a [Ruleset] says besides the rights that it handles and its
 // rules. The zero value is that of a ruleset as New makes it.
 type Options struct {
-	BestEffort    bool     // BestEffort was called
-	Floor         ABI      // with this floor; 0 also where it was not called
-	NewPrivs      bool     // AllowNewPrivs was called
-	FilterSockets bool     // FilterSockets was called
-	Log           LogFlags // those of all calls of Log
-	QuietScope    Scope    // those of all calls of QuietScope, handled or not
+	BestEffort    bool     `json:"best_effort"`    // BestEffort was called
+	Floor         ABI      `json:"floor"`          // with this floor; 0 also where it was not called
+	NewPrivs      bool     `json:"new_privs"`      // AllowNewPrivs was called
+	FilterSockets bool     `json:"filter_sockets"` // FilterSockets was called
+	Log           LogFlags `json:"log"`            // those of all calls of Log
+	QuietScope    Scope    `json:"quiet_scope"`    // those of all calls of QuietScope, handled or not
 }
 
 // Options returns what the calls so far say.

@@ -863,3 +863,41 @@ func TestExplainedDevices(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A ruleset with presets is made again from its rules: without those that have a file or
+// a judge, which come with the presets.
+func TestAddAgain(t *testing.T) {
+	presets := []func(*landlock.Ruleset) error{DNS, Certificates, TimeZones, MIMETypes, Users, NullDevices, Terminal, PseudoTerminals, Temp, System, Programs("sh")}
+	file, err := os.Open("/etc/passwd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	other := landlock.New(landlock.V11).AllowRead("/usr/share").AllowConnectTCP(443).AllowFile(landlock.FSReadFile, file).Quiet(landlock.FSRead, "/home").Use(presets...)
+	again := landlock.New(landlock.V11)
+	for rule := range other.Rules() {
+		if !rule.Open && !rule.Judged {
+			again.Add(rule)
+		}
+	}
+	again.Use(presets...).AllowFile(landlock.FSReadFile, file)
+	if mistakes := slices.Concat(other.Mistakes(), again.Mistakes()); len(mistakes) > 0 {
+		t.Fatal(mistakes)
+	}
+	count := func(r *landlock.Ruleset) map[landlock.Rule]bool {
+		rules := make(map[landlock.Rule]bool)
+		for rule := range r.Rules() {
+			rules[rule] = true
+		}
+		return rules
+	}
+	if got, want := count(again), count(other); !maps.Equal(got, want) {
+		t.Errorf("%v\nwant %v", again, other)
+	}
+	for i, preset := range presets {
+		lost := slices.ContainsFunc(slices.Collect(landlock.New(landlock.V11).Use(preset).Rules()), func(rule landlock.Rule) bool { return rule.Open || rule.Judged })
+		if !lost {
+			t.Errorf("preset %d can be added as it is", i)
+		}
+	}
+}
