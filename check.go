@@ -220,7 +220,8 @@ func (c *checker) isAnothers(p *place) bool {
 }
 
 // DeniedError says which rights a ruleset does not allow on a path or a port,
-// and what would. It Is [io/fs.ErrPermission].
+// and what would. It Is [io/fs.ErrPermission]. Explain returns several where it takes
+// several rules: [All] lists them.
 //
 // Without Guess the ruleset refuses what the error is about, and adding its Rule, or
 // what the text says where there is none, lets it through, unless something else

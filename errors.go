@@ -187,7 +187,8 @@ func isSame(a, b error) bool {
 	return reflect.TypeOf(a) == reflect.TypeOf(b) && reflect.ValueOf(a).Comparable() && a == b
 }
 
-// RuleError says which rule of a ruleset is wrong, and why.
+// RuleError says which rule of a ruleset is wrong, and why. Those of several rules are
+// joined: [All] lists them.
 type RuleError struct {
 	Rule                // the one that is wrong, as the call has it
 	Access fmt.Stringer // its FS, or for a port its Net

@@ -17,8 +17,8 @@ import (
 // err wrapped with a [DeniedError] for each path or port on which rights are
 // missing, and with a [Rule] that would allow it: the narrowest of AllowRead,
 // AllowExecute and AllowReadWrite, which may allow more (where files are made and
-// removed, AllowReadWrite of the directory), see [DeniedError]. [All] lists them, and [errors.Is] and
-// [errors.As] find the original too. Otherwise it returns err itself: a file that
+// removed, AllowReadWrite of the directory), see its Rule. [All] lists them; [errors.Is]
+// and [errors.As] find the original too. Otherwise it returns err itself: a file that
 // is not there, its mode, a read-only file system or a port that is taken are
 // nothing that Landlock has to do with.
 //

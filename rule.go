@@ -16,8 +16,8 @@ import (
 // and added to a ruleset by [Ruleset.Add]. The open file of [Ruleset.AllowFile] and the
 // judge of [Ruleset.AllowIf] are not in it: their rules can be shown, and not added.
 //
-// Every rule for a path that this package returns has a Port of -1, and every quiet one
-// of them is Optional. So to compare, name the Port too:
+// In what Rules yields, and in a DeniedError, a rule for a path has a Port of -1, and one
+// that is Quiet is Optional too. So to compare, set these as well:
 //
 //	rule == landlock.Rule{Path: "/etc", Port: -1, FS: landlock.FSRead}
 //

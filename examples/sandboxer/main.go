@@ -119,7 +119,7 @@ func (o *options) explain(err error) error {
 	if old, ok := err.(*landlock.UnsupportedError); ok {
 		return o.explainOld(old)
 	}
-	var rules []error
+	var rules []error // what is wrong besides is told once these are mended
 	for _, rule := range landlock.All[*landlock.RuleError](err) {
 		rules = append(rules, o.explainRule(rule))
 	}
