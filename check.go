@@ -220,7 +220,8 @@ func (c *checker) isAnothers(p *place) bool {
 }
 
 // DeniedError says which rights a ruleset does not allow on a path or a port,
-// and what would. It Is [io/fs.ErrPermission].
+// and what would. It Is [io/fs.ErrPermission]. Explain returns several where it takes
+// several rules: [All] lists them.
 //
 // Without Guess the ruleset refuses what the error is about, and adding its Rule, or
 // what the text says where there is none, lets it through, unless something else
@@ -238,12 +239,21 @@ type DeniedError struct {
 	// Uncertain says what else may be the reason, or missing; empty where nothing can be.
 	Uncertain string
 
-	// Rule is what to add to the ruleset, by [Ruleset.Add]: the narrowest rule that
-	// allows what is missing. It is the zero Rule, and the text says what there is,
+	// Rule is what to add to the ruleset, by [Ruleset.Add]: what people would write. For
+	// files that is the narrowest of AllowRead, AllowExecute and AllowReadWrite that has
+	// what is missing, so it may allow more: to make a file, AllowReadWrite of its
+	// directory. The least is Missing alone: set Rule.FS to Missing.FS. (Rule has no
+	// more where none of the three has what is missing, and where all that is missing is
+	// to write or truncate what is in a directory.)
+	//
+	// Of a device Explain names the preset that is made for it in the text, and Rule has
+	// what that preset gives this one path: mostly to read and write, since an error does
+	// not say what it was opened for, and to control terminals.
+	//
+	// It is the zero Rule, which is a mistake to add, and the text says what there is,
 	//   - where no rule would do, or is not known, as for a scope;
 	//   - where it takes more than one, or a preset, as for a program and its libraries;
 	//   - where nobody is to be advised one: to write beneath a directory of the system's.
-	// Of a device the text names the preset. Its Rule has the same for this one path.
 	Rule Rule
 
 	what    string // what is denied, in place of rights that no rule allows
@@ -491,16 +501,16 @@ func (c *checker) adviseOn(e *DeniedError, missing AccessFS, on string, director
 		e.suggestText(fmt.Sprintf("only a rule to write beneath %s", printable(on)))
 		return
 	}
-	access := narrowest(missing, directory)
+	access := helpers(missing, directory)
 	if c.strict && c.kernel.ABI == V1 {
 		access &^= FSRefer // which it denies in spite of a rule, and a strict ruleset is not loaded then
 	}
 	e.suggest(Rule{Path: on, Port: -1, FS: access})
 }
 
-// narrowest returns the rights of the narrowest rule that has those that are missing: a
-// helper's, where one has them.
-func narrowest(missing AccessFS, directory bool) AccessFS {
+// helpers returns the rights of the narrowest helper that has those that are missing, and
+// these alone where none has them.
+func helpers(missing AccessFS, directory bool) AccessFS {
 	if directory && missing&^(FSWriteFile|FSTruncate) == 0 {
 		return missing // AllowReadWrite also lets all that is beneath be read and removed
 	}

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"reflect"
+	"slices"
 	"strings"
 )
 
@@ -148,7 +150,45 @@ func (e *UnsupportedError) Is(target error) bool { return target == errors.ErrUn
 // Unwrap returns why there are no seccomp filters, where that is what is missing.
 func (e *UnsupportedError) Unwrap() error { return e.noFilter }
 
-// RuleError says which rule of a ruleset is wrong, and why.
+// All returns every error of type E in err's tree, where [errors.AsType] returns the
+// first: in the order of errors.Is, each once, and no nil pointers. It is nil where
+// there is none.
+//
+// Several things can be wrong at once. A move takes rules for two directories, and what
+// Explain returns has a DeniedError for each; Apply returns an error for each wrong rule:
+//
+//	for _, denied := range landlock.All[*landlock.DeniedError](rules.Explain(err)) { … }
+//	for _, wrong := range landlock.All[*landlock.RuleError](err) { … }
+func All[E error](err error) (all []E) {
+	walk(err, func(err error) bool {
+		e, ok := as[E](err)
+		if ok && !slices.ContainsFunc(all, func(other E) bool { return isSame(e, other) }) {
+			all = append(all, e)
+		}
+		return false
+	})
+	return all
+}
+
+// as returns err itself as an E, or what its As method makes of it.
+func as[E error](err error) (e E, ok bool) {
+	if isNil(err) {
+		return e, false
+	}
+	if e, ok = err.(E); ok {
+		return e, true
+	}
+	converts, ok := err.(interface{ As(any) bool })
+	return e, ok && converts.As(&e) && !isNil(e)
+}
+
+// isSame reports whether two errors are equal, as far as they can be compared.
+func isSame(a, b error) bool {
+	return reflect.TypeOf(a) == reflect.TypeOf(b) && reflect.ValueOf(a).Comparable() && a == b
+}
+
+// RuleError says which rule of a ruleset is wrong, and why. Those of several rules are
+// joined: [All] lists them.
 type RuleError struct {
 	Rule                // the one that is wrong, as the call has it
 	Access fmt.Stringer // its FS, or for a port its Net

@@ -104,27 +104,23 @@ func ExampleRuleset_Clone() {
 
 // A ruleset's rules are values, to be shown, stored or compared.
 func ExampleRuleset_Rules() {
-	base := landlock.New(landlock.V4).AllowRead("/usr/share").AllowConnectTCP(443).AllowReadWrite("/var/lib/app")
+	base := landlock.New(landlock.V4).AllowRead("/usr/share").AllowConnectTCP(443).
+		AllowReadWrite("/var/lib/app").Allow(landlock.FSWriteFile|landlock.FSMakeReg, "/var/log/app")
 	readOnly := landlock.New(landlock.V4)
 	for rule := range base.Rules() {
-		rule.FS &^= landlock.FSWrite
 		fmt.Println(rule)
-		readOnly.Add(rule)
+		rule.FS &^= landlock.FSWrite
+		if rule.FS != 0 || rule.Net != 0 { // else nothing is left of it, which is a mistake to add
+			readOnly.Add(rule)
+		}
 	}
 	fmt.Println(readOnly)
 	// Output:
 	// AllowRead("/usr/share")
 	// AllowConnectTCP(443)
-	// AllowRead("/var/lib/app")
+	// AllowReadWrite("/var/lib/app")
+	// Allow(landlock.FSWriteFile|landlock.FSMakeReg, "/var/log/app")
 	// ABI 4: read beneath "/usr/share"; connect_tcp on port 443; read beneath "/var/lib/app"
-}
-
-// What a sandbox has denied says which rule was missing.
-func ExampleRuleset_Add() {
-	rules := landlock.New(landlock.V3).BestEffort(landlock.V1).AllowRead("/usr/share")
-	if denied, ok := errors.AsType[*landlock.DeniedError](rules.Check(landlock.FSReadFile, "/etc/hostname")); ok && denied.Rule != (landlock.Rule{}) {
-		fmt.Println(rules.Add(denied.Rule))
-	}
 }
 
 // What a ruleset would do here can be asked before anything is restricted.
@@ -183,4 +179,15 @@ func ExampleRuleError() {
 	// Output:
 	// landlock: AllowRead(""): empty path
 	// landlock: AllowNet(0, 443): no access right given
+}
+
+// Each rule that is wrong can be told in the words of the program that was given it.
+func ExampleAll() {
+	_, err := landlock.New(landlock.V9).AllowRead("").AllowSendUDP(53).Apply()
+	for _, wrong := range landlock.All[*landlock.RuleError](err) {
+		fmt.Printf("path %q, port %d: %v\n", wrong.Path, wrong.Port, wrong.Err)
+	}
+	// Output:
+	// path "", port -1: empty path
+	// path "", port 53: the ruleset does not handle this, so it is allowed everywhere: handle it (New does from V10 on), or leave the rule out
 }

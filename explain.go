@@ -15,9 +15,10 @@ import (
 // Explain answers why an operation failed. It takes an error of os, net, os/exec
 // or syscall, wrapped or not. Where the ruleset denies what was tried, it returns
 // err wrapped with a [DeniedError] for each path or port on which rights are
-// missing, and with the narrowest [Rule] that would allow it (where files are made and
-// removed, AllowReadWrite of the directory); [errors.Is] and [errors.As] find the
-// original too. Otherwise it returns err itself: a file that
+// missing, and with a [Rule] that would allow it: the narrowest of AllowRead,
+// AllowExecute and AllowReadWrite, which may allow more (where files are made and
+// removed, AllowReadWrite of the directory), see its Rule. [All] lists them; [errors.Is]
+// and [errors.As] find the original too. Otherwise it returns err itself: a file that
 // is not there, its mode, a read-only file system or a port that is taken are
 // nothing that Landlock has to do with.
 //
@@ -282,8 +283,8 @@ func callOperation(e *os.SyscallError) operation {
 // pointer.
 func find[E error](err error) (none E) {
 	found := walk(err, func(err error) bool {
-		e, ok := err.(E)
-		return ok && !reflect.ValueOf(e).IsNil()
+		_, ok := err.(E)
+		return ok && !isNil(err)
 	})
 	if e, ok := found.(E); ok {
 		return e
@@ -615,8 +616,10 @@ func besidesReading(p *place, writingDenied, mayWrite bool) string {
 func suggestPreset(e *DeniedError) {
 	preset, access := "", FSReadFile|FSWriteFile
 	switch e.Path {
-	case "/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom":
+	case "/dev/null", "/dev/zero", "/dev/full":
 		preset = nullPreset
+	case "/dev/random", "/dev/urandom":
+		preset, access = nullPreset, FSReadFile
 	default:
 		preset, access = presetForTerminal(e.Path), access|FSIoctlDev
 	}

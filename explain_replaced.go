@@ -230,7 +230,7 @@ func (r *Ruleset) layersNow() (l layers, gone []string, err error) {
 	rest := r.Clone()
 	rest.rules = slices.Clone(r.rules)
 	for i := range rest.rules {
-		rest.rules[i].Optional = true
+		rest.rules[i].Optional = !rest.rules[i].Open
 	}
 	rest.applied.Store(r.applied.Load())
 	l, err = rest.layers()

@@ -12,21 +12,26 @@ import (
 )
 
 // Rule is one rule of a [Ruleset]: what one call says of one path or one port. It is a
-// plain value, to be shown, stored, compared with ==, and added to a ruleset by
-// [Ruleset.Add]. The open file of [Ruleset.AllowFile] and the judge of
-// [Ruleset.AllowIf] are not in it: their rules can be shown, and not added.
+// plain value, to be shown, stored (its JSON has the rights in words), compared with ==,
+// and added to a ruleset by [Ruleset.Add]. The open file of [Ruleset.AllowFile] and the
+// judge of [Ruleset.AllowIf] are not in it: their rules can be shown, and not added.
+//
+// In what Rules yields, and in a DeniedError, a rule for a path has a Port of -1, and one
+// that is Quiet is Optional too. So to compare, set these as well:
+//
+//	rule == landlock.Rule{Path: "/etc", Port: -1, FS: landlock.FSRead}
 //
 // The zero Rule is no rule.
 type Rule struct {
-	Path string    // as the caller has given it; empty for a port
-	Port int       // 0 to 65535; -1 for a path, of which Add also takes 0
-	FS   AccessFS  // what is allowed beneath Path, as asked for: handled or not
-	Net  AccessNet // what is allowed on Port, as asked for: handled or not
+	Path string    `json:"path"` // as the caller has given it; empty for a port
+	Port int       `json:"port"` // 0 to 65535; -1 for a path, of which Add also takes 0
+	FS   AccessFS  `json:"fs"`   // what is allowed beneath Path, as asked for: handled or not
+	Net  AccessNet `json:"net"`  // what is allowed on Port, as asked for: handled or not
 
-	Optional bool // Path need not exist: AllowOptional, AllowIf and Quiet
-	Judged   bool // the file at Path is judged first: AllowIf
-	Open     bool // it is for an open file, and Path its name: AllowFile
-	Quiet    bool // nothing is allowed, and denials are kept out of the audit log: Quiet and QuietNet
+	Optional bool `json:"optional"` // Path need not exist: AllowOptional, AllowIf and Quiet
+	Judged   bool `json:"judged"`   // the file at Path is judged first: AllowIf
+	Open     bool `json:"open"`     // it is for an open file, and Path its name: AllowFile
+	Quiet    bool `json:"quiet"`    // nothing is allowed, and denials are kept out of the audit log: Quiet and QuietNet
 }
 
 // ruleFields is a Rule without methods, to be printed as it is.
@@ -134,6 +139,10 @@ func (r Rule) misshapen() error {
 		return invalid("a rule for a port has no rights to files, and one for files has a path")
 	case r.isPort() && (r.Optional || r.Judged || r.Open):
 		return invalid("a rule for a port is never optional, judged or open")
+	case r.Quiet && (r.Judged || r.Open):
+		return invalid("a quiet rule allows nothing, and is never judged or open")
+	case r.Judged && r.Open, r.Optional && r.Open:
+		return invalid("a rule for an open file is never optional or judged")
 	}
 	return nil
 }
@@ -173,17 +182,27 @@ func (r *Ruleset) Rules() iter.Seq[Rule] {
 	}
 }
 
-// Add adds rules as values: those of another ruleset, of [DeniedError], or made by a
-// program. It does what the call does that [Rule.String] returns:
+// Add adds rules as values: those of [DeniedError], of another ruleset, or made by a
+// program. It does what the call does that [Rule.String] returns. Of another ruleset it
+// takes all rules but those with an open file or a judge, which are not in a Rule:
 //
-//	r.Add(slices.Collect(other.Rules())...)
+//	for rule := range other.Rules() {
+//		if !rule.Open && !rule.Judged {
+//			r.Add(rule)
+//		}
+//	}
+//	r.Use(preset.DNS).AllowFile(landlock.FSRead, file) // again, as other does
+//
+// Those are the rules of AllowFile and AllowIf, so call these again; and each preset of
+// package [example.com/landlock/preset] has some, so Use it again. What it also adds
+// then is there twice, which allows no more. Rules with no right that r handles have to
+// be left out too.
 //
 // A rule that was a preset's is one like any other then: a path that it skips is named
 // in [Report].Skipped. Mistakes are those of [Ruleset.Allow] and [Ruleset.AllowNet],
 // and besides them, each a [RuleError] with the Rule in it: a rule that is Open or
-// Judged, which takes the file or the judge itself; one for a path and a port, or for
-// neither; FS on a port or Net on a path; a port above 65535; an optional port; and
-// the zero Rule.
+// Judged; one for a path and a port, or for neither; FS on a port or Net on a path; a
+// port above 65535; an optional port; and the zero Rule.
 func (r *Ruleset) Add(rules ...Rule) *Ruleset {
 	if r == nil {
 		return nil
@@ -223,7 +242,7 @@ func (r *Ruleset) addRule(rule *wantedRule, wrong error) {
 		r.mistakes = append(r.mistakes, rule.failed(wrong))
 		return
 	}
-	rule.preset = r.inPreset
+	rule.preset = r.preset != nil
 	r.rules = append(r.rules, *rule)
 	if rule.Quiet {
 		r.quiet.FS |= rule.FS

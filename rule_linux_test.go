@@ -11,12 +11,12 @@ import (
 )
 
 // The rule that a refusal carries lets what was refused through, once it is added to the
-// ruleset: in a Sandbox, and nothing less was needed to be refused before.
+// ruleset, in a Sandbox. So it does with no more rights than are missing.
 func TestDeniedRuleLetsThrough(t *testing.T) {
 	needABI(t, V4)
 	inBoth(t, func(t *testing.T, dir string) {
 		at := func(name string) string { return dir + "/own/rule/" + name }
-		for _, name := range []string{"from", "to", "empty"} {
+		for _, name := range []string{"from", "to", "empty/old"} {
 			if err := os.MkdirAll(at(name), 0o777); err != nil {
 				t.Fatal(err)
 			}
@@ -29,39 +29,47 @@ func TestDeniedRuleLetsThrough(t *testing.T) {
 		}
 		defer listener.Close()
 		port := listener.Addr().(*net.TCPAddr).Port
+		nothing := func() error { return nil }
 		for _, test := range []struct {
 			name string
 			do   func() error
+			undo func() error
 			want []string // the rules that it takes
 		}{
-			{"read", func() error { return closing(os.Open(at("file"))) }, []string{fmt.Sprintf("AllowRead(%q)", at("file"))}},
-			{"list", func() error { return closing(os.Open(at("empty"))) }, []string{fmt.Sprintf("AllowRead(%q)", at("empty"))}},
-			{"make", func() error { return os.Mkdir(at("empty/new"), 0o777) }, []string{fmt.Sprintf("AllowReadWrite(%q)", at("empty"))}},
-			{"remove", func() error { return os.Remove(at("empty/new")) }, []string{fmt.Sprintf("AllowReadWrite(%q)", at("empty"))}},
-			{"truncate", func() error { return os.Truncate(at("file"), 0) }, []string{fmt.Sprintf("AllowReadWrite(%q)", at("file"))}},
-			{"beneath /proc", func() error { return closing(os.Open("/proc/version")) }, []string{`AllowRead("/proc")`}},
-			{"a device", func() error { return closing(os.OpenFile("/dev/null", os.O_RDWR, 0)) }, []string{`Allow(landlock.FSWriteFile|landlock.FSReadFile, "/dev/null")`}},
-			{"move", func() error { return os.Rename(at("from/file"), at("to/file")) }, []string{
+			{"read", func() error { return closing(os.Open(at("file"))) }, nothing, []string{fmt.Sprintf("AllowRead(%q)", at("file"))}},
+			{"list", func() error { return closing(os.Open(at("empty"))) }, nothing, []string{fmt.Sprintf("AllowRead(%q)", at("empty"))}},
+			{"make", func() error { return os.Mkdir(at("empty/new"), 0o777) }, func() error { return os.Remove(at("empty/new")) }, []string{fmt.Sprintf("AllowReadWrite(%q)", at("empty"))}},
+			{"remove", func() error { return os.Remove(at("empty/old")) }, func() error { return os.Mkdir(at("empty/old"), 0o777) }, []string{fmt.Sprintf("AllowReadWrite(%q)", at("empty"))}},
+			{"truncate", func() error { return os.Truncate(at("file"), 0) }, nothing, []string{fmt.Sprintf("AllowReadWrite(%q)", at("file"))}},
+			{"beneath /proc", func() error { return closing(os.Open("/proc/version")) }, nothing, []string{`AllowRead("/proc")`}},
+			{"a device", func() error { return closing(os.OpenFile("/dev/null", os.O_RDWR, 0)) }, nothing, []string{`Allow(landlock.FSWriteFile|landlock.FSReadFile, "/dev/null")`}},
+			{"move", func() error { return os.Rename(at("from/file"), at("to/file")) }, func() error { return os.Rename(at("to/file"), at("from/file")) }, []string{
 				fmt.Sprintf("AllowReadWrite(%q)", at("from")), fmt.Sprintf("AllowReadWrite(%q)", at("to"))}},
-			{"connect", func() error { return closing(net.Dial("tcp", listener.Addr().String())) }, []string{fmt.Sprintf("AllowConnectTCP(%d)", port)}},
+			{"connect", func() error { return closing(net.Dial("tcp", listener.Addr().String())) }, nothing, []string{fmt.Sprintf("AllowConnectTCP(%d)", port)}},
 		} {
-			r := NewHandling(Rights{FS: V3.FS(), Net: V4.Net()})
-			err, explained := doIn(t, r, test.do)
-			if err == nil {
-				t.Errorf("%s: nothing is refused", test.name)
-				continue
-			}
-			all, _ := denials(explained)
-			var got []string
-			for _, denied := range all {
-				got = append(got, denied.Rule.String())
-				r.Add(denied.Rule)
-			}
-			if !slices.Equal(got, test.want) {
-				t.Errorf("%s: %v\nrules %q, want %q", test.name, explained, got, test.want)
-			}
-			if err, explained = doIn(t, r, test.do); err != nil {
-				t.Errorf("%s: with its rules: %v", test.name, explained)
+			for _, least := range []bool{false, true} {
+				r := NewHandling(Rights{FS: V3.FS(), Net: V4.Net()})
+				err, explained := doIn(t, r, test.do)
+				if err == nil {
+					t.Errorf("%s: nothing is refused", test.name)
+					continue
+				}
+				var got []string
+				for _, denied := range All[*DeniedError](explained) {
+					got = append(got, denied.Rule.String())
+					if least && test.name != "a device" { // which is opened for more than is known to be missing
+						denied.Rule.FS = denied.Missing.FS
+					}
+					r.Add(denied.Rule)
+				}
+				if !slices.Equal(got, test.want) {
+					t.Errorf("%s: %v\nrules %q, want %q", test.name, explained, got, test.want)
+				}
+				if err, explained = doIn(t, r, test.do); err != nil {
+					t.Errorf("%s: with its rules, the least of them %v: %v", test.name, least, explained)
+				} else if err = test.undo(); err != nil {
+					t.Fatal(err)
+				}
 			}
 		}
 	})
@@ -99,23 +107,73 @@ func TestDeniedRuleOfMoves(t *testing.T) {
 			{"file", []string{fmt.Sprintf("Allow(landlock.FSMakeReg|landlock.FSRefer, %q)", to)}},
 			{"dir", []string{fmt.Sprintf("Allow(landlock.FSMakeDir|landlock.FSRefer, %q)", to), fmt.Sprintf("AllowReadWrite(%q)", from)}},
 		} {
-			r := NewHandling(Rights{FS: V3.FS()}).Allow(FSRead|FSRemoveFile|FSRemoveDir|FSRefer, from)
-			move := func() error { return os.Rename(from+"/"+test.name, to+"/"+test.name) }
-			_, explained := doIn(t, r, move)
-			all, _ := denials(explained)
-			var got []string
-			for _, denied := range all {
-				got = append(got, denied.Rule.String())
-				r.Add(denied.Rule)
-			}
-			if !slices.Equal(got, test.want) {
-				t.Errorf("%s: %v\nrules %q, want %q", test.name, explained, got, test.want)
-			}
-			if err, explained := doIn(t, r, move); err != nil {
-				t.Errorf("%s: with its rules: %v", test.name, explained)
+			for _, least := range []bool{false, true} {
+				r := NewHandling(Rights{FS: V3.FS()}).Allow(FSRead|FSRemoveFile|FSRemoveDir|FSRefer, from)
+				move := func() error { return os.Rename(from+"/"+test.name, to+"/"+test.name) }
+				_, explained := doIn(t, r, move)
+				var got []string
+				for _, denied := range All[*DeniedError](explained) {
+					got = append(got, denied.Rule.String())
+					if least {
+						denied.Rule.FS = denied.Missing.FS
+					}
+					r.Add(denied.Rule)
+				}
+				if !slices.Equal(got, test.want) {
+					t.Errorf("%s: %v\nrules %q, want %q", test.name, explained, got, test.want)
+				}
+				if err, explained := doIn(t, r, move); err != nil {
+					t.Errorf("%s: with its rules, the least of them %v: %v", test.name, least, explained)
+				} else if err := os.Rename(to+"/"+test.name, from+"/"+test.name); err != nil {
+					t.Fatal(err)
+				}
 			}
 		}
 	})
+}
+
+// The rule is the narrowest helper's that has what is missing, and what is missing alone
+// is enough.
+func TestDeniedRuleIsTheNarrowestHelper(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir+"/file", "")
+	if err := os.Mkdir(dir+"/dir", 0o777); err != nil {
+		t.Fatal(err)
+	}
+	all := []AccessFS{FSReadFile | FSReadDir, FSReadFile | FSExecute, FSWriteFile | FSTruncate, FSReadFile | FSWriteFile, FSMakeReg | FSRefer, FSWriteFile | FSExecute, FSReadFile | FSIoctlDev}
+	for right := AccessFS(1); right <= FSResolveUnix; right <<= 1 {
+		all = append(all, right)
+	}
+	tried := 0
+	for _, access := range all {
+		for _, path := range []string{dir + "/file", dir + "/dir"} {
+			denied := find[*DeniedError](New(V11).CheckTarget(access, path))
+			if denied == nil {
+				continue // never asked for there
+			}
+			tried++
+			missing := denied.Missing.FS
+			want := missing
+			for _, helper := range []AccessFS{FSRead, FSReadExecute, FSReadWrite} {
+				if missing&^helper == 0 && (path == dir+"/file" || missing&^(FSWriteFile|FSTruncate) != 0) {
+					want = helper
+					break
+				}
+			}
+			if denied.Rule.FS != want {
+				t.Errorf("%v on %s: %v, want %v", access, path, denied.Rule, want)
+			}
+			for _, fs := range []AccessFS{want, missing} {
+				denied.Rule.FS = fs
+				if err := New(V11).Add(denied.Rule).CheckTarget(access, path); err != nil {
+					t.Errorf("%v on %s: with %v: %v", access, path, denied.Rule, err)
+				}
+			}
+		}
+	}
+	if tried < len(all) {
+		t.Errorf("%d denials, which are not all", tried)
+	}
 }
 
 // Where it takes more than one rule, or none would do, there is no rule, and the text

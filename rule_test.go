@@ -1,6 +1,7 @@
 package landlock
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -44,6 +45,54 @@ func TestRuleString(t *testing.T) {
 		if got := fmt.Sprint(test.rule); got != test.want {
 			t.Errorf("printed: %s, want %s", got, test.want)
 		}
+	}
+}
+
+// What a ruleset says has one form in JSON, with the names and words of a Report's.
+func TestRuleJSON(t *testing.T) {
+	for _, test := range []struct {
+		rule Rule
+		want string
+	}{
+		{Rule{Path: "/dev/tty", Port: -1, FS: FSReadFile | FSIoctlDev, Optional: true, Judged: true},
+			`{"path":"/dev/tty","port":-1,"fs":"read_file,ioctl_dev","net":"none","optional":true,"judged":true,"open":false,"quiet":false}`},
+		{Rule{Port: 0, Net: NetBindTCP | 1<<20, Quiet: true},
+			`{"path":"","port":0,"fs":"none","net":"bind_tcp,0x100000","optional":false,"judged":false,"open":false,"quiet":true}`},
+		{Rule{Path: "x", Port: -1, FS: FSRead, Open: true},
+			`{"path":"x","port":-1,"fs":"read_file,read_dir","net":"none","optional":false,"judged":false,"open":true,"quiet":false}`},
+	} {
+		var back Rule
+		text, err := json.Marshal(test.rule)
+		if backErr := json.Unmarshal(text, &back); err != nil || backErr != nil || string(text) != test.want || back != test.rule {
+			t.Errorf("JSON %s, %v, and back %v, %v\nwant %s", text, err, back, backErr, test.want)
+		}
+	}
+	options := Options{BestEffort: true, Floor: V4, FilterSockets: true, Log: LogNewExecOn, QuietScope: ScopeSignal}
+	const want = `{"best_effort":true,"floor":4,"new_privs":false,"filter_sockets":true,"log":"log_new_exec_on","quiet_scope":"signal"}`
+	var back Options
+	text, err := json.Marshal(options)
+	if backErr := json.Unmarshal(text, &back); err != nil || backErr != nil || string(text) != want || back != options {
+		t.Errorf("JSON %s, %v, and back %+v, %v\nwant %s", text, err, back, backErr, want)
+	}
+}
+
+// What is returned can be compared with what is written.
+func TestRulesCompare(t *testing.T) {
+	r := New(V11).AllowRead("/a").Add(Rule{Path: "/a", FS: FSRead}, Rule{Path: "/q", FS: FSRead, Quiet: true}).Quiet(FSRead, "/q").AllowFile(FSRead, nil).AllowFile(FSRead, os.Stdin).AllowRead("").
+		AllowIf(FSRead, func(*os.File) error { return nil }, "/a")
+	for _, wrong := range All[*RuleError](errors.Join(r.Mistakes()...)) {
+		if wrong.Port != -1 {
+			t.Errorf("%+v", ruleFields(wrong.Rule))
+		}
+	}
+	for rule := range r.Rules() {
+		if rule.Port != -1 || rule.Quiet && !rule.Optional {
+			t.Errorf("%+v", ruleFields(rule))
+		}
+	}
+	rules := slices.Collect(r.Rules())
+	if rules[0] != (Rule{Path: "/a", Port: -1, FS: FSRead}) || rules[1] != rules[0] || rules[3] != rules[2] {
+		t.Errorf("%v", rules)
 	}
 }
 
@@ -111,6 +160,11 @@ func TestAddMistakes(t *testing.T) {
 		{"an optional port", Rule{Port: 1, Net: NetBindTCP, Optional: true}, "never optional, judged or open"},
 		{"a judged port", Rule{Port: 1, Net: NetBindTCP, Judged: true}, "never optional, judged or open"},
 		{"an open port", Rule{Port: 1, Net: NetBindTCP, Open: true}, "never optional, judged or open"},
+		{"quiet and open", Rule{Path: "/x", Port: -1, FS: FSRead, Quiet: true, Open: true}, "Quiet:true}: a quiet rule allows nothing, and is never judged or open"},
+		{"quiet and judged", Rule{Path: "/x", Port: -1, FS: FSRead, Optional: true, Quiet: true, Judged: true}, "Quiet:true}: a quiet rule allows nothing, and is never judged or open"},
+		{"quiet, judged and a port", Rule{Port: 1, Net: NetBindTCP, Quiet: true, Judged: true}, "never optional, judged or open"},
+		{"open and judged", Rule{Path: "/x", Port: -1, FS: FSRead, Open: true, Judged: true}, "Quiet:false}: a rule for an open file is never optional or judged"},
+		{"open and optional", Rule{Path: "/x", Port: -1, FS: FSRead, Open: true, Optional: true}, "Quiet:false}: a rule for an open file is never optional or judged"},
 		{"no right", Rule{Path: "/x", Port: -1}, `Allow(0, "/x"): no access right given`},
 		{"no right to a port", Rule{Port: 1}, "AllowNet(0, 1): no access right given"},
 		{"an unknown right", Rule{Path: "/x", Port: -1, FS: 1 << 20}, `Allow(0x100000, "/x"): unknown access right fs.0x100000`},

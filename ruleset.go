@@ -45,7 +45,7 @@ type wanted struct {
 	sockets  bool // FilterSockets
 	mistakes []error
 
-	inPreset bool // Use is calling one
+	preset *use // Use is calling one
 }
 
 // New returns a ruleset that handles every right of the target ABI: they are
@@ -400,8 +400,8 @@ func (r *Ruleset) QuietScope(scope Scope) *Ruleset {
 }
 
 // Use calls each preset on the ruleset, in order: a preset is a function that
-// adds the rules for one purpose. An error that it returns is a mistake, and so
-// is a nil preset. Package [example.com/landlock/preset] has some.
+// adds the rules for one purpose. An error that it returns is a mistake, unless it is
+// one that is kept already, and so is a nil preset. Package [example.com/landlock/preset] has some.
 //
 // A preset adds rules, quiet ones among them, and nothing else. It is a mistake if it
 // calls BestEffort, AllowNewPrivs, FilterSockets, Log or QuietScope, which then
@@ -419,34 +419,63 @@ func (r *Ruleset) Use(presets ...func(*Ruleset) error) *Ruleset {
 	for _, preset := range presets {
 		if preset == nil {
 			r.mistake("nil preset")
-		} else if err := r.use(preset); err != nil {
+			continue
+		}
+		for _, err := range r.unsaid(r.use(preset)) {
 			r.mistake("preset: %w", err)
 		}
 	}
 	return r
 }
 
+// unsaid returns an error of a preset. Of one that repeats mistakes that are kept, as
+// that of loading the ruleset does, it returns what is joined with them.
+func (r *Ruleset) unsaid(err error) (all []error) {
+	isKept := func(err error) bool { return slices.Contains(r.mistakes, err) }
+	switch {
+	case err == nil, isKept(err):
+		return nil
+	case walk(err, isKept) == nil:
+		return []error{err}
+	}
+	switch e := err.(type) {
+	case interface{ Unwrap() error }:
+		return r.unsaid(e.Unwrap())
+	case interface{ Unwrap() []error }:
+		for _, err := range e.Unwrap() {
+			all = append(all, r.unsaid(err)...)
+		}
+	}
+	return all
+}
+
+// use is one call of a preset. It is told by its address, so it is not of size 0.
+type use struct{ _ byte }
+
 // use calls a preset.
 func (r *Ruleset) use(preset func(*Ruleset) error) error {
-	before := r.wanted
+	before, applied := r.wanted, r.applied.Load()
+	this := new(use)
 	defer func() { // also where it panics
-		if !r.inPreset { // only another ruleset can say so
+		// Any other ruleset lacks this use, and so does what r was before it.
+		if r.preset != this {
 			r.wanted = before
+			r.applied.Store(applied)
 			r.mistake("preset: it puts another ruleset in the place of the one that uses it, and may add rules alone")
 		}
-		r.inPreset = before.inPreset
+		r.preset = before.preset
 	}()
-	r.inPreset = true
+	r.preset = this
 	return preset(r)
 }
 
 // mayChange reports whether a method may change what the ruleset is apart from
 // its rules. That a preset calls it is a mistake.
 func (r *Ruleset) mayChange(method string) bool {
-	if r != nil && r.inPreset {
+	if r != nil && r.preset != nil {
 		r.mistake("preset: it calls %s, and may add rules alone: call it on the ruleset that uses the preset", method)
 	}
-	return r != nil && !r.inPreset
+	return r != nil && r.preset == nil
 }
 
 // Clone returns a copy: what is done to one of the two from now on does not
@@ -459,7 +488,7 @@ func (r *Ruleset) Clone() *Ruleset {
 		return nil
 	}
 	clone := &Ruleset{wanted: r.wanted}
-	clone.inPreset = false // a preset's clone is not what Use is called on
+	clone.preset = nil // a preset's clone is not what Use is called on
 	// Rules and mistakes are only ever appended. Without room at their ends,
 	// the first append of the clone makes slices of its own.
 	clone.rules = slices.Clip(r.rules)
@@ -488,12 +517,12 @@ func (r *Ruleset) Target() ABI {
 // Options is what a [Ruleset] says besides the rights that it handles and its
 // rules. The zero value is that of a ruleset as New makes it.
 type Options struct {
-	BestEffort    bool     // BestEffort was called
-	Floor         ABI      // with this floor; 0 also where it was not called
-	NewPrivs      bool     // AllowNewPrivs was called
-	FilterSockets bool     // FilterSockets was called
-	Log           LogFlags // those of all calls of Log
-	QuietScope    Scope    // those of all calls of QuietScope, handled or not
+	BestEffort    bool     `json:"best_effort"`    // BestEffort was called
+	Floor         ABI      `json:"floor"`          // with this floor; 0 also where it was not called
+	NewPrivs      bool     `json:"new_privs"`      // AllowNewPrivs was called
+	FilterSockets bool     `json:"filter_sockets"` // FilterSockets was called
+	Log           LogFlags `json:"log"`            // those of all calls of Log
+	QuietScope    Scope    `json:"quiet_scope"`    // those of all calls of QuietScope, handled or not
 }
 
 // Options returns what the calls so far say.
@@ -518,7 +547,7 @@ func (r *Ruleset) Mistakes() []error {
 // notToLoad returns why r is not to be loaded: its mistakes. That a preset loads
 // what it is to add rules to is one.
 func (r *Ruleset) notToLoad() []error {
-	if r.inPreset {
+	if r.preset != nil {
 		r.mistake("preset: it loads the ruleset, to enforce or to ask it, and may add rules alone: do so after Use")
 	}
 	return r.Mistakes()

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -87,13 +88,11 @@ func checkMistake(t *testing.T, call string, err error, want string) {
 
 func TestRuleErrorFields(t *testing.T) {
 	_, err := New(V1).AllowRead("").AllowNet(1<<5, 8080).Apply()
-	var rules []*RuleError
-	for _, err := range err.(interface{ Unwrap() []error }).Unwrap() {
-		rule, ok := errors.AsType[*RuleError](err)
-		if !ok || !errors.Is(err, fs.ErrInvalid) {
-			t.Fatalf("%v is not a RuleError that Is fs.ErrInvalid", err)
+	rules := All[*RuleError](err)
+	for _, rule := range rules {
+		if !errors.Is(rule, fs.ErrInvalid) {
+			t.Errorf("%v is not fs.ErrInvalid", rule)
 		}
-		rules = append(rules, rule)
 	}
 	if len(rules) != 2 || rules[0].Port != -1 || rules[0].Path != "" || rules[0].Access != FSRead ||
 		rules[1].Port != 8080 || rules[1].Path != "" || rules[1].Access != AccessNet(1<<5) {
@@ -606,6 +605,134 @@ func TestPresetsAddRules(t *testing.T) {
 				t.Errorf("%s: the ruleset takes no options after Use", name)
 			}
 		}
+	}
+}
+
+// A ruleset that an earlier preset has put by is another one too, whichever it is: with
+// it would go what was said since, and what is known to be enforced.
+func TestPresetsKeepTheRuleset(t *testing.T) {
+	var stash Ruleset
+	put := func(to, from *Ruleset) { reflect.ValueOf(to).Elem().Set(reflect.ValueOf(from).Elem()) } // as *to = *from, which vet refuses
+	keep := func(r *Ruleset) error { put(&stash, r); return nil }
+	replace := func(r *Ruleset) error { r.AllowRead("/preset"); put(r, &stash); return nil }
+	since := []Rule{{Path: "/since", Port: -1, FS: FSRead}}
+	for name, test := range map[string]func(r *Ruleset){
+		"of the same":            func(r *Ruleset) { r.Use(keep).AllowRead("/since").BestEffort(V2) },
+		"of the same, unchanged": func(r *Ruleset) { r.AllowRead("/since").BestEffort(V2).Use(keep) },
+		"of another":             func(r *Ruleset) { New(V3).BestEffort(V1).Use(keep); r.AllowRead("/since").BestEffort(V2) },
+		"of the same rules":      func(r *Ruleset) { r.AllowRead("/since").BestEffort(V2); r.Clone().Use(keep) },
+		"within it": func(r *Ruleset) {
+			r.AllowRead("/since").BestEffort(V2).Use(func(r *Ruleset) error { r.Use(keep); return nil })
+		},
+		"not in a preset": func(r *Ruleset) { r.AllowRead("/since").BestEffort(V2); put(&stash, r) },
+	} {
+		r := New(V3)
+		test(r)
+		enforced := new(applied)
+		r.applied.Store(enforced)
+		r.Use(replace)
+		if !slices.Equal(slices.Collect(r.Rules()), since) || r.Options() != (Options{BestEffort: true, Floor: V2}) || len(r.Mistakes()) != 1 || r.applied.Load() != enforced {
+			t.Errorf("%s: %v, mistakes %v", name, r, r.Mistakes())
+			continue
+		}
+		checkMistake(t, name, r.Mistakes()[0], "preset: it puts another ruleset in the place")
+	}
+	// Around it a use goes on: what comes after is in it still.
+	r := New(V3).Use(keep, func(r *Ruleset) error { r.Use(replace).BestEffort(V1); return nil })
+	if mistakes := r.Mistakes(); len(mistakes) != 2 || r.Options() != (Options{}) {
+		t.Errorf("%v, mistakes %v", r, mistakes)
+	}
+}
+
+// What a preset returns is said once, also where it is a mistake that was there.
+func TestPresetsSayOnce(t *testing.T) {
+	const kept, loads = `landlock: AllowRead(""): empty path`, "landlock: preset: it loads the ruleset, to enforce or to ask it, and may add rules alone: do so after Use"
+	dryRun := func(r *Ruleset) error { _, err := r.DryRun(); return err }
+	for name, test := range map[string]struct {
+		preset func(r *Ruleset) error
+		want   []string // besides what is kept
+	}{
+		"DryRun":            {dryRun, []string{loads}},
+		"Check":             {func(r *Ruleset) error { return r.Check(FSRead, "/") }, []string{loads}},
+		"Run":               {func(r *Ruleset) error { return r.Run(exec.Command("/bin/true")) }, []string{loads}},
+		"wrapped":           {func(r *Ruleset) error { return fmt.Errorf("own: %w", dryRun(r)) }, []string{loads}},
+		"another's":         {func(r *Ruleset) error { return r.Use(dryRun).Mistakes()[1] }, []string{loads}},
+		"of a clone":        {func(r *Ruleset) error { return dryRun(r.Clone().AllowRead("\x00")) }, []string{`landlock: preset: landlock: AllowRead("\x00"): path contains a NUL byte`}},
+		"all mistakes":      {func(r *Ruleset) error { return errors.Join(r.Mistakes()...) }, nil},
+		"a mistake":         {func(r *Ruleset) error { return r.Mistakes()[0] }, nil},
+		"joined with own":   {func(r *Ruleset) error { return errors.Join(dryRun(r), fs.ErrExist, fs.ErrClosed) }, []string{loads, "landlock: preset: file already exists", "landlock: preset: file already closed"}},
+		"%w beside own":     {func(r *Ruleset) error { return fmt.Errorf("%w, %w", dryRun(r), fs.ErrExist) }, []string{loads, "landlock: preset: file already exists"}},
+		"wrapped with own":  {func(r *Ruleset) error { return fmt.Errorf("own: %w", errors.Join(fs.ErrExist, dryRun(r))) }, []string{loads, "landlock: preset: file already exists"}},
+		"own":               {func(*Ruleset) error { return fs.ErrExist }, []string{"landlock: preset: file already exists"}},
+		"own, joined":       {func(*Ruleset) error { return errors.Join(fs.ErrExist, fs.ErrClosed) }, []string{"landlock: preset: file already exists\nfile already closed"}},
+		"own, like what is": {func(*Ruleset) error { return New(V3).AllowRead("").Mistakes()[0] }, []string{"landlock: preset: " + kept}},
+	} {
+		r := New(V3).AllowRead("")
+		var got []string
+		for _, mistake := range r.Use(test.preset).Mistakes() {
+			got = append(got, mistake.Error())
+		}
+		if want := append([]string{kept}, test.want...); !slices.Equal(got, want) {
+			t.Errorf("%s: mistakes %q\nwant %q", name, got, want)
+		}
+	}
+}
+
+// converted is a RuleError by its method As alone.
+type converted struct{ rule *RuleError }
+
+func (c converted) Error() string { return "converted" }
+func (c converted) As(target any) bool {
+	rule, ok := target.(**RuleError)
+	if ok {
+		*rule = c.rule
+	}
+	return ok
+}
+
+// many cannot be compared.
+type many []string
+
+func (m many) Error() string { return strings.Join(m, ",") }
+
+// All is what errors.AsType is, and finds the rest too.
+func TestAll(t *testing.T) {
+	a, b := &RuleError{Rule: Rule{Path: "/a"}}, &RuleError{Rule: Rule{Path: "/b"}}
+	inside := &RuleError{Rule: Rule{Path: "/inside"}, Err: b}
+	var none *RuleError
+	for name, test := range map[string]struct {
+		err  error
+		want []*RuleError
+	}{
+		"nil":               {nil, nil},
+		"none":              {fs.ErrExist, nil},
+		"itself":            {a, []*RuleError{a}},
+		"wrapped":           {fmt.Errorf("x: %w", a), []*RuleError{a}},
+		"joined":            {errors.Join(b, fs.ErrExist, a), []*RuleError{b, a}},
+		"several %w":        {fmt.Errorf("%w, %w", a, errors.Join(b)), []*RuleError{a, b}},
+		"one in another":    {errors.Join(a, inside), []*RuleError{a, inside, b}},
+		"the same again":    {errors.Join(a, b, fmt.Errorf("x: %w", a), inside), []*RuleError{a, b, inside}},
+		"others like it":    {errors.Join(a, &RuleError{Rule: a.Rule}), []*RuleError{a, {Rule: a.Rule}}},
+		"a nil pointer":     {errors.Join(none, a, (*DeniedError)(nil), converted{}), []*RuleError{a}},
+		"by its method As":  {errors.Join(b, converted{a}), []*RuleError{b, a}},
+		"what an error has": {explain(a, []error{&DeniedError{}, b}), []*RuleError{a, b}},
+	} {
+		got := All[*RuleError](test.err)
+		if !reflect.DeepEqual(got, test.want) {
+			t.Errorf("%s: %v, want %v", name, got, test.want)
+		}
+		if first, ok := errors.AsType[*RuleError](test.err); first != nil && (!ok || got[0] != first) {
+			t.Errorf("%s: %v, and errors.AsType finds %v first", name, got, first)
+		}
+	}
+	if got := All[many](errors.Join(many{"a"}, many{"a"}, many{"b"})); len(got) != 3 {
+		t.Errorf("what cannot be compared: %v", got)
+	}
+	if got := All[interface {
+		error
+		Is(error) bool
+	}](errors.Join(a, &DeniedError{}, &UnsupportedError{})); len(got) != 2 {
+		t.Errorf("by an interface: %v", got)
 	}
 }
 

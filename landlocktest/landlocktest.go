@@ -268,11 +268,11 @@ func partNotDenied(err error) string {
 	}
 	tried := err
 	var call *os.SyscallError
-	if !namesObject(tried) && !errors.As(tried, &call) && len(denials(tried)) == 0 && byErrno(tried) {
+	if !namesObject(tried) && !errors.As(tried, &call) && len(landlock.All[*landlock.DeniedError](tried)) == 0 && byErrno(tried) {
 		return "" // an errno alone, which Explain could only guess at
 	}
 	err = explained(err)
-	all := denials(err)
+	all := landlock.All[*landlock.DeniedError](err)
 	knows := len(tree(err)) != len(tree(tried)) // Explain has something to say of it
 	switch {
 	case len(all) == 0 && errors.Is(err, fs.ErrNotExist):
@@ -308,16 +308,6 @@ func tree(err error) []error {
 	case interface{ Unwrap() []error }:
 		for _, inner := range e.Unwrap() {
 			all = append(all, tree(inner)...)
-		}
-	}
-	return all
-}
-
-// denials returns each DeniedError of an error.
-func denials(err error) (all []*landlock.DeniedError) {
-	for _, err := range tree(err) {
-		if denied, ok := err.(*landlock.DeniedError); ok {
-			all = append(all, denied)
 		}
 	}
 	return all

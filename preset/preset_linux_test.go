@@ -828,3 +828,76 @@ func TestMayNotSearch(t *testing.T) {
 		t.Errorf("a directory that cannot be looked at: %v", err)
 	}
 }
+
+// Of a device Explain names a preset, and has as the rule what that gives the device.
+func TestExplainedDevices(t *testing.T) {
+	landlocktest.NeedABI(t, landlock.V5)
+	for path, test := range map[string]struct {
+		name   string
+		preset func(*landlock.Ruleset) error
+	}{
+		"/dev/null":    {"NullDevices", NullDevices},
+		"/dev/zero":    {"NullDevices", NullDevices},
+		"/dev/full":    {"NullDevices", NullDevices},
+		"/dev/random":  {"NullDevices", NullDevices},
+		"/dev/urandom": {"NullDevices", NullDevices},
+		"/dev/tty":     {"Terminal", Terminal},
+		"/dev/ptmx":    {"PseudoTerminals", PseudoTerminals},
+	} {
+		err := landlock.New(landlock.V5).Explain(&fs.PathError{Op: "open", Path: path, Err: syscall.EACCES})
+		denied := landlock.All[*landlock.DeniedError](err)
+		if len(denied) != 1 || !strings.Contains(err.Error(), "Use(preset."+test.name+") would allow it") {
+			t.Errorf("%s: %v", path, err)
+			continue
+		}
+		for rule := range landlock.New(landlock.V5).Use(test.preset).Rules() {
+			if rule.Path == path && rule.FS != denied[0].Rule.FS {
+				t.Errorf("%s: the preset has %v, the refusal %v", path, rule, denied[0].Rule)
+			}
+		}
+	}
+	// What the preset does not allow it is not advised for.
+	denied := &fs.PathError{Op: "open", Path: "/dev/urandom", Err: syscall.EACCES}
+	err := landlock.New(landlock.V5).AllowRead("/dev/urandom").Explain(denied)
+	if !strings.Contains(err.Error(), `AllowReadWrite("/dev/urandom") would allow it`) {
+		t.Error(err)
+	}
+}
+
+// A ruleset with presets is made again from its rules: without those that have a file or
+// a judge, which come with the presets.
+func TestAddAgain(t *testing.T) {
+	presets := []func(*landlock.Ruleset) error{DNS, Certificates, TimeZones, MIMETypes, Users, NullDevices, Terminal, PseudoTerminals, Temp, System, Programs("sh")}
+	file, err := os.Open("/etc/passwd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	other := landlock.New(landlock.V11).AllowRead("/usr/share").AllowConnectTCP(443).AllowFile(landlock.FSReadFile, file).Quiet(landlock.FSRead, "/home").Use(presets...)
+	again := landlock.New(landlock.V11)
+	for rule := range other.Rules() {
+		if !rule.Open && !rule.Judged {
+			again.Add(rule)
+		}
+	}
+	again.Use(presets...).AllowFile(landlock.FSReadFile, file)
+	if mistakes := slices.Concat(other.Mistakes(), again.Mistakes()); len(mistakes) > 0 {
+		t.Fatal(mistakes)
+	}
+	count := func(r *landlock.Ruleset) map[landlock.Rule]bool {
+		rules := make(map[landlock.Rule]bool)
+		for rule := range r.Rules() {
+			rules[rule] = true
+		}
+		return rules
+	}
+	if got, want := count(again), count(other); !maps.Equal(got, want) {
+		t.Errorf("%v\nwant %v", again, other)
+	}
+	for i, preset := range presets {
+		lost := slices.ContainsFunc(slices.Collect(landlock.New(landlock.V11).Use(preset).Rules()), func(rule landlock.Rule) bool { return rule.Open || rule.Judged })
+		if !lost {
+			t.Errorf("preset %d can be added as it is", i)
+		}
+	}
+}

@@ -119,17 +119,14 @@ func (o *options) explain(err error) error {
 	if old, ok := err.(*landlock.UnsupportedError); ok {
 		return o.explainOld(old)
 	}
-	if rule, ok := err.(*landlock.RuleError); ok {
-		return o.explainRule(rule)
+	var rules []error // what is wrong besides is told once these are mended
+	for _, rule := range landlock.All[*landlock.RuleError](err) {
+		rules = append(rules, o.explainRule(rule))
 	}
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		var errs []error
-		for _, err := range joined.Unwrap() {
-			errs = append(errs, o.explain(err))
-		}
-		return errors.Join(errs...)
+	if len(rules) == 0 {
+		return err
 	}
-	return err
+	return errors.Join(rules...)
 }
 
 // explainRule names the option of a rule, and not all the rights that it has.

@@ -152,16 +152,8 @@ func (o *options) addFiles(option string, access landlock.AccessFS, files ...*os
 // refusal returns err, of the program's execve, in this program's terms where it is for
 // want of an option, and else as it is.
 func refusal(err error, path string) error {
-	explained, ok := err.(interface{ Unwrap() []error })
-	if !ok {
-		return err
-	}
 	var files, missing []string
-	for _, reason := range explained.Unwrap() {
-		denied, ok := reason.(*landlock.DeniedError)
-		if !ok {
-			continue
-		}
+	for _, denied := range landlock.All[*landlock.DeniedError](err) {
 		files = append(files, denied.Path)
 		if option := optionFor(denied.Rule); option != "" {
 			missing = append(missing, option)
@@ -181,22 +173,16 @@ func refusal(err error, path string) error {
 // before it is tried.
 func wouldFail(sandbox *landlock.Sandbox, path string) error {
 	denied := &fs.PathError{Op: "exec", Path: path, Err: syscall.EACCES}
-	explained, ok := sandbox.Explain(denied).(interface {
-		error
-		Unwrap() []error
-	})
-	if !ok { // nothing is denied
+	explained := sandbox.Explain(denied)
+	if explained == error(denied) { // it is not
 		_, err := program.Chain(path)
 		return err
 	}
-	if refused := refusal(explained, path); refused != error(explained) {
-		return refused
-	}
-	return errors.Join(explained.Unwrap()[1:]...) // it cannot be told
+	return refusal(explained, path)
 }
 
-// optionFor returns the option that makes a rule, the narrowest that does: none for the
-// zero Rule.
+// optionFor returns the narrowest of some options that has all that a rule has: none for
+// the zero Rule.
 func optionFor(rule landlock.Rule) string {
 	for _, name := range []string{"ro", "rox", "rw", "rwx"} {
 		if rule.FS != 0 && rule.FS&^pathOptions[name] == 0 {
