@@ -130,15 +130,15 @@ func (c *child) wrapperCalls(ruleset right, position uint32) {
 	c.takeFiles(position)
 	const changed = "cmd.ExtraFiles is not what Wrap has left there: append to it, and change nothing else of it"
 	c.image.Say(failed+"take over the sandbox: ",
-		stub.Reason{Errno: unix.EBADF, Text: changed, Status: stub.StatusFailed},
-		stub.Reason{Errno: unix.ESPIPE, Text: changed, Status: stub.StatusFailed})
+		stub.Reason{Errno: int(unix.EBADF), Text: changed, Status: stub.StatusFailed},
+		stub.Reason{Errno: int(unix.ESPIPE), Text: changed, Status: stub.StatusFailed})
 	c.restrict(ruleset)
 	c.image.Say(failed, c.restrictReasons()...)
 	c.execute()
 	c.image.Say(failed,
-		stub.Reason{Errno: unix.ENOENT, Text: unix.ENOENT.Error(), Status: stub.StatusMissing},
-		stub.Reason{Errno: unix.ENOTDIR, Text: unix.ENOTDIR.Error(), Status: stub.StatusMissing},
-		stub.Reason{Errno: unix.EACCES, Text: c.sandbox.refusal(programPath(c.cmd)), Status: stub.StatusFailed})
+		stub.Reason{Errno: int(unix.ENOENT), Text: unix.ENOENT.Error(), Status: stub.StatusMissing},
+		stub.Reason{Errno: int(unix.ENOTDIR), Text: unix.ENOTDIR.Error(), Status: stub.StatusMissing},
+		stub.Reason{Errno: int(unix.EACCES), Text: c.sandbox.refusal(programPath(c.cmd)), Status: stub.StatusFailed})
 }
 
 // takeFiles has the stub close its files once it executes the program, and fail where
@@ -159,7 +159,7 @@ func (c *child) restrictReasons() []stub.Reason {
 	var reasons []stub.Reason
 	add := func(errno syscall.Errno, err error) {
 		text := strings.TrimPrefix(err.Error(), "landlock: ")
-		reasons = append(reasons, stub.Reason{Errno: errno, Text: text, Status: stub.StatusFailed})
+		reasons = append(reasons, stub.Reason{Errno: int(errno), Text: text, Status: stub.StatusFailed})
 	}
 	for _, errno := range []syscall.Errno{unix.E2BIG, unix.EPERM} {
 		add(errno, restrictError(errno, c.sandbox.setsNoNewPrivs()))

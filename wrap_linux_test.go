@@ -361,16 +361,16 @@ func TestWrapErrors(t *testing.T) {
 				t.Errorf("%s: it can be started all the same: %v", test.name, err)
 			}
 		}
-		cmd, out := try("wait")
+		cmd, _ := try("wait")
 		stdin, err := cmd.StdinPipe()
 		must(t, errors.Join(err, cmd.Start()))
-		if err := s.Wrap(cmd); err == nil || !strings.Contains(err.Error(), "started") {
-			t.Errorf("a cmd that is running: %v", err)
+		if err := s.Wrap(cmd); err == nil || !strings.Contains(err.Error(), "started") || cmd.Path != self() {
+			t.Errorf("a cmd that is running: %v, and its Path is %q", err, cmd.Path)
 		}
 		stdin.Close()
 		must(t, cmd.Wait())
 
-		cmd, out = try("fd=3")
+		cmd, out := try("fd=3")
 		must(t, s.Wrap(cmd))
 		copied := *cmd
 		for name, c := range map[string]*exec.Cmd{"it": cmd, "its copy": &copied} {

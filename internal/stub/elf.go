@@ -4,6 +4,9 @@ package stub
 
 import (
 	"encoding/binary"
+	"strings"
+	"sync"
+	"syscall"
 	"unsafe"
 )
 
@@ -27,7 +30,30 @@ type head struct {
 	first  uintptr // the address of the first call
 }
 
-func newHead(status, first uintptr) []byte { return word(word(nil, status), first) }
+func newHead(status, first uintptr) []byte {
+	h := head{status, first}
+	return word(word(nil, h.status), h.first)
+}
+
+// words returns the beginning of such a stub's data: a reason for each errno, and
+// their texts, which are those of package syscall.
+var words = sync.OnceValue(func() []byte {
+	const size = (mostErrno + 1) * unsafe.Sizeof(reason{})
+	var table, texts []byte
+	for errno := range mostErrno + 1 {
+		text := syscall.Errno(errno).Error()
+		if errno == 0 || strings.HasPrefix(text, "errno ") {
+			text = "an error that has no name"
+		}
+		text += "\n"
+		r := reason{dataAddress + size + uintptr(len(texts)), uintptr(len(text)), StatusFailed}
+		table = word(word(word(table, r.text), r.size), r.status)
+		texts = append(texts, text...)
+	}
+	i := Image{data: table}
+	i.Data(texts)
+	return i.data
+})
 
 // The two words that follow the code.
 const (

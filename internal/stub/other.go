@@ -14,6 +14,7 @@ const (
 
 func newHead(status, first uintptr) []byte { return nil }
 func code() []byte                         { return nil }
+func words() []byte                        { return nil }
 func elf(table, code []byte) []byte        { return nil }
 
 // SendInherited returns an error that Is errors.ErrUnsupported.

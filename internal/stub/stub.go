@@ -34,9 +34,6 @@ import (
 	"errors"
 	"io"
 	"slices"
-	"strings"
-	"sync"
-	"syscall"
 	"unsafe"
 )
 
@@ -133,25 +130,6 @@ func (i *Image) Path(path string) uintptr { return i.Data(append([]byte(path), 0
 // Talking returns a stub that knows how to say what fails.
 func Talking() Image { return Image{data: slices.Clip(words())} }
 
-// words returns the beginning of such a stub's data: a reason for each errno, and
-// their texts, which are those of package syscall.
-var words = sync.OnceValue(func() []byte {
-	const size = (mostErrno + 1) * unsafe.Sizeof(reason{})
-	var table, texts []byte
-	for errno := range mostErrno + 1 {
-		text := syscall.Errno(errno).Error()
-		if errno == 0 || strings.HasPrefix(text, "errno ") {
-			text = "an error that has no name"
-		}
-		text += "\n"
-		table = word(word(word(table, dataAddress+size+uintptr(len(texts))), uintptr(len(text))), StatusFailed)
-		texts = append(texts, text...)
-	}
-	i := Image{data: table}
-	i.Data(texts)
-	return i.data
-})
-
 // How a stub ends that says what fails: as a shell.
 const (
 	StatusFailed  = 126
@@ -160,7 +138,7 @@ const (
 
 // Reason is what a stub says of an errno, and how it ends then.
 type Reason struct {
-	Errno  syscall.Errno
+	Errno  int
 	Text   string
 	Status int
 }
@@ -172,9 +150,8 @@ func (i *Image) Say(text string, reasons ...Reason) {
 	var list []byte
 	for _, r := range reasons {
 		text := r.Text + "\n"
-		for _, w := range []uintptr{uintptr(r.Errno), i.Data([]byte(text)), uintptr(len(text)), uintptr(r.Status)} {
-			list = word(list, w)
-		}
+		one := special{uintptr(r.Errno), i.Data([]byte(text)), uintptr(len(text)), uintptr(r.Status)}
+		list = word(word(word(word(list, one.errno), one.text), one.size), one.status)
 	}
 	list = word(list, 0)
 	says := saying{i.Data([]byte(text)), uintptr(len(text)), i.Data(list)}
