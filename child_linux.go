@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"example.com/landlock/internal/program"
 	"example.com/landlock/internal/seccomp"
 	"example.com/landlock/internal/stub"
 )
@@ -449,11 +450,24 @@ func (c *child) openProgram() (right, error) {
 
 // byDescriptor opens and sends the program.
 func (c *child) byDescriptor() (right, error) {
-	flags := unix.O_PATH
-	if c.alone { // which takes a position
-		flags = unix.O_RDONLY | unix.O_NONBLOCK | unix.O_NOCTTY
+	if c.alone {
+		return c.byPosition()
 	}
-	fd, err := unix.Open(programPath(c.cmd), flags|unix.O_CLOEXEC, 0)
+	fd, err := unix.Open(programPath(c.cmd), unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return noRight, c.startError(err)
+	}
+	return c.sendOwn(fd), nil
+}
+
+// byPosition is byDescriptor with one that has a position, by which the stub knows it.
+func (c *child) byPosition() (right, error) {
+	file, err := program.Open(programPath(c.cmd))
+	if err != nil {
+		return noRight, c.startError(err)
+	}
+	defer file.Close()
+	fd, err := unix.FcntlInt(file.Fd(), unix.F_DUPFD_CLOEXEC, 3)
 	if err != nil {
 		return noRight, c.startError(err)
 	}
