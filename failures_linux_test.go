@@ -229,7 +229,7 @@ func TestThreadsThatCannotBeSeen(t *testing.T) {
 		}, unix.EPERM},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inChild(t, nil, func(t *testing.T, dir string) {
+			inChildAs(t, fewUsers(), nil, func(t *testing.T, dir string) {
 				r := NewHandling(Rights{Net: netUDP}).BestEffort(0).FilterSockets()
 				undo := test.prepare(t)
 				_, err := r.Apply()

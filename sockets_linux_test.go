@@ -686,7 +686,7 @@ func TestSocketFilterFailures(t *testing.T) {
 			if test.needs > 0 {
 				needABI(t, test.needs)
 			}
-			inChild(t, nil, func(t *testing.T, dir string) {
+			inChildAs(t, fewUsers(), nil, func(t *testing.T, dir string) {
 				if test.root {
 					needRoot(t, "to install the filter")
 				}

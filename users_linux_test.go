@@ -24,6 +24,15 @@ func testUsers() []testUser {
 	return users
 }
 
+// fewUsers are this user alone, and all at full length: for what takes a second each.
+func fewUsers() []testUser {
+	users := testUsers()
+	if !longTests() {
+		users = users[:1]
+	}
+	return users
+}
+
 // needRoot skips what an ordinary user cannot do. In a child it comes first, before
 // the function takes privileges away.
 func needRoot(t testing.TB, why string) {
