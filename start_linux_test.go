@@ -855,7 +855,7 @@ func TestDescriptorsThatChange(t *testing.T) {
 				}
 			})
 		}
-		children := 50
+		children := 25
 		if longTests() {
 			children = 1500
 		}
