@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"reflect"
-	"slices"
 	"strings"
 )
 
@@ -160,10 +159,16 @@ func (e *UnsupportedError) Unwrap() error { return e.noFilter }
 //	for _, denied := range landlock.All[*landlock.DeniedError](rules.Explain(err)) { … }
 //	for _, wrong := range landlock.All[*landlock.RuleError](err) { … }
 func All[E error](err error) (all []E) {
+	known := make(map[error]bool)
 	walk(err, func(err error) bool {
-		e, ok := as[E](err)
-		if ok && !slices.ContainsFunc(all, func(other E) bool { return isSame(e, other) }) {
-			all = append(all, e)
+		if e, ok := as[E](err); ok {
+			comparable := reflect.ValueOf(e).Comparable()
+			if !comparable || !known[e] {
+				all = append(all, e)
+			}
+			if comparable {
+				known[e] = true
+			}
 		}
 		return false
 	})
@@ -180,11 +185,6 @@ func as[E error](err error) (e E, ok bool) {
 	}
 	converts, ok := err.(interface{ As(any) bool })
 	return e, ok && converts.As(&e) && !isNil(e)
-}
-
-// isSame reports whether two errors are equal, as far as they can be compared.
-func isSame(a, b error) bool {
-	return reflect.TypeOf(a) == reflect.TypeOf(b) && reflect.ValueOf(a).Comparable() && a == b
 }
 
 // RuleError says which rule of a ruleset is wrong, and why. Those of several rules are
