@@ -23,6 +23,7 @@ func TestMain(m *testing.M) {
 		tryAll(os.Args[1:])
 		syscall.Exit(0) // without the hooks that write a coverage profile
 	}
+	testchild.HearSignals()
 	os.Exit(m.Run())
 }
 

@@ -1259,6 +1259,14 @@ func errorChain(err error) string {
 	return fmt.Sprint(all)
 }
 
+// openPoller opens what the Go runtime keeps once it has opened a pipe.
+func openPoller() {
+	if read, write, err := os.Pipe(); err == nil {
+		read.Close()
+		write.Close()
+	}
+}
+
 // Everything that os/exec can do works as with os/exec.
 func TestStartIsLikeExec(t *testing.T) {
 	inBoth(t, func(t *testing.T, dir string) {
@@ -1273,10 +1281,7 @@ func TestStartIsLikeExec(t *testing.T) {
 		if !longTests() {
 			ways = ways[:2]
 		}
-		if read, write, err := os.Pipe(); err == nil { // opens what the Go runtime keeps for all pipes
-			read.Close()
-			write.Close()
-		}
+		openPoller()
 		scratch := filepath.Join(dir, "scratch")
 		for i, s := range startings {
 			if os.Getuid() != 0 && testing.Short() && i%3 > 0 {

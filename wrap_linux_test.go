@@ -445,6 +445,7 @@ func TestWrapIsLikeExec(t *testing.T) {
 	inBoth(t, func(t *testing.T, dir string) {
 		s := mustPrepare(t, New(V5).BestEffort(V1).AllowExecute("/").AllowReadWrite(dir, "/dev"))
 		scratch := filepath.Join(dir, "scratch")
+		openPoller()
 		files := len(wrapperFiles())
 		tried := 0
 		for i, way := range startings {
@@ -545,6 +546,7 @@ func TestWrappedIsForgotten(t *testing.T) {
 		}
 		secret := filepath.Join(dir, "secret")
 		s := mustPrepare(t, runnable(bestForChildren()))
+		openPoller()
 		kept, keptOut := try("read=" + secret)
 		must(t, s.Wrap(kept))
 		if cap(kept.ExtraFiles) != len(kept.ExtraFiles) {

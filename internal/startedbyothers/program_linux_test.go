@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"example.com/landlock/internal/testchild"
 )
 
 // startedAs has this test binary be one of the programs that are started.
@@ -29,6 +31,7 @@ func TestMain(m *testing.M) {
 		program()
 		return
 	}
+	testchild.HearSignals()
 	m.Run()
 }
 

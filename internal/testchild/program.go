@@ -3,6 +3,8 @@ package testchild
 import (
 	"os"
 	"os/exec"
+	"os/signal"
+	"syscall"
 	"testing"
 )
 
@@ -16,6 +18,7 @@ func Main(m *testing.M, main func()) {
 		main()
 		return
 	}
+	HearSignals()
 	m.Run()
 }
 
@@ -35,3 +38,15 @@ func Program(t *testing.T, dir string, args ...string) *exec.Cmd {
 // raceQuickly returns what keeps the race detector from sleeping for a second
 // where a process ends.
 func raceQuickly() string { return "GORACE=" + os.Getenv("GORACE") + " atexit_sleep_ms=0" }
+
+// HearSignals has what this process starts end with Ctrl-C and with its terminal, also
+// where it was itself started to ignore those, by nohup or in the background of a
+// shell: what is ignored stays so in a program that is executed, and what is handled
+// does not.
+func HearSignals() {
+	for _, s := range []os.Signal{os.Interrupt, syscall.SIGHUP} {
+		if signal.Ignored(s) {
+			signal.Notify(make(chan os.Signal, 1), s)
+		}
+	}
+}
