@@ -8,8 +8,8 @@ import (
 
 // What is denied says which rule is missing. A move may take two.
 func ExampleRuleset_Add() {
-	rules := landlock.New(landlock.V3).BestEffort(landlock.V1).AllowRead("/usr/share")
-	err := rules.CheckTarget(landlock.FSReadFile, "/etc/passwd")
+	rules := landlock.New(landlock.V3).BestEffort(landlock.V1).AllowRead("/proc")
+	err := rules.CheckTarget(landlock.FSReadDir, "/sys")
 	for _, denied := range landlock.All[*landlock.DeniedError](err) {
 		if denied.Rule == (landlock.Rule{}) {
 			fmt.Println(denied) // no rule alone would do: it says what would
@@ -18,5 +18,5 @@ func ExampleRuleset_Add() {
 		rules.Add(denied.Rule)
 	}
 	fmt.Println(rules)
-	// Output: ABI 3, best effort from ABI 1: read beneath "/usr/share", "/etc/passwd"
+	// Output: ABI 3, best effort from ABI 1: read beneath "/proc", "/sys"
 }
