@@ -67,7 +67,7 @@ func (s *Sandbox) Start(cmd *exec.Cmd) error {
 	if cmd == nil {
 		return errNoCommand
 	}
-	wrong := wrongAttributes(cmd)
+	wrong, noProgram := wrongAttributes(cmd), wrongProgram(cmd)
 	switch {
 	case s == nil:
 		return failStart(cmd, errClosed)
@@ -79,12 +79,21 @@ func (s *Sandbox) Start(cmd *exec.Cmd) error {
 		return errStarted
 	case cmd.Err != nil:
 		return failStart(cmd, cmd.Err)
-	case cmd.Path == "":
-		return failStart(cmd, errors.New("exec: no command")) // as os/exec
-	case strings.ContainsRune(cmd.Path, 0):
-		return failStart(cmd, &fs.PathError{Op: "fork/exec", Path: cmd.Path, Err: errInvalid}) // as os/exec
+	case noProgram != nil:
+		return failStart(cmd, noProgram)
 	}
 	return s.start(cmd)
+}
+
+// wrongProgram returns what os/exec answers where cmd.Path can be no program's.
+func wrongProgram(cmd *exec.Cmd) error {
+	switch {
+	case cmd.Path == "":
+		return errors.New("exec: no command")
+	case strings.ContainsRune(cmd.Path, 0):
+		return &fs.PathError{Op: "fork/exec", Path: cmd.Path, Err: errInvalid}
+	}
+	return nil
 }
 
 // failStart makes cmd.Start fail with err, so that it cleans up after itself.

@@ -1,11 +1,6 @@
 package landlock
 
-import (
-	"errors"
-	"io/fs"
-	"os/exec"
-	"strings"
-)
+import "os/exec"
 
 // Wrap changes cmd so that whoever starts it starts its program inside the sandbox.
 // It is for packages that take a cmd and call its Start themselves. Where you start
@@ -83,7 +78,7 @@ func disable(cmd *exec.Cmd, err error) {
 }
 
 func (s *Sandbox) wrapOrFail(cmd *exec.Cmd) error {
-	wrong := wrongAttributes(cmd)
+	wrong, noProgram := wrongAttributes(cmd), wrongProgram(cmd)
 	switch {
 	case s == nil || s.closed.Load():
 		return errClosed
@@ -95,10 +90,8 @@ func (s *Sandbox) wrapOrFail(cmd *exec.Cmd) error {
 		return wrong
 	case s.unrestricted:
 		return nil
-	case cmd.Path == "":
-		return errors.New("exec: no command") // as os/exec
-	case strings.ContainsRune(cmd.Path, 0):
-		return &fs.PathError{Op: "fork/exec", Path: cmd.Path, Err: errInvalid} // as os/exec
+	case noProgram != nil:
+		return noProgram
 	}
 	return s.wrap(cmd)
 }

@@ -203,14 +203,13 @@ func (c *child) numberWrapper(file *os.File, ruleset right, second int) (w wrapp
 		if w.number, err = unix.FcntlInt(file.Fd(), unix.F_DUPFD_CLOEXEC, least+more); err != nil {
 			continue
 		}
-		var above int
-		if above, err = unix.FcntlInt(uintptr(second), unix.F_DUPFD_CLOEXEC, w.number+1); err != nil {
-			unix.Close(w.number)
-			continue
-		}
-		if uint64(above)+ofExec >= limit.Cur {
-			unix.Close(w.number)
+		above, err := unix.FcntlInt(uintptr(second), unix.F_DUPFD_CLOEXEC, w.number+1)
+		if err == nil && uint64(above)+ofExec >= limit.Cur {
 			unix.Close(above)
+			err = unix.EMFILE
+		}
+		if err != nil {
+			unix.Close(w.number)
 			continue
 		}
 		w.files[1] = os.NewFile(uintptr(above), "landlock-stub")
