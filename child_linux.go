@@ -164,9 +164,13 @@ func (c *child) longPaths() error {
 // here. So the number of the stub is between them. It is left, like all that is
 // close-on-exec, when the stub is executed.
 func (c *child) makeFile() error {
-	file, err := memoryFile(c.image.Bytes(c.socket))
+	file, err := stub.NewFile()
 	if err != nil {
-		return err
+		return fmt.Errorf("landlock: start a child: %w", err)
+	}
+	if err := stub.WriteFile(file, c.image.Bytes(c.socket)); err != nil {
+		file.Close()
+		return fmt.Errorf("landlock: start a child: %w", err)
 	}
 	if c.file, err = above(file, 4+len(c.was.ExtraFiles)); err != nil {
 		return err
@@ -700,51 +704,4 @@ func (c *child) explainStart(err error) error {
 		return fmt.Errorf("%w: a security module or seccomp filter forbids to execute a file in memory, by which a sandboxed child is started", err)
 	}
 	return err
-}
-
-// memoryFile returns an executable file with text, which nobody can change any
-// more.
-func memoryFile(text []byte) (*os.File, error) {
-	file, err := newMemoryFile()
-	if err != nil {
-		return nil, err
-	}
-	if err := fillMemoryFile(file, text); err != nil {
-		file.Close()
-		return nil, err
-	}
-	return file, nil
-}
-
-func newMemoryFile() (*os.File, error) {
-	const flags = unix.MFD_CLOEXEC | unix.MFD_ALLOW_SEALING
-	fd, err := unix.MemfdCreate("landlock-stub", flags|unix.MFD_EXEC)
-	if err == unix.EINVAL { // before Linux 6.3, where all of them may be executed
-		fd, err = unix.MemfdCreate("landlock-stub", flags)
-	}
-	if err == unix.EACCES {
-		return nil, fmt.Errorf("landlock: start a child: %w: memory files that may be executed are forbidden: set the sysctl vm.memfd_noexec to 0 or 1", os.NewSyscallError("memfd_create", err))
-	}
-	if err != nil {
-		return nil, fmt.Errorf("landlock: start a child: %w", os.NewSyscallError("memfd_create", err))
-	}
-	return os.NewFile(uintptr(fd), "landlock-stub"), nil
-}
-
-func fillMemoryFile(file *os.File, text []byte) error {
-	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_FSIZE, &limit); err != nil {
-		return fmt.Errorf("landlock: start a child: %w", os.NewSyscallError("getrlimit", err))
-	} else if limit.Cur < uint64(len(text)) {
-		// To write more is a signal, and the end of this process.
-		return fmt.Errorf("landlock: start a child: RLIMIT_FSIZE of %d bytes: the child's stub takes %d: %w", limit.Cur, len(text), unix.EFBIG)
-	}
-	_, err := file.Write(text)
-	if err == nil {
-		_, err = unix.FcntlInt(file.Fd(), unix.F_ADD_SEALS, unix.F_SEAL_SEAL|unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_WRITE)
-	}
-	if err != nil {
-		return fmt.Errorf("landlock: start a child: make the stub: %w", err)
-	}
-	return nil
 }

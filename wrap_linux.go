@@ -90,9 +90,9 @@ func (c *child) makeWrapper() (w wrapper, err error) {
 	if err := procIsThere(); err != nil {
 		return w, err
 	}
-	file, err := newMemoryFile()
+	file, err := stub.NewFile()
 	if err != nil {
-		return w, err
+		return w, fmt.Errorf("landlock: start a child: %w", err)
 	}
 	defer file.Close()
 	if err := sharesDescriptors(file); err != nil {
@@ -111,8 +111,8 @@ func (c *child) makeWrapper() (w wrapper, err error) {
 	}
 	position := binary.NativeEndian.Uint32(mark[:]) >> 1 // as many bits as a position has everywhere
 	c.wrapperCalls(ruleset, position)
-	if err := fillMemoryFile(file, c.image.Bytes(0)); err != nil {
-		return w, err
+	if err := stub.WriteFile(file, c.image.Bytes(0)); err != nil {
+		return w, fmt.Errorf("landlock: start a child: %w", err)
 	}
 	second := int(file.Fd())
 	if c.program != noRight {
