@@ -2,10 +2,7 @@
 
 package landlock
 
-import (
-	"errors"
-	"os/exec"
-)
+import "errors"
 
 // What the system calls would answer; no kernel does here.
 var (
@@ -42,8 +39,3 @@ type threadState struct{}
 func (threadState) keepDeathSignal() error             { return ErrNotBuilt }
 func holdThread() (caller threadState, release func()) { return threadState{}, func() {} }
 func (s *Sandbox) likeCaller(caller threadState) error { return ErrNotBuilt }
-
-func wrongAttributes(cmd *exec.Cmd) error { return nil }
-
-func (s *Sandbox) start(cmd *exec.Cmd) error { return failStart(cmd, ErrNotBuilt) }
-func (s *Sandbox) wrap(cmd *exec.Cmd) error  { return ErrNotBuilt }
