@@ -4,7 +4,7 @@ package landlock
 
 import "os/exec"
 
-// A Sandbox that is not closed is unrestricted here, and has no use for a stub.
+// A Sandbox that is not closed is unrestricted here, and nothing is started by a stub.
 
 func wrongAttributes(cmd *exec.Cmd) error { return nil }
 func noStubFor(cmd *exec.Cmd) error       { return ErrNotBuilt }

@@ -76,9 +76,6 @@ func wrapperPath(number int) string {
 }
 
 // buildWrapper opens what the stub gets, and makes the stub.
-//
-// The second file is the program, where the stub cannot go by its path, or else the
-// stub.
 func (s *Sandbox) buildWrapper(cmd *exec.Cmd) (w wrapper, err error) {
 	if err := procIsThere(); err != nil {
 		return w, err
@@ -103,22 +100,18 @@ func (s *Sandbox) buildWrapper(cmd *exec.Cmd) (w wrapper, err error) {
 			w.files[0].Close()
 		}
 	}()
-	program, err := readProgram(cmd)
+	second, err := openSecond(cmd, file)
 	if err != nil {
 		return w, err
 	}
-	defer program.Close()
-	position, err := unlikely()
+	defer second.Close()
+	position, err := randomPosition()
 	if err != nil {
 		return w, err
 	}
-	image := s.wrapperImage(cmd, program != nil, position)
+	image := s.wrapperImage(cmd, second != file, position)
 	if err := stub.WriteFile(file, image.Bytes(0)); err != nil {
 		return w, fmt.Errorf("landlock: start a child: %w", err)
-	}
-	second := file
-	if program != nil {
-		second = program
 	}
 	if _, err := unix.Seek(int(second.Fd()), int64(position), io.SeekStart); err != nil {
 		return w, fmt.Errorf("landlock: wrap: mark the program: %w", os.NewSyscallError("lseek", err))
@@ -132,12 +125,12 @@ func (s *Sandbox) buildWrapper(cmd *exec.Cmd) (w wrapper, err error) {
 	return w, nil
 }
 
-// readProgram opens the program where the stub cannot go by its path, and returns nil
-// where it can. It has a position, by which the stub knows it, and so it is open for
-// reading.
-func readProgram(cmd *exec.Cmd) (*os.File, error) {
+// openSecond returns the second file: the program, where the stub cannot go by its path,
+// or else the stub's own. It has a position, by which the stub knows it, and so it is
+// open for reading.
+func openSecond(cmd *exec.Cmd, own *os.File) (*os.File, error) {
 	if here, err := foundHere(cmd, len(wrapper{}.files)); err != nil || !here {
-		return nil, err
+		return own, err
 	}
 	file, err := program.Open(programPath(cmd))
 	if err != nil {
@@ -146,8 +139,8 @@ func readProgram(cmd *exec.Cmd) (*os.File, error) {
 	return file, nil
 }
 
-// unlikely returns a position that no other file is likely to have.
-func unlikely() (position uint32, err error) {
+// randomPosition returns a position that no other file is likely to have.
+func randomPosition() (position uint32, err error) {
 	var random [4]byte
 	if _, err := unix.Getrandom(random[:], 0); err != nil {
 		return 0, fmt.Errorf("landlock: wrap: %w", os.NewSyscallError("getrandom", err))
@@ -155,8 +148,9 @@ func unlikely() (position uint32, err error) {
 	return binary.NativeEndian.Uint32(random[:]) >> 1, nil // as many bits as a position has everywhere
 }
 
-// wrapperImage writes down what the stub does, and what it says.
-func (s *Sandbox) wrapperImage(cmd *exec.Cmd, program bool, position uint32) stub.Image {
+// wrapperImage writes down what the stub does, and what it says. Its second file is open
+// as the program, or is not.
+func (s *Sandbox) wrapperImage(cmd *exec.Cmd, asProgram bool, position uint32) stub.Image {
 	image := stub.Talking()
 	failed := "landlock: exec " + printable(cmd.Path) + ": "
 	first, second := takeFiles(&image, cmd, position)
@@ -166,7 +160,7 @@ func (s *Sandbox) wrapperImage(cmd *exec.Cmd, program bool, position uint32) stu
 		stub.Reason{Errno: int(unix.ESPIPE), Text: changed, Status: stub.StatusFailed})
 	s.restrictStub(&image, first)
 	image.Say(failed, s.restrictReasons()...)
-	if !program {
+	if !asProgram {
 		second = 0
 	}
 	executeProgram(&image, cmd, second)
