@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -346,15 +345,6 @@ func (e *DeniedError) subject(named string) string {
 
 // Is reports whether target is [io/fs.ErrPermission].
 func (e *DeniedError) Is(target error) bool { return target == fs.ErrPermission }
-
-// printable returns a path as it is, unless it has what does not belong into a
-// line of a log.
-func printable(path string) string {
-	if quoted := strconv.Quote(path); quoted != `"`+path+`"` {
-		return quoted
-	}
-	return path
-}
 
 // at returns the error for rights that are denied at a place, or nil.
 func (c *checker) at(access AccessFS, p *place) (*DeniedError, error) {

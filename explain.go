@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"reflect"
 	"slices"
 	"strings"
 )
@@ -159,12 +158,6 @@ func partsOf(err error) (parts []error) {
 	}
 }
 
-// isNil reports whether err is nil, or a nil pointer, whose methods would not expect that.
-func isNil(err error) bool {
-	value := reflect.ValueOf(err)
-	return err == nil || value.Kind() == reflect.Pointer && value.IsNil()
-}
-
 // cannotTell is the reason where a reason could not be looked for.
 func cannotTell(err error) []error {
 	return []error{fmt.Errorf("landlock: whether the ruleset denies it cannot be told: %w", err)}
@@ -277,51 +270,6 @@ func callOperation(e *os.SyscallError) operation {
 		return (*checker).tracing
 	}
 	return nil
-}
-
-// find returns the first error of a type in err's tree that is not a nil
-// pointer.
-func find[E error](err error) (none E) {
-	found := walk(err, func(err error) bool {
-		_, ok := err.(E)
-		return ok && !isNil(err)
-	})
-	if e, ok := found.(E); ok {
-		return e
-	}
-	return none
-}
-
-// walk returns the first error in err's tree that matches.
-func walk(err error, match func(error) bool) error {
-	for err != nil {
-		if match(err) {
-			return err
-		}
-		if isNil(err) {
-			return nil
-		}
-		switch e := err.(type) {
-		case interface{ Unwrap() error }:
-			err = e.Unwrap()
-		case interface{ Unwrap() []error }:
-			for _, err := range e.Unwrap() {
-				if found := walk(err, match); found != nil {
-					return found
-				}
-			}
-			return nil
-		default:
-			return nil
-		}
-	}
-	return nil
-}
-
-// answered reports whether errno is in err's tree. Unlike errors.Is it calls no
-// method of a nil pointer.
-func answered(err, errno error) bool {
-	return walk(err, func(err error) bool { return err == errno }) != nil
 }
 
 // pathOperation returns what failed at a path.

@@ -14,10 +14,6 @@ import (
 
 var errOnlyDirectories error = &sentinel{"not a directory, and only directories can have these rights", errNotDirectory}
 
-// errNoPlace is the error for what lies in no filesystem. The kernel takes no rule
-// for it, and asks for none.
-var errNoPlace = errors.New("a pipe, a socket or another object of no filesystem, which Landlock does not restrict and takes no rule for")
-
 // Sandbox is a ruleset loaded into the kernel: its paths are opened and its
 // rules final. Start, Run, Exec and Do enforce it on a child, a program or a
 // piece of work, any number of times, and this process stays as it is. It is
