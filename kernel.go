@@ -2,6 +2,7 @@ package landlock
 
 import (
 	"fmt"
+	"os"
 	"sync"
 )
 
@@ -74,3 +75,18 @@ func (k Kernel) String() string {
 func Probe() (Kernel, error) { return probeOnce() }
 
 var probeOnce = sync.OnceValues(probe)
+
+func probe() (Kernel, error) {
+	abi, errata, err := askKernel()
+	switch err {
+	case nil:
+		return Kernel{ABI(abi), Errata(errata)}, nil
+	case errNoCall:
+		return Kernel{}, ErrNotBuilt
+	case errNotSupported:
+		return Kernel{}, ErrDisabled
+	case errNotPermitted, errDenied:
+		return Kernel{}, ErrBlocked
+	}
+	return Kernel{}, fmt.Errorf("landlock: ask for the kernel's ABI: %w", os.NewSyscallError("landlock_create_ruleset", err))
+}

@@ -15,41 +15,10 @@ import (
 	"example.com/landlock/internal/seccomp"
 )
 
-const (
-	errTooBig       = unix.E2BIG
-	errInvalid      = unix.EINVAL
-	errDenied       = unix.EACCES
-	errNotPermitted = unix.EPERM
-	errCrossDevice  = unix.EXDEV
-	errNotDirectory = unix.ENOTDIR
-
-	ruleNetPort = 2 // LANDLOCK_RULE_NET_PORT, which x/sys/unix lacks
-)
+const ruleNetPort = 2 // LANDLOCK_RULE_NET_PORT, which x/sys/unix lacks
 
 // netPortAttr is struct landlock_net_port_attr, which x/sys/unix lacks.
 type netPortAttr struct{ allowedAccess, port uint64 }
-
-func probe() (Kernel, error) {
-	abi, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
-	switch errno {
-	case 0:
-	case unix.ENOSYS:
-		return Kernel{}, ErrNotBuilt
-	case unix.EOPNOTSUPP:
-		return Kernel{}, ErrDisabled
-	case unix.EPERM, unix.EACCES:
-		return Kernel{}, ErrBlocked
-	default:
-		return Kernel{}, fmt.Errorf("landlock: ask for the kernel's ABI: %w", os.NewSyscallError("landlock_create_ruleset", errno))
-	}
-	// A kernel without this query answers EINVAL: it has fixed nothing that
-	// it can tell of.
-	errata, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_ERRATA)
-	if errno != 0 {
-		errata = 0
-	}
-	return Kernel{ABI(abi), Errata(errata)}, nil
-}
 
 func createRuleset(handled, quiet Rights, size uintptr) (int, error) {
 	attr := unix.LandlockRulesetAttr{

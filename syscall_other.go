@@ -3,21 +3,8 @@
 package landlock
 
 import (
-	"errors"
 	"os/exec"
 )
-
-// What the system calls would answer; no kernel does here.
-var (
-	errTooBig       = errors.New("argument list too long")
-	errDenied       = errors.New("permission denied")
-	errNotPermitted = errors.New("operation not permitted")
-	errCrossDevice  = errors.New("invalid cross-device link")
-	errInvalid      = errors.New("invalid argument")
-	errNotDirectory = errors.New("not a directory")
-)
-
-func probe() (Kernel, error) { return Kernel{}, ErrNotBuilt }
 
 // Without an ABI nothing below is ever called.
 
