@@ -36,6 +36,14 @@ const (
 	newest        = V11
 )
 
+// The flags of landlock_restrict_self besides the logging ones, and the one of
+// landlock_add_rule.
+const (
+	restrictTSYNC      uint32 = 1 << 3
+	restrictNoNewPrivs uint32 = 1 << 4
+	addRuleQuiet       uint32 = 1 << 0
+)
+
 // abis is the one table of which ABI has what.
 var abis = [newest + 1]struct {
 	linux string // the first Linux release that has it

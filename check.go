@@ -410,9 +410,6 @@ type allowance struct {
 
 // Why it cannot be told whether a rule counts.
 var (
-	errMayBeLost = errors.New("it depends on a rule that the kernel loses once memory gets short, as it does for all that is beneath /proc: have the rule for /proc itself")
-	errLinkLost  = errors.New("it depends on a rule for a file with several names on such a file system, which the kernel loses once memory gets short: have the rule for its directory")
-	errTerminal  = errors.New("it depends on a rule for a terminal, whose number another one gets once that is gone")
 	errAboveRoot = errors.New("it depends on a rule for a directory that may be above the root of this process")
 	errAnothers  = errors.New("it depends on whether the process is in the sandbox: nobody else's may be looked into, whatever the rules are")
 	errUnmounted = errors.New("it depends on a rule that was loaded by a mount that may be gone: where its file system was unmounted everywhere, so is the rule")
@@ -565,12 +562,6 @@ type move struct {
 
 // errNotMoved is the error where the move fails for other reasons than a ruleset.
 var errNotMoved = errors.New("cannot be moved there in any case")
-
-// maxLinks is how many symbolic links the kernel follows in one path.
-const maxLinks = 40
-
-// errNothingAbove is the error for a path that names no file in a directory.
-var errNothingAbove = errors.New("it has no directory above")
 
 // errMountPoint is the error for a file that a mount covers: the kernel looks at
 // what is beneath, which no path leads to, and does not move it in any case.

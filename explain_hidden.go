@@ -80,22 +80,6 @@ func (c *checker) lacking(preset string, access AccessFS, paths ...string) []err
 	return nil
 }
 
-func suggestCall(reasons []error, call string) []error {
-	for _, reason := range reasons {
-		if denied, ok := reason.(*DeniedError); ok {
-			denied.suggestText(call)
-		}
-	}
-	return reasons
-}
-
-const (
-	usersPreset     = "Users"
-	dnsPreset       = "DNS"
-	timeZonesPreset = "TimeZones"
-	nullPreset      = "NullDevices"
-)
-
 func (c *checker) readingUsers() []error {
 	return c.lacking(usersPreset, FSReadFile, "/etc/passwd")
 }

@@ -10,14 +10,6 @@ const (
 	wholeProcess              // every thread of this process
 )
 
-// The flags of landlock_restrict_self besides the logging ones, and the one of
-// landlock_add_rule.
-const (
-	restrictTSYNC      uint32 = 1 << 3
-	restrictNoNewPrivs uint32 = 1 << 4
-	addRuleQuiet       uint32 = 1 << 0
-)
-
 // netUDP is what governs a UDP socket as a whole.
 const netUDP = NetBindUDP | NetConnectSendUDP
 

@@ -138,6 +138,11 @@ func (c *checker) aboveRoot(root fileID) AccessFS {
 	return all
 }
 
+// hasDomain reports whether Landlock enforces anything, and so keeps processes apart.
+func (c *checker) hasDomain() bool {
+	return c.denied.FS != 0 || c.denied.Scope != 0 || c.denied.Net&^c.refused.Net != 0
+}
+
 func (c *checker) close() {
 	if c.ruleset != noRuleset {
 		closeFd(c.ruleset)

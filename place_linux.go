@@ -28,14 +28,6 @@ type place struct {
 	inside bool   // a file of the kernel's own, such as a pipe, which no rule is about
 }
 
-// fileID is what a rule belongs to, and the mount by which it was found.
-type fileID struct {
-	device, inode uint64
-	mount         uint64
-}
-
-func (id fileID) onAnyMount() fileID { id.mount = 0; return id }
-
 // identify returns which file is open. Whatever the mount, it is only known by statx.
 func identify(fd int) (id fileID, kind uint32, err error) {
 	var stat unix.Statx_t

@@ -15,10 +15,6 @@ type place struct {
 	inside, empty bool
 }
 
-type fileID struct{ device, inode, mount uint64 }
-
-func (id fileID) onAnyMount() fileID { return id }
-
 type level struct{ id fileID }
 
 func (l level) mayBeLost() error { return nil }
