@@ -30,11 +30,10 @@ var (
 )
 
 // ErrTooManyLayers is returned where no more domains can be stacked on this
-// process: the kernel takes 16, those of its parents included. Below ABI 8 one
-// of them is kept free once a Do was used, or an Exec failed. Nothing has
-// changed. It Is E2BIG.
-var ErrTooManyLayers error = &sentinel{"landlock: no room for another layer: the kernel stacks 16 on a process, " +
-	"and below ABI 8 one is kept free once a Do was used, or an Exec failed: put the restrictions into fewer rulesets", errTooBig}
+// process: the kernel takes 16, those of its parents included. Nothing has changed.
+// It Is E2BIG.
+var ErrTooManyLayers error = &sentinel{"landlock: no room for another layer: the kernel stacks 16 on a process: " +
+	"put the restrictions into fewer rulesets", errTooBig}
 
 // PartialError says that some threads of this process are restricted and some
 // are not, because the kernel failed half way. There is no way back, and no
