@@ -2,6 +2,7 @@ package landlock
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"runtime"
 
@@ -46,14 +47,14 @@ func (s *Sandbox) Exec(argv0 string, argv, envv []string) error {
 		return errInsideDo
 	}
 	applyLock.RLock() // or an Apply might come between the two threads that are compared
-	caller, release := holdThread()
+	caller, release := osthread.Hold()
 	defer release()
 	result := make(chan error, 1)
 	osthread.Take(func() (reusable bool) {
 		defer applyLock.RUnlock()
-		err := s.likeCaller(caller)
+		err := s.compare(caller)
 		if err == nil {
-			err = caller.keepDeathSignal()
+			err = threadError(caller.KeepDeathSignal())
 		}
 		if err == nil {
 			setApart(false)
@@ -66,6 +67,20 @@ func (s *Sandbox) Exec(argv0 string, argv, envv []string) error {
 		return false
 	})
 	return s.explain(<-result, argv0)
+}
+
+// compare returns an error where this thread would give what it runs back what the
+// caller's has given up.
+func (s *Sandbox) compare(caller osthread.State) error {
+	return threadError(caller.Compare(s.setsNoNewPrivs()))
+}
+
+// threadError says whose error one of a thread is.
+func threadError(err error) error {
+	if err != nil {
+		return fmt.Errorf("landlock: %w", err)
+	}
+	return nil
 }
 
 func execError(path string, err error) error { return &fs.PathError{Op: "exec", Path: path, Err: err} }
@@ -111,7 +126,7 @@ func (s *Sandbox) Do(f func() error) error {
 		return errInsideDo
 	}
 	applyLock.RLock() // until beginDo has compared the threads, and restricted its own
-	caller, release := holdThread()
+	caller, release := osthread.Hold()
 	defer release()
 	result := make(chan outcome, 1)
 	osthread.Take(func() (reusable bool) {
@@ -130,9 +145,9 @@ func (s *Sandbox) Do(f func() error) error {
 
 // beginDo restricts this thread for a Do, and lets go of applyLock, which its
 // caller has shared since before it looked at its own thread.
-func (s *Sandbox) beginDo(caller threadState) error {
+func (s *Sandbox) beginDo(caller osthread.State) error {
 	defer applyLock.RUnlock()
-	if err := s.likeCaller(caller); err != nil {
+	if err := s.compare(caller); err != nil {
 		return err
 	}
 	setApart(true)

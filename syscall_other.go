@@ -24,12 +24,6 @@ func (opener) path(path string) (int, error) { return -1, ErrNotBuilt }
 func (opener) closeLater(fd int)             {}
 func (opener) close()                        {}
 
-type threadState struct{}
-
-func (threadState) keepDeathSignal() error             { return ErrNotBuilt }
-func holdThread() (caller threadState, release func()) { return threadState{}, func() {} }
-func (s *Sandbox) likeCaller(caller threadState) error { return ErrNotBuilt }
-
 func wrongAttributes(cmd *exec.Cmd) error { return nil }
 
 func (s *Sandbox) start(cmd *exec.Cmd) error { return failStart(cmd, ErrNotBuilt) }

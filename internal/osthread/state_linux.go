@@ -1,4 +1,4 @@
-package landlock
+package osthread
 
 import (
 	"cmp"
@@ -12,8 +12,6 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
-
-	"example.com/landlock/internal/osthread"
 )
 
 // threadParts is what one thread has and another may lack, as far as the kernel
@@ -41,8 +39,8 @@ type threadPart struct {
 	read func() (string, error) // of the calling thread; what cannot be read is an error
 }
 
-// threadState is what a thread has.
-type threadState struct {
+// State is what a thread has.
+type State struct {
 	parts       []string // as threadParts
 	files       *threadFiles
 	deathSignal int32
@@ -50,10 +48,10 @@ type threadState struct {
 	err         error // why there is no more
 }
 
-// holdThread keeps the calling goroutine on its thread, and the thread alive,
-// until release is called. A thread that its goroutine has left may be taken
-// for a Do and end with it, and one that ends shares nothing with anybody.
-func holdThread() (caller threadState, release func()) {
+// Hold keeps the calling goroutine on its thread, and the thread alive, until release
+// is called. A thread that its goroutine has left may be taken by [Take] and end, and
+// one that ends shares nothing with anybody.
+func Hold() (caller State, release func()) {
 	runtime.LockOSThread()
 	caller.files, caller.filesErr = filesOfThread()
 	caller.parts, caller.err = readThread()
@@ -78,11 +76,11 @@ func readThread() ([]string, error) {
 	return all, nil
 }
 
-// likeCaller returns an error where the calling thread would give what it runs
-// back what the thread of the caller has given up, or where that cannot be told.
-// (A domain that the caller has enforced on its own thread by other means cannot
-// be seen.)
-func (s *Sandbox) likeCaller(caller threadState) error {
+// Compare returns an error where the calling thread would give what it runs back what
+// the caller's thread has given up, or where that cannot be told. With setsNoNewPrivs
+// it is about to set no_new_privs. (A Landlock domain that the caller has enforced on
+// its own thread by other means cannot be seen.)
+func (caller State) Compare(setsNoNewPrivs bool) error {
 	same, err := caller.files.areOurs()
 	switch err := cmp.Or(caller.filesErr, err); {
 	case err != nil:
@@ -95,7 +93,7 @@ func (s *Sandbox) likeCaller(caller threadState) error {
 		return err
 	}
 	for i, part := range threadParts {
-		if part.name == partNoNewPrivs && s.setsNoNewPrivs() {
+		if part.name == partNoNewPrivs && setsNoNewPrivs {
 			continue // it is about to be set
 		}
 		if parts[i] != caller.parts[i] {
@@ -110,7 +108,7 @@ func otherThan(part string) error {
 	if part == partFiles {
 		step = "Start inherits all but the descriptors"
 	}
-	return fmt.Errorf("landlock: the calling thread has other %s than the thread that would be restricted in its place: "+
+	return fmt.Errorf("the calling thread has other %s than the thread that would be restricted in its place: "+
 		"%s, or change them for all threads", part, step)
 }
 
@@ -128,17 +126,17 @@ func cannotCompare(part string, err error) error {
 	case errors.Is(err, unix.EPERM):
 		step = "allow that call in the seccomp filter that is around this process, or " + step
 	}
-	return fmt.Errorf("landlock: whether the thread of an Exec or Do has other %s than the calling one cannot be told: %w: %s", part, err, step)
+	return fmt.Errorf("whether the thread of an Exec or Do has other %s than the calling one cannot be told: %w: %s", part, err, step)
 }
 
-// keepDeathSignal has this thread get the signal that the caller's would get at
+// KeepDeathSignal has this thread get the signal that the caller's would get at
 // the death of their parent.
-func (caller threadState) keepDeathSignal() error {
+func (caller State) KeepDeathSignal() error {
 	if caller.deathSignal == 0 {
 		return nil
 	}
 	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(caller.deathSignal), 0, 0, 0); err != nil {
-		return fmt.Errorf("landlock: keep the parent death signal: %w", os.NewSyscallError("prctl", err))
+		return fmt.Errorf("keep the parent death signal: %w", os.NewSyscallError("prctl", err))
 	}
 	return nil
 }
@@ -169,13 +167,13 @@ func threadFileUser() ([2]int, error) {
 	if call = cmp.Or(call, os.NewSyscallError("setfsgid", err)); call == nil {
 		return [2]int{user, group}, nil
 	}
-	status, err := osthread.ReadProc(ownProc + "status")
+	status, err := ReadProc(ownProc + "status")
 	if err != nil {
 		return [2]int{}, fmt.Errorf("%w, and %w", call, err)
 	}
 	var ids [2]int
 	for i, name := range []string{"Uid", "Gid"} {
-		field, _ := osthread.Field(status, name) // real, effective, saved, of files
+		field, _ := Field(status, name) // real, effective, saved, of files
 		var others [3]int
 		if _, err := fmt.Sscan(field, &others[0], &others[1], &others[2], &ids[i]); err != nil {
 			return [2]int{}, fmt.Errorf("%w, and %sstatus has no %s of files", call, ownProc, name)
@@ -286,14 +284,14 @@ func threadFilters() (string, error) {
 	case err != nil:
 		asked = unix.SECCOMP_MODE_FILTER // the kernel does not refuse
 	}
-	status, err := osthread.ReadProc(ownProc + "status")
+	status, err := ReadProc(ownProc + "status")
 	if err != nil && asked == unix.SECCOMP_MODE_DISABLED {
 		return "0 0", nil
 	}
 	if err != nil {
 		return "", err
 	}
-	mode, ok := osthread.Field(status, "Seccomp")
+	mode, ok := Field(status, "Seccomp")
 	if !ok {
 		mode = "0" // not built in
 	}
@@ -303,7 +301,7 @@ func threadFilters() (string, error) {
 	if asked == unix.SECCOMP_MODE_DISABLED {
 		return "0 0", nil
 	}
-	filters, ok := osthread.Field(status, "Seccomp_filters")
+	filters, ok := Field(status, "Seccomp_filters")
 	if !ok {
 		return "", fmt.Errorf("this kernel tells no number of filters, as Linux does from 5.9: %w", errors.ErrUnsupported)
 	}
@@ -327,7 +325,7 @@ func threadLabels() (string, error) {
 		case unix.EOPNOTSUPP, unix.EINVAL, unix.ENOENT: // no module has it, or it is not set
 			label = nil
 		default:
-			text, err := osthread.ReadProc(ownProc + "attr/" + attribute.name)
+			text, err := ReadProc(ownProc + "attr/" + attribute.name)
 			if err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) { // /proc is there: threadNamespaces has seen it
 				return "", err
 			}
@@ -347,7 +345,7 @@ func threadPersonality() (int, error) {
 		return int(persona), nil
 	}
 	call := os.NewSyscallError("personality", errno)
-	text, err := osthread.ReadProc(ownProc + "personality")
+	text, err := ReadProc(ownProc + "personality")
 	if err != nil {
 		return 0, fmt.Errorf("%w, and %w", call, err)
 	}
@@ -402,8 +400,8 @@ func filesOfThread() (f *threadFiles, err error) {
 	if err := unix.Pipe2(f.pipe[:], unix.O_CLOEXEC); err != nil {
 		return f, os.NewSyscallError("pipe2", err)
 	}
-	f.id, _, err = identify(f.pipe[0])
-	return f, os.NewSyscallError("statx", err)
+	f.id, err = identify(f.pipe[0], "")
+	return f, err
 }
 
 func (f *threadFiles) close() {
@@ -423,11 +421,11 @@ func (f *threadFiles) areOurs() (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	id, _, err := identify(f.pipe[0])
-	if err == unix.EBADF {
+	id, err := identify(f.pipe[0], "")
+	if errors.Is(err, unix.EBADF) {
 		return false, nil
 	}
-	return id == f.id && paths == f.paths, os.NewSyscallError("statx", err)
+	return id == f.id && paths == f.paths, err
 }
 
 // shared asks the kernel, and makes sure that it is the kernel which answers: it
@@ -451,29 +449,32 @@ func (f *threadFiles) shared() (bool, error) {
 
 // threadPaths returns umask, root and working directory.
 func threadPaths() (string, error) {
-	status, err := osthread.ReadProc(ownProc + "status")
+	status, err := ReadProc(ownProc + "status")
 	if err != nil {
 		return "", err
 	}
-	umask, ok := osthread.Field(status, "Umask")
+	umask, ok := Field(status, "Umask")
 	if !ok {
 		return "", fmt.Errorf("%sstatus has no umask, as it does from Linux 4.7: %w", ownProc, errors.ErrUnsupported)
 	}
-	root, err := directoryID("/")
+	root, err := identify(unix.AT_FDCWD, "/")
 	if err != nil {
 		return "", err
 	}
-	working, err := directoryID("") // and not ".", which takes the right to search it
+	working, err := identify(unix.AT_FDCWD, "") // and not ".", which takes the right to search it
 	if err != nil {
 		return "", err
 	}
 	return fmt.Sprint(umask, root, working), nil
 }
 
-// directoryID tells directories apart, and mounts of them.
-func directoryID(path string) (fileID, error) {
+// fileID tells files apart, and mounts of them.
+type fileID struct{ device, inode, mount uint64 }
+
+// identify returns which file is at a path, or with an empty one is open.
+func identify(at int, path string) (fileID, error) {
 	var stat unix.Statx_t
-	err := unix.Statx(unix.AT_FDCWD, path, unix.AT_EMPTY_PATH, unix.STATX_INO|unix.STATX_MNT_ID, &stat)
+	err := unix.Statx(at, path, unix.AT_EMPTY_PATH, unix.STATX_INO|unix.STATX_MNT_ID, &stat)
 	if err == nil && stat.Mask&unix.STATX_MNT_ID == 0 {
 		err = unix.EOPNOTSUPP // before Linux 5.8
 	}
