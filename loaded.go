@@ -179,7 +179,7 @@ func (r *Ruleset) noteApplied(c *checker) {
 // mistakes are only ever appended.
 func (w *wanted) isAs(other *wanted) bool {
 	return len(w.rules) == len(other.rules) && len(w.mistakes) == len(other.mistakes) &&
-		w.sockets == other.sockets && w.bestEffort == other.bestEffort && w.floor == other.floor
+		w.filtersSockets() == other.filtersSockets() && w.bestEffort == other.bestEffort && w.floor == other.floor
 }
 
 // layers returns what answers for r: what is in force, and where that is nothing, or r was
