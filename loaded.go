@@ -3,11 +3,11 @@ package landlock
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 )
 
 // checker is a ruleset as it was loaded: what is denied, and which files its rules
@@ -65,7 +65,7 @@ func (p *plan) newChecker(ruleset int) (*checker, error) {
 		}
 	}
 	if slices.ContainsFunc(c.rules, func(f fileRule) bool { return f.rule.isRelative() }) {
-		c.here, _ = os.Getwd() // without it less can be explained
+		c.here, _ = syscall.Getwd() // without it less can be explained
 	}
 	if len(c.rules) > 0 {
 		var err error
