@@ -154,7 +154,7 @@ func openError(path string, errno syscall.Errno) error {
 		return &commonError{fmt.Errorf("landlock: open relative paths of the rules: the working directory was removed: %w", err)}
 	}
 	if relative && errno == unix.ENOENT {
-		if directory, wrong := unix.Getwd(); wrong == nil {
+		if directory, wrong := syscall.Getwd(); wrong == nil {
 			return os.NewSyscallError("open in "+printable(directory), errno)
 		}
 	}
