@@ -525,7 +525,7 @@ func TestCheckBelowCoveredDirectory(t *testing.T) {
 				said := r.Check(FSReadDir, below)
 				s, err := r.Prepare()
 				if err == nil {
-					err = s.restrict()
+					err = s.withFd(s.restrictThread)
 				}
 				if err != nil {
 					return err
