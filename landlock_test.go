@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"testing"
 
+	"example.com/landlock/internal/seccomp"
 	"example.com/landlock/internal/testchild"
 )
 
@@ -98,6 +99,12 @@ func needABI(t testing.TB, need ABI) {
 	if kernel.ABI < need {
 		t.Skipf("needs ABI %d, this kernel has %d", int(need), int(kernel.ABI))
 	}
+}
+
+// socketFilters returns why there is no filter to be had, or nil.
+func socketFilters() error {
+	_, err := newSocketFilter(seccomp.Sockets{})
+	return err
 }
 
 // needBelow skips a test of what only older kernels do.
