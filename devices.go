@@ -25,9 +25,9 @@ func namesDevices(name string) bool {
 }
 
 // noIoctl returns the paths of rules by which devices are opened that refuse ioctl.
-func (p *plan) noIoctl() (paths []string) {
-	for _, f := range p.files {
-		if f.devices && !slices.Contains(paths, f.rule.Path) && !slices.ContainsFunc(p.files, f.controlledBy) {
+func noIoctl(files []fileRule) (paths []string) {
+	for _, f := range files {
+		if f.devices && !slices.Contains(paths, f.rule.Path) && !slices.ContainsFunc(files, f.controlledBy) {
 			paths = append(paths, f.rule.Path)
 		}
 	}

@@ -35,6 +35,3 @@ func newSocketFilter(sockets seccomp.Sockets) (socketFilter, error) {
 	madeFilters.Store(sockets, filter)
 	return filter, nil
 }
-
-// filtersSockets reports whether FilterSockets was called.
-func (w *wanted) filtersSockets() bool { return w.newFilter != nil }

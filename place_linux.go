@@ -2,6 +2,7 @@ package landlock
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -53,7 +54,7 @@ func idOf(stat *unix.Statx_t) fileID {
 
 // identifyRule is identify for a file that a rule is for. It allocates nothing, and asks
 // no server of a network file system once more.
-func identifyRule(fd int) (f fileRule, err error) {
+func identifyRule(fd int) (id fileID, directory, removed bool, err error) {
 	var stat unix.Statx_t
 	var noPath byte
 	errno := unix.EINTR
@@ -62,10 +63,9 @@ func identifyRule(fd int) (f fileRule, err error) {
 			statxMask, uintptr(unsafe.Pointer(&stat)), 0)
 	}
 	if errno != 0 {
-		return f, os.NewSyscallError("statx", errno)
+		return fileID{}, false, false, os.NewSyscallError("statx", errno)
 	}
-	f.id, f.directory, f.removed = idOf(&stat), stat.Mode&unix.S_IFMT == unix.S_IFDIR, stat.Nlink == 0
-	return f, nil
+	return idOf(&stat), stat.Mode&unix.S_IFMT == unix.S_IFDIR, stat.Nlink == 0, nil
 }
 
 // mayBeUnmounted reports whether a mount may be gone. here is one that is there. Before
@@ -633,4 +633,58 @@ func leadsNowhere(err error) bool {
 // process make and remove files there.
 func (p *place) mayChange() bool {
 	return p.parent >= 0 && unix.Faccessat(p.parent, ".", modeWrite|modeExecute, unix.AT_EACCESS) == nil
+}
+
+// memoryDevices is the number of /dev/null and its kin, on which nobody calls ioctl.
+const memoryDevices = 1
+
+// hasDevices reports whether an open file is a device, but for /dev/null and its kin,
+// or a directory of devices: /dev or /dev/pts with what is mounted there, whatever they
+// are called.
+func hasDevices(fd int) (bool, error) {
+	var file unix.Stat_t
+	if err := unix.Fstat(fd, &file); err != nil {
+		return false, fmt.Errorf("fstat: %w", err)
+	}
+	switch file.Mode & unix.S_IFMT {
+	case unix.S_IFBLK:
+		return true, nil
+	case unix.S_IFCHR:
+		return unix.Major(uint64(file.Rdev)) != memoryDevices, nil
+	case unix.S_IFDIR:
+		return isDirectoryOfDevices(&file)
+	}
+	return false, nil
+}
+
+func isDirectoryOfDevices(dir *unix.Stat_t) (bool, error) {
+	var root unix.Stat_t
+	if err := unix.Stat("/", &root); err != nil {
+		return false, fmt.Errorf("stat /: %w", err)
+	}
+	for _, path := range []string{"/dev", "/dev/pts"} {
+		var stat unix.Stat_t
+		if unix.Stat(path, &stat) != nil {
+			continue // then it has no devices
+		}
+		// All of a file system that is mounted for devices is theirs.
+		if stat.Dev == dir.Dev && (stat.Ino == dir.Ino || stat.Dev != root.Dev) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// isStream reports whether a file is what this process has as a standard stream.
+func isStream(path string) bool {
+	var file, stream unix.Stat_t
+	if unix.Stat(path, &file) != nil {
+		return false
+	}
+	for fd := range 3 {
+		if unix.Fstat(fd, &stream) == nil && stream.Dev == file.Dev && stream.Ino == file.Ino {
+			return true
+		}
+	}
+	return false
 }

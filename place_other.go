@@ -19,7 +19,10 @@ type level struct{ id fileID }
 
 func (l level) mayBeLost() error { return nil }
 
-func identifyRule(fd int) (fileRule, error)             { return fileRule{}, ErrNotBuilt }
+func identifyRule(fd int) (id fileID, directory, removed bool, err error) {
+	return fileID{}, false, false, ErrNotBuilt
+}
+func hasDevices(fd int) (bool, error)                   { return false, ErrNotBuilt }
 func identify(fd int) (fileID, uint32, error)           { return fileID{}, 0, ErrNotBuilt }
 func mayBeUnmounted(mount, here uint64) bool            { return false }
 func hasNoPlace(fd int) bool                            { return false }

@@ -304,8 +304,9 @@ func loadAs(abi ABI, add func(*Ruleset)) error {
 	if err != nil {
 		return err
 	}
-	ruleset, errs := p.makeRuleset()
-	closeFd(ruleset)
+	l := &loaded{plan: p, ruleset: noRuleset}
+	errs := l.makeRuleset()
+	closeFd(l.ruleset)
 	if len(errs) > 0 {
 		return errs[0]
 	}

@@ -53,6 +53,15 @@ type wanted struct {
 	preset *use // Use is calling one
 }
 
+// filtersSockets reports whether FilterSockets was called.
+func (w *wanted) filtersSockets() bool { return w.newFilter != nil }
+
+// applied is what Apply has made of a ruleset.
+type applied struct {
+	wanted // as it was
+	layers layers
+}
+
 // New returns a ruleset that handles every right of the target ABI: they are
 // denied unless a rule allows them. The target is explicit so that an update of
 // this module, or of the kernel, never denies more than was tested.

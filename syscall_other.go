@@ -13,7 +13,6 @@ func addPath(ruleset, parent int, access AccessFS, flags uint32) error       { r
 func addPort(ruleset int, port uint16, access AccessNet, flags uint32) error { return ErrNotBuilt }
 func closeFd(fd int)                                                         {}
 func restrictSelf(ruleset int, flags uint32, noNewPrivs bool) error          { return ErrNotBuilt }
-func hasDevices(fd int) (bool, error)                                        { return false, ErrNotBuilt }
 func setNoNewPrivs() error                                                   { return ErrNotBuilt }
 func canFilter() error                                                       { return ErrNotBuilt }
 func restrictEachThread(ruleset int, flags uint32, noNewPrivs bool) error    { return ErrNotBuilt }
