@@ -117,7 +117,7 @@ func TestDoPrintsTheStackOfAPanic(t *testing.T) {
 		var stderr bytes.Buffer
 		cmd.Stderr = &stderr
 		err := cmd.Run()
-		for _, want := range []string{"panic: in the function of a Do", "landlock.panicInDo(", "panic: the value"} {
+		for _, want := range []string{"panic: in the function of a Do", "blackbox.panicInDo(", "panic: the value"} {
 			if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != 2 || !strings.Contains(stderr.String(), want) {
 				t.Errorf("%v, not %q in:\n%s", err, want, &stderr)
 			}
