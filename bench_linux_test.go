@@ -311,7 +311,7 @@ func benchCall(b *testing.B, call func()) {
 		osthread.Take(func() (reusable bool) {
 			var err error
 			if s != nil {
-				err = s.restrict()
+				err = s.withFd(s.restrictThread)
 			}
 			ready <- err
 			for range ask[i] {

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"io/fs"
 	"os/exec"
-	"runtime"
 	"strings"
+)
 
-	"example.com/landlock/internal/osthread"
+var (
+	errStarted   = errors.New("exec: already started") // as os/exec
+	errNoCommand = errors.New("landlock: start a child: nil command")
 )
 
 // Start starts cmd inside the sandbox and does not wait for it. It does what
@@ -169,217 +171,6 @@ func (s *Sandbox) CombinedOutput(cmd *exec.Cmd) ([]byte, error) {
 	return both.Bytes(), err
 }
 
-// Exec replaces this process with a program inside the sandbox, as
-// [syscall.Exec] does: on success it does not return. The program keeps the
-// process id and whatever descriptors are not close-on-exec. On an error this
-// process goes on as it was, unrestricted; where the ruleset is why, the error
-// says which path to allow.
-//
-// It restricts a thread of its own: what the calling one, if it is locked, has
-// given up the program must not get back. So Exec fails where the two differ in
-// users, groups, capabilities, securebits, no_new_privs,
-// namespaces, number of seccomp filters, label of a security module, personality,
-// speculation or time stamp settings, descriptors, umask, root or working
-// directory. It fails as well where one of these cannot be told, and says which and
-// why. For that it needs /proc, and a descriptor to read it with where there is a
-// seccomp filter, before Linux 6.8, and where kcmp is missing or refused, as in many
-// containers (then three). Where a filter refuses setfsuid, setfsgid or personality,
-// as systemd's do, /proc tells instead. An earlier sandbox has to allow reading /proc there.
-//
-// Three things no thread can tell of itself, and so Exec cannot see them: a Landlock
-// domain that only the calling thread has, which filters it has, where the other
-// has as many, and its session keyring, since to ask for one is to get one. The
-// program has the keyring of the other thread, which is that of the process unless
-// a thread joined one. It does not look at the thread's share of the machine
-// (affinity, scheduling, priority, cgroup). Start inherits everything but
-// descriptors of the thread's own, with which it fails.
-func (s *Sandbox) Exec(argv0 string, argv, envv []string) error {
-	if s == nil {
-		return errClosed
-	}
-	if s.unrestricted && !s.closed.Load() {
-		return execError(argv0, execve(argv0, argv, envv))
-	}
-	if insideDo() {
-		return errInsideDo
-	}
-	applyLock.RLock() // or an Apply might come between the two threads that are compared
-	caller, release := holdThread()
-	defer release()
-	result := make(chan error, 1)
-	osthread.Take(func() (reusable bool) {
-		defer applyLock.RUnlock()
-		err := s.likeCaller(caller)
-		if err == nil {
-			err = caller.keepDeathSignal()
-		}
-		if err == nil {
-			err = s.restrict()
-		}
-		if err == nil {
-			err = execError(argv0, execve(argv0, argv, envv))
-		}
-		result <- err
-		return false
-	})
-	return s.explain(<-result, argv0)
-}
-
-func execError(path string, err error) error { return &fs.PathError{Op: "exec", Path: path, Err: err} }
-
-// Do runs f on a thread of its own that is restricted, and returns its error. It
-// is no boundary against code execution: f shares its memory with the rest of
-// the process, so an attacker who takes over f is free. It is a net under bugs,
-// such as a path that leads out of a directory.
-//
-// f must not start programs with os/exec, nor by other means: such a program
-// shares the domain of f's thread, and can trace it, and with it this process,
-// while f runs. [Sandbox.Start] and [Ruleset.Start] are safe there: their child
-// has one layer more than f. (Its streams that are nil are /dev/null, which f
-// has to be allowed to open.)
-//
-// A panic and a [runtime.Goexit] in f are carried over to the caller. The thread
-// ends with f. Like Exec, Do fails where its thread has other than the calling one,
-// and where that cannot be told: see there for what is compared and what that needs.
-//
-// The filter of FilterSockets is on f's thread too, and ends with it: sockets that
-// f could not make, other threads can.
-//
-// Only what f itself does is restricted. Goroutines that it starts are not, nor
-// is what it passes to others, and packages start some unseen: an http.Client
-// dials in one. What a package loads when it is first used (MIME types, the
-// local time zone, root certificates) it loads restricted in f, and keeps for
-// everybody: use it once before. f must not call [runtime.UnlockOSThread] more
-// often than it locks, nor resume an [iter.Pull] that was begun outside.
-//
-// From inside f Exec, another Do and Apply are errors, and Apply fails on every
-// goroutine while a Do is running.
-func (s *Sandbox) Do(f func() error) error {
-	if f == nil {
-		return errors.New("landlock: Do of a nil function")
-	}
-	if s == nil {
-		return errClosed
-	}
-	if s.unrestricted && !s.closed.Load() {
-		return f()
-	}
-	if insideDo() {
-		return errInsideDo
-	}
-	applyLock.RLock() // until beginDo has compared the threads, and restricted its own
-	caller, release := holdThread()
-	defer release()
-	result := make(chan outcome, 1)
-	osthread.Take(func() (reusable bool) {
-		o := outcome{goexit: true} // unless it comes back
-		defer func() { result <- o }()
-		if err := s.beginDo(caller); err != nil {
-			o = outcome{err: err}
-			return false
-		}
-		defer endDo()
-		o.call(f)
-		return false
-	})
-	return (<-result).pass()
-}
-
-// beginDo restricts this thread for a Do, and lets go of applyLock, which its
-// caller has shared since before it looked at its own thread.
-func (s *Sandbox) beginDo(caller threadState) error {
-	defer applyLock.RUnlock()
-	if err := s.likeCaller(caller); err != nil {
-		return err
-	}
-	if err := s.restrict(); err != nil {
-		return err
-	}
-	doCount.Add(1)
-	doThreads.Store(osthread.ID(), nil)
-	return nil
-}
-
-func endDo() {
-	doThreads.Delete(osthread.ID())
-	doCount.Add(-1)
-}
-
-// insideDo reports whether the caller is the f of a Do: nothing else runs on
-// its thread. The caller keeps its thread meanwhile: one that it has just left
-// may be a Do's by the time it is looked up.
-func insideDo() bool {
-	if doCount.Load() == 0 {
-		return false
-	}
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	_, inside := doThreads.Load(osthread.ID())
-	return inside
-}
-
-// outcome is how a function ended.
-type outcome struct {
-	err      error
-	panicked bool
-	value    any    // of the panic
-	stack    string // of the function when it panicked
-	goexit   bool
-}
-
-func (o *outcome) call(f func() error) {
-	defer func() {
-		if value := recover(); value != nil {
-			stack := make([]byte, 64<<10)
-			stack = stack[:runtime.Stack(stack, false)]
-			*o = outcome{panicked: true, value: value, stack: string(stack)}
-		}
-	}()
-	*o = outcome{err: f()}
-}
-
-// pass ends the caller in the same way.
-func (o outcome) pass() error {
-	switch {
-	case o.panicked:
-		// A recover finds the second panic alone. Where there is none,
-		// the runtime prints both, and with the first f's own stack.
-		defer panic(o.value)
-		panic("in the function of a Do, " + o.stack)
-	case o.goexit:
-		runtime.Goexit()
-	}
-	return o.err
-}
-
-// restrict restricts this thread, for good.
-func (s *Sandbox) restrict() error {
-	hadMoreLayers.Store(true)
-	if s.filter != nil {
-		noteOwnFilter()
-	}
-	return s.withFd(s.restrictThread)
-}
-
-// withFd calls f with the ruleset's descriptor, or noRuleset, which is not
-// closed, and opened as something else, meanwhile.
-func (s *Sandbox) withFd(f func(ruleset int) error) error {
-	if s.file == nil && s.filter != nil && !s.closed.Load() {
-		return f(noRuleset)
-	}
-	if s.file == nil {
-		return errClosed
-	}
-	conn, err := s.file.SyscallConn()
-	if err != nil {
-		return errClosed
-	}
-	if conn.Control(func(fd uintptr) { err = f(int(fd)) }) != nil {
-		return errClosed
-	}
-	return err
-}
-
 // Start is Prepare and [Sandbox.Start] in one, for a single child. See there.
 func (r *Ruleset) Start(cmd *exec.Cmd) error {
 	s, err := r.Prepare()
@@ -396,14 +187,4 @@ func (r *Ruleset) Run(cmd *exec.Cmd) error {
 		return err
 	}
 	return cmd.Wait()
-}
-
-// Exec is Prepare and [Sandbox.Exec] in one. See there.
-func (r *Ruleset) Exec(argv0 string, argv, envv []string) error {
-	s, err := r.Prepare()
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	return s.Exec(argv0, argv, envv)
 }

@@ -30,11 +30,10 @@ var (
 )
 
 // ErrTooManyLayers is returned where no more domains can be stacked on this
-// process: the kernel takes 16, those of its parents included. Below ABI 8 one
-// of them is kept free once a Do was used, or an Exec failed. Nothing has
-// changed. It Is E2BIG.
-var ErrTooManyLayers error = &sentinel{"landlock: no room for another layer: the kernel stacks 16 on a process, " +
-	"and below ABI 8 one is kept free once a Do was used, or an Exec failed: put the restrictions into fewer rulesets", errTooBig}
+// process: the kernel takes 16, those of its parents included. Nothing has changed.
+// It Is E2BIG.
+var ErrTooManyLayers error = &sentinel{"landlock: no room for another layer: the kernel stacks 16 on a process: " +
+	"put the restrictions into fewer rulesets", errTooBig}
 
 // errNoThreads is why Apply cannot work in some binaries on some kernels.
 var errNoThreads error = &sentinel{"landlock: cannot restrict all threads of a binary with cgo on this architecture below ABI 8 (Linux 7.0): " +

@@ -46,6 +46,8 @@ type restriction struct {
 
 func (r *restriction) setsNoNewPrivs() bool { return r.noNewPrivs || r.flags&restrictNoNewPrivs != 0 }
 
+var errClosed error = &sentinel{"landlock: use of a Sandbox that is closed, or was never prepared", os.ErrClosed}
+
 // Prepare loads the ruleset for children and pieces of work, and restricts
 // nothing. A child has one domain from its first instruction, so scopes are
 // enforced from ABI 6 on, where Apply needs ABI 8.
@@ -123,6 +125,25 @@ func (s *Sandbox) Enforcement() Enforcement {
 	return Enforcement{Flags: s.flags, NoNewPrivs: s.noNewPrivs, SocketFilter: s.filter != nil}
 }
 
+// withFd calls f with the ruleset's descriptor, or noRuleset, which is not
+// closed, and opened as something else, meanwhile.
+func (s *Sandbox) withFd(f func(ruleset int) error) error {
+	if s.file == nil && s.filter != nil && !s.closed.Load() {
+		return f(noRuleset)
+	}
+	if s.file == nil {
+		return errClosed
+	}
+	conn, err := s.file.SyscallConn()
+	if err != nil {
+		return errClosed
+	}
+	if conn.Control(func(fd uintptr) { err = f(int(fd)) }) != nil {
+		return errClosed
+	}
+	return err
+}
+
 // Close releases the ruleset. What is restricted by it stays so. Closing it
 // again does nothing; any other use is an error that Is [os.ErrClosed].
 func (s *Sandbox) Close() error {
@@ -138,8 +159,7 @@ func (s *Sandbox) Close() error {
 // second Apply can only take away more. Open already is also an io_uring with a
 // thread of its own (IORING_SETUP_SQPOLL) or with registered credentials
 // (IORING_REGISTER_PERSONALITY): make such rings afterwards, or not at all. Up to
-// 16 layers stack, 15 below ABI 8 once a Do was used, or an Exec failed: those
-// take a thread with one more.
+// 16 layers stack.
 //
 // On success the Report says what is enforced. On an error the Report is the
 // zero value and nothing is restricted. The errors are the ruleset's mistakes
@@ -156,9 +176,9 @@ func (s *Sandbox) Close() error {
 // of descriptors is an error. Afterwards Exec and Do have to read /proc/thread-self:
 // allow reading /proc.
 //
-// It sets no_new_privs first, unless AllowNewPrivs was called. Where an error
-// comes after that, no_new_privs may stay set below ABI 8 on other architectures
-// than amd64 and arm64.
+// It sets no_new_privs first, unless AllowNewPrivs was called. Where the kernel then
+// refuses the ruleset below ABI 8, as with ErrTooManyLayers, no_new_privs stays set, on
+// every thread.
 //
 // It waits while an Exec is under way, and fails while a Do is running or from
 // inside one.

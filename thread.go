@@ -3,10 +3,9 @@ package landlock
 import (
 	"errors"
 	"fmt"
-	"os"
-	"slices"
+	"maps"
+	"runtime"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"example.com/landlock/internal/osthread"
@@ -20,59 +19,94 @@ import (
 // one with a layer too many.
 var applyLock sync.RWMutex
 
-// A Do is too long to wait for, so Apply fails while one is running.
-var (
-	doCount   atomic.Int64 // Do calls between their restriction and their end; raised under applyLock
-	doThreads sync.Map     // their thread ids
-)
-
-var (
-	errClosed error = &sentinel{"landlock: use of a Sandbox that is closed, or was never prepared", os.ErrClosed}
-
-	errDoRunning = errors.New("landlock: Apply while a Do is running, or from inside it: " +
-		"Apply restricts all threads, and would change that one's domain")
-	errInsideDo = errors.New("landlock: Exec or Do from inside a Do: " +
-		"it would start from the process's domain and not from this one; Start works there")
-	errStarted   = errors.New("exec: already started") // as os/exec
-	errNoCommand = errors.New("landlock: start a child: nil command")
-)
-
-// hadMoreLayers is set before a Sandbox restricts its first thread, which has
-// one layer more than the others and may take a moment to end.
-var hadMoreLayers atomic.Bool
-
-// ownFilters has the threads that a Sandbox gives a socket filter. No filter can
-// be put on all threads while one of them has another of its own, and these may
-// take a moment to end.
-var ownFilters struct {
+// apartThreads has the threads that Sandboxes have restricted, by their numbers,
+// until they are gone. Each has a layer, and perhaps a filter, that the others have
+// not. The value tells whether it runs the function of a Do. The others have nothing
+// left to do, and may take a moment to end.
+var apartThreads struct {
 	sync.Mutex
-	threads []int
-	enough  int // how many there are when it is time to look which have ended
+	inDo    map[int]bool
+	watched bool // until the others have ended
 }
 
-// noteOwnFilter is called by a thread that is about to have a filter of its own.
-func noteOwnFilter() {
-	ownFilters.Lock()
-	defer ownFilters.Unlock()
-	if len(ownFilters.threads) >= ownFilters.enough {
-		ownFilters.threads = slices.DeleteFunc(ownFilters.threads, osthread.Ended)
-		ownFilters.enough = 2*len(ownFilters.threads) + 16
+var errDoRunning = errors.New("landlock: Apply while a Do is running, or from inside it: " +
+	"Apply restricts all threads, and would change that one's domain")
+
+// setApart says what the calling thread is apart for: the function of a Do, or
+// nothing that lasts. Whoever waits for that calls forgetApart afterwards.
+func setApart(inDo bool) {
+	apartThreads.Lock()
+	defer apartThreads.Unlock()
+	if apartThreads.inDo == nil {
+		apartThreads.inDo = make(map[int]bool)
 	}
-	ownFilters.threads = append(ownFilters.threads, osthread.ID())
+	apartThreads.inDo[osthread.ID()] = inDo
 }
 
-// awaitOwnFilters returns when those threads have ended. None of them has
-// anything left to do while applyLock is held, and no Do is running. So one that
-// is still there after some seconds is another that has got its number.
-func awaitOwnFilters() {
-	ownFilters.Lock()
-	defer ownFilters.Unlock()
-	for limit := time.Now().Add(5 * time.Second); time.Now().Before(limit); time.Sleep(time.Millisecond / 10) {
-		if ownFilters.threads = slices.DeleteFunc(ownFilters.threads, osthread.Ended); len(ownFilters.threads) == 0 {
-			return
+// forgetApart forgets the threads that are gone, and where one is about to end, that
+// one as soon as it is: later its number may be another's.
+func forgetApart() {
+	apartThreads.Lock()
+	defer apartThreads.Unlock()
+	if left := forgetEnded(); left == 0 || apartThreads.watched {
+		return
+	}
+	apartThreads.watched = true
+	go func() {
+		const first, longest = 50 * time.Microsecond, 100 * time.Millisecond
+		for wait, left := first, 1; left > 0; wait = min(2*wait, longest) {
+			osthread.Sleep(wait)
+			apartThreads.Lock()
+			left = forgetEnded()
+			apartThreads.watched = left > 0
+			apartThreads.Unlock()
+		}
+	}()
+}
+
+// forgetEnded returns how many threads are about to end, and are not gone. The caller
+// has the lock.
+func forgetEnded() (left int) {
+	for thread, inDo := range apartThreads.inDo {
+		switch {
+		case inDo:
+		case osthread.Ended(thread):
+			delete(apartThreads.inDo, thread)
+		default:
+			left++
 		}
 	}
-	ownFilters.threads = nil
+	return left
+}
+
+// insideDo reports whether the caller is the function of a Do: nothing else runs on
+// its thread. The caller keeps its thread meanwhile: one that it has just left
+// may be a Do's by the time it is looked up.
+func insideDo() bool {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	apartThreads.Lock()
+	defer apartThreads.Unlock()
+	return apartThreads.inDo[osthread.ID()]
+}
+
+// awaitApart returns when no thread is apart any more. The caller holds applyLock alone, so
+// none is added. A Do is too long to wait for.
+func awaitApart() error {
+	apartThreads.Lock()
+	threads := maps.Clone(apartThreads.inDo)
+	apartThreads.Unlock()
+	for _, inDo := range threads {
+		if inDo {
+			return errDoRunning
+		}
+	}
+	for thread := range threads {
+		if err := osthread.AwaitEnd(thread); err != nil {
+			return fmt.Errorf("landlock: wait for what an earlier Exec or Do has restricted: %w", err)
+		}
+	}
+	return nil
 }
 
 // restrictProcess restricts every thread of this process. What may fail of the
@@ -83,11 +117,10 @@ func (p *plan) restrictProcess(ruleset int) error {
 	}
 	applyLock.Lock()
 	defer applyLock.Unlock()
-	if doCount.Load() > 0 {
-		return errDoRunning
+	if err := awaitApart(); err != nil {
+		return err
 	}
 	if p.filter != nil {
-		awaitOwnFilters()
 		if err := seccomp.CanRestrictProcess(p.filter, p.setsNoNewPrivs()); err != nil {
 			return filterError(err)
 		}
@@ -107,11 +140,6 @@ func (p *plan) restrictProcess(ruleset int) error {
 // enforceOnProcess enforces the ruleset on every thread of this process.
 func (p *plan) enforceOnProcess(ruleset int) error {
 	if p.flags&restrictTSYNC == 0 {
-		if hadMoreLayers.Load() {
-			if err := p.tryTwice(ruleset); err != nil {
-				return err
-			}
-		}
 		return restrictEachThread(ruleset, p.flags, p.noNewPrivs)
 	}
 	return onOwnThread(func() error { return p.enforce(ruleset) })
@@ -164,26 +192,6 @@ func filterError(err error) error {
 		return fmt.Errorf("landlock: filter sockets: %w: with AllowNewPrivs, which leaves no_new_privs unset, it takes CAP_SYS_ADMIN", err)
 	}
 	return fmt.Errorf("landlock: filter sockets: %w", err)
-}
-
-// tryTwice fails where a thread that has one layer more than the others could
-// not be restricted. Found out half way that would be a PartialError, or, where
-// the Go runtime restricts the threads, the end of the program.
-func (p *plan) tryTwice(ruleset int) error {
-	thread, err := osthread.Spend(func() error {
-		err := p.enforce(ruleset)
-		if err == nil {
-			err = p.enforce(ruleset)
-		}
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	if err := osthread.AwaitEnd(thread); err != nil { // it has even more layers
-		return fmt.Errorf("landlock: %w", err)
-	}
-	return nil
 }
 
 // onOwnThread runs f on a thread of its own, and returns what it returns. Where

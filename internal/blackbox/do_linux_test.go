@@ -20,34 +20,58 @@ import (
 	"example.com/landlock/internal/testenv"
 )
 
-// A Do's thread has a layer more than the others, and below ABI 8 Apply must
-// not find out half way that it takes no more.
+// What an Exec or Do has restricted has a layer more than the others until it has
+// ended, and Apply must not find out half way that such a thread takes no more.
 func TestLayersAfterDo(t *testing.T) {
-	for _, test := range []struct {
-		name  string
-		use   func(s *landlock.Sandbox) error
-		below int // ABI 8
-	}{
-		{"Do", func(s *landlock.Sandbox) error { return s.Do(func() error { return nil }) }, 15},
-		{"a child", func(s *landlock.Sandbox) error { return s.Run(exec.Command(testenv.Self(), "-test.run=^$")) }, 16},
+	for name, use := range map[string]func(s *landlock.Sandbox, dir string) error{
+		"Do": func(s *landlock.Sandbox, dir string) error { return s.Do(func() error { return nil }) },
+		"Exec that fails": func(s *landlock.Sandbox, dir string) error {
+			if err := s.Exec(filepath.Join(dir, "nothing"), []string{"x"}, nil); !errors.Is(err, os.ErrNotExist) {
+				return fmt.Errorf("Exec: %w", err)
+			}
+			return nil
+		},
+		"a child": func(s *landlock.Sandbox, dir string) error {
+			return s.Run(exec.Command("/proc/self/exe", "-test.run=^$"))
+		},
 	} {
-		t.Run(test.name, func(t *testing.T) {
+		t.Run(name, func(t *testing.T) {
 			testenv.InBoth(t, func(t *testing.T, dir string) {
-				if err := test.use(testenv.MustPrepare(t, runnable(bestForChildren()))); err != nil {
-					t.Fatal(err)
+				apply := func() error {
+					_, err := landlock.NewHandling(landlock.Rights{FS: landlock.FSMakeChar}).Apply()
+					return err
 				}
-				layers, err := 0, error(nil)
-				for ; layers < 20; layers++ {
-					if _, err = landlock.NewHandling(landlock.Rights{FS: landlock.FSMakeChar}).Apply(); err != nil {
-						break
+				for layer := range 15 {
+					if err := apply(); err != nil {
+						t.Fatalf("layer %d: %v", layer+1, err)
 					}
 				}
-				want := test.below
-				if kernel, _ := landlock.Probe(); kernel.ABI >= landlock.V8 {
-					want = 16
+				s := testenv.MustPrepare(t, landlock.NewHandling(landlock.Rights{FS: landlock.FSMakeChar}))
+				// Apply at the very moment that the last is done.
+				var all sync.WaitGroup
+				var applied atomic.Int32
+				for i := range 40 {
+					all.Go(func() {
+						if i%2 == 0 {
+							if err := use(s, dir); err != nil && !errors.Is(err, landlock.ErrTooManyLayers) {
+								t.Error(err)
+							}
+							return
+						}
+						err := apply()
+						for isDoRunning(err) {
+							err = apply()
+						}
+						if err == nil {
+							applied.Add(1)
+						} else if !errors.Is(err, landlock.ErrTooManyLayers) {
+							t.Error(err)
+						}
+					})
 				}
-				if layers != want || !errors.Is(err, landlock.ErrTooManyLayers) {
-					t.Errorf("after %d layers, want %d: %v", layers, want, err)
+				all.Wait()
+				if n := applied.Load(); n != 1 {
+					t.Errorf("%d times room for the last layer", n)
 				}
 			})
 		})

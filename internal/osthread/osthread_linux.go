@@ -20,12 +20,19 @@ func IsMain() bool { return unix.Gettid() == unix.Getpid() }
 // Ended reports whether no thread of this process has that number any more.
 func Ended(id int) bool { return unix.Tgkill(unix.Getpid(), id, 0) == unix.ESRCH }
 
+// Sleep is time.Sleep, but for what that may open for the Go runtime: without
+// descriptors it would end the program.
+func Sleep(d time.Duration) {
+	pause := unix.NsecToTimespec(int64(d))
+	unix.Nanosleep(&pause, nil)
+}
+
 // AwaitEnd returns when a thread that is about to end has done so.
 func AwaitEnd(id int) error {
 	for range 100_000 {
 		switch err := unix.Tgkill(unix.Getpid(), id, 0); err {
 		case nil:
-			time.Sleep(time.Millisecond / 10)
+			Sleep(time.Millisecond / 10)
 		case unix.ESRCH:
 			return nil
 		default:
