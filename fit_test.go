@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+
+	"example.com/landlock/internal/testenv"
 )
 
 // everything returns a ruleset that asks for all there is.
@@ -331,7 +333,7 @@ func randomRuleset(rnd *rand.Rand) *Ruleset {
 
 func TestFitProperties(t *testing.T) {
 	seeds := uint64(5_000)
-	if longTests() {
+	if testenv.LongTests() {
 		seeds = 500_000
 	}
 	for seed := range seeds {

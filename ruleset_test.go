@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"example.com/landlock/internal/testenv"
 )
 
 func TestMistakes(t *testing.T) {
@@ -102,7 +104,7 @@ func TestRuleErrorFields(t *testing.T) {
 
 // A mistake does not hide the rules that only the kernel or the filesystem refuses.
 func TestEveryBadRuleIsReported(t *testing.T) {
-	needABI(t, V1)
+	testenv.NeedABI(t, V1)
 	dir := t.TempDir()
 	file := filepath.Join(dir, "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
@@ -206,7 +208,7 @@ func TestRuleErrorWords(t *testing.T) {
 
 // What the caller's own rules skip is reported, and what those of presets skip is not.
 func TestSkippedByPresets(t *testing.T) {
-	needABI(t, V1)
+	testenv.NeedABI(t, V1)
 	dir := t.TempDir()
 	own, theirs, both, nested := filepath.Join(dir, "own"), filepath.Join(dir, "theirs"), filepath.Join(dir, "both"), filepath.Join(dir, "nested")
 	judge := func(*os.File) error { return nil }

@@ -1,4 +1,4 @@
-package landlock
+package blackbox
 
 import (
 	"context"
@@ -19,6 +19,9 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"example.com/landlock"
+	"example.com/landlock/internal/testenv"
 )
 
 const (
@@ -30,13 +33,13 @@ const (
 // random operations of os and net, with files replaced in between. Where the ruleset
 // is not the reason, Explain does not say so.
 func TestExplainHelps(t *testing.T) {
-	inBoth(t, explainRandomly)
+	testenv.InBoth(t, explainRandomly)
 }
 
 func explainRandomly(t *testing.T, dir string) {
 	unix.Umask(0)
 	ops, limit := math.MaxInt, time.Now().Add(time.Second/2)
-	if longTests() {
+	if testenv.LongTests() {
 		limit = limit.Add(10 * time.Second)
 	}
 	seed := uint64(1)
@@ -65,8 +68,8 @@ func explainRandomly(t *testing.T, dir string) {
 
 // eitherWay reports whether this kernel can allow and deny operations of a kind.
 func eitherWay(kind string) bool {
-	kernel, _ := Probe()
-	since := map[string]ABI{"Truncate": V3, "Dial": V4, "Listen": V4, "Rename": V2, "Rename over": V2, "Link": V2}
+	kernel, _ := landlock.Probe()
+	since := map[string]landlock.ABI{"Truncate": landlock.V3, "Dial": landlock.V4, "Listen": landlock.V4, "Rename": landlock.V2, "Rename over": landlock.V2, "Link": landlock.V2}
 	return kernel.ABI >= since[kind]
 }
 
@@ -100,7 +103,7 @@ type explainWorld struct {
 	seed    uint64
 	dir     string
 	version int // 2, or of what was replaced last
-	handled Rights
+	handled landlock.Rights
 	rules   []explainRule
 	ports   []uint16
 	sockets []net.Listener
@@ -111,7 +114,7 @@ type explainWorld struct {
 // explainRule is a rule, and the file that it was loaded for.
 type explainRule struct {
 	path   string
-	access AccessFS
+	access landlock.AccessFS
 	file   *os.File
 }
 
@@ -179,18 +182,18 @@ func (w *explainWorld) run() {
 }
 
 func (w *explainWorld) newRules() {
-	kernel, _ := Probe()
+	kernel, _ := landlock.Probe()
 	w.rules, w.ports = nil, nil
 	w.handled = kernel.ABI.Rights()
 	w.handled.Scope = 0
 	if w.IntN(3) == 0 {
-		w.handled.FS &= AccessFS(w.Uint64()) | FSReadFile
+		w.handled.FS &= landlock.AccessFS(w.Uint64()) | landlock.FSReadFile
 	}
 	for range w.IntN(6) {
 		path := w.anything()
-		access := []AccessFS{FSRead, FSRead, FSReadWrite, FSReadExecute, AccessFS(w.Uint64())}[w.IntN(5)] & w.handled.FS
+		access := []landlock.AccessFS{landlock.FSRead, landlock.FSRead, landlock.FSReadWrite, landlock.FSReadExecute, landlock.AccessFS(w.Uint64())}[w.IntN(5)] & w.handled.FS
 		if w.IntN(8) == 0 {
-			path, access = []string{"/usr", "/dev/null", "/bin/sh"}[w.IntN(3)], (FSReadExecute|FSWriteFile)&w.handled.FS
+			path, access = []string{"/usr", "/dev/null", "/bin/sh"}[w.IntN(3)], (landlock.FSReadExecute|landlock.FSWriteFile)&w.handled.FS
 		}
 		file, err := openPath(path)
 		if err != nil {
@@ -199,7 +202,7 @@ func (w *explainWorld) newRules() {
 		info, err := file.Stat()
 		w.must(err)
 		if !info.IsDir() {
-			access &= fsFile
+			access &= fileRights
 		}
 		if access == 0 {
 			file.Close()
@@ -251,16 +254,16 @@ func (w *explainWorld) regular() string {
 
 // asLoaded returns the rules for the files that they were loaded for, and anew
 // those for the files that are there now.
-func (w *explainWorld) asLoaded() *Ruleset {
-	r := NewHandling(w.handled)
+func (w *explainWorld) asLoaded() *landlock.Ruleset {
+	r := landlock.NewHandling(w.handled)
 	for _, rule := range w.rules {
 		r.AllowFile(rule.access, rule.file)
 	}
 	return w.allowPorts(r)
 }
 
-func (w *explainWorld) anew() *Ruleset {
-	r := NewHandling(w.handled)
+func (w *explainWorld) anew() *landlock.Ruleset {
+	r := landlock.NewHandling(w.handled)
 	for _, rule := range w.rules {
 		if canOpen(rule.path) { // its mode may have changed
 			r.Allow(rule.access, rule.path)
@@ -269,7 +272,7 @@ func (w *explainWorld) anew() *Ruleset {
 	return w.allowPorts(r)
 }
 
-func (w *explainWorld) allowPorts(r *Ruleset) *Ruleset {
+func (w *explainWorld) allowPorts(r *landlock.Ruleset) *landlock.Ruleset {
 	for _, port := range w.ports {
 		r.AllowNet(w.handled.Net, port)
 	}
@@ -462,7 +465,7 @@ func isRefusal(err error) bool {
 
 // in does something on a thread that a Sandbox restricts, and has it explained
 // there.
-func (w *explainWorld) in(s *Sandbox, op *explainOp) (err, explanation error) {
+func (w *explainWorld) in(s *landlock.Sandbox, op *explainOp) (err, explanation error) {
 	w.must(s.Do(func() error {
 		if err = op.do(); err != nil {
 			explanation = s.Explain(err)
@@ -477,7 +480,7 @@ func (w *explainWorld) in(s *Sandbox, op *explainOp) (err, explanation error) {
 
 // try tries something in a Sandbox, and sees what Explain's advice is worth where
 // it was refused.
-func (w *explainWorld) try(s *Sandbox, op *explainOp) {
+func (w *explainWorld) try(s *landlock.Sandbox, op *explainOp) {
 	if w.kinds[op.kind] == nil {
 		w.kinds[op.kind] = &explainCount{}
 	}
@@ -492,7 +495,7 @@ func (w *explainWorld) try(s *Sandbox, op *explainOp) {
 		op.clear, op.undo = op.undo, func() {}
 		defer op.clear()
 	}
-	replaced := w.replacedRules(op, ^AccessFS(0))
+	replaced := w.replacedRules(op, ^landlock.AccessFS(0))
 	err, explanation := w.in(s, op)
 	switch {
 	case err == nil:
@@ -526,12 +529,12 @@ func (w *explainWorld) try(s *Sandbox, op *explainOp) {
 
 // isEnough tries what an explanation says without a doubt: that the rules that it has, as
 // they are and all at once, let through what was refused.
-func (w *explainWorld) isEnough(op *explainOp, explanation error, blamed []*DeniedError) {
-	if !areSure(explanation.(*explained).reasons) {
+func (w *explainWorld) isEnough(op *explainOp, explanation error, blamed []*landlock.DeniedError) {
+	if !areSure(reasonsOf(explanation)) {
 		return
 	}
 	if err, second := w.with(w.asLoaded(), blamed, op, nil); isRefusal(err) {
-		if op.kind == "exec" && err.Error() != explanation.(*explained).err.Error() {
+		if op.kind == "exec" && err.Error() != treeOf(explanation)[0].Error() {
 			return // os/exec opens the null device first
 		}
 		if alone := op.do(); alone == nil {
@@ -546,19 +549,15 @@ func (w *explainWorld) isEnough(op *explainOp, explanation error, blamed []*Deni
 // areSure reports whether the rules of all these reasons are to be enough.
 func areSure(reasons []error) bool {
 	return !slices.ContainsFunc(reasons, func(reason error) bool {
-		denied, ok := reason.(*DeniedError)
-		return !ok || denied.Rule == (Rule{}) || denied.Guess || denied.Uncertain != "" && !strings.HasPrefix(denied.Uncertain, "a file may not gain")
+		denied, ok := reason.(*landlock.DeniedError)
+		return !ok || denied.Rule == (landlock.Rule{}) || denied.Guess || denied.Uncertain != "" && !strings.HasPrefix(denied.Uncertain, "a file may not gain")
 	})
 }
 
 // denials returns whom Explain blames, and whether one of them is no guess.
-func denials(explanation error) (all []*DeniedError, certain bool) {
-	explained, ok := explanation.(*explained)
-	if !ok {
-		return nil, false
-	}
-	for _, reason := range explained.reasons {
-		if denied, ok := reason.(*DeniedError); ok {
+func denials(explanation error) (all []*landlock.DeniedError, certain bool) {
+	for _, reason := range reasonsOf(explanation) {
+		if denied, ok := reason.(*landlock.DeniedError); ok {
 			all = append(all, denied)
 			certain = certain || !denied.Guess
 		}
@@ -569,7 +568,7 @@ func denials(explanation error) (all []*DeniedError, certain bool) {
 // help follows Explain's advice until what was refused works: beside the rules as they
 // were loaded, where no less may do, and beside the same that are loaded anew.
 func (w *explainWorld) help(op *explainOp, explanation error, count func(func(*explainCount) *int)) bool {
-	var advice []*DeniedError
+	var advice []*landlock.DeniedError
 	for range 6 {
 		before := len(advice)
 		if advice = w.heed(explanation, advice); len(advice) == before {
@@ -581,8 +580,8 @@ func (w *explainWorld) help(op *explainOp, explanation error, count func(func(*e
 			}
 		}
 		var err error
-		if err, explanation = w.with(w.asLoaded(), advice, op, func(s *Sandbox) {
-			if op.kind == "ReadFile" && len(w.replacedRules(op, FSReadFile)) == 1 && !w.lasts(s, op, FSReadFile) {
+		if err, explanation = w.with(w.asLoaded(), advice, op, func(s *landlock.Sandbox) {
+			if op.kind == "ReadFile" && len(w.replacedRules(op, landlock.FSReadFile)) == 1 && !w.lasts(s, op, landlock.FSReadFile) {
 				w.wrong(op, "Explain's advice %v is lost once its file is replaced again", advice)
 			}
 		}); err == nil {
@@ -598,7 +597,7 @@ func (w *explainWorld) help(op *explainOp, explanation error, count func(func(*e
 
 // helpAnew is help beside rules that are for the files of now: since those may be
 // others, it may take more advice.
-func (w *explainWorld) helpAnew(op *explainOp, advice []*DeniedError) bool {
+func (w *explainWorld) helpAnew(op *explainOp, advice []*landlock.DeniedError) bool {
 	for range 6 {
 		err, explanation := w.with(w.anew(), advice, op, nil)
 		if !isRefusal(err) {
@@ -614,10 +613,12 @@ func (w *explainWorld) helpAnew(op *explainOp, advice []*DeniedError) bool {
 }
 
 // heed adds what is new in an explanation to the advice.
-func (w *explainWorld) heed(explanation error, advice []*DeniedError) []*DeniedError {
+func (w *explainWorld) heed(explanation error, advice []*landlock.DeniedError) []*landlock.DeniedError {
 	blamed, _ := denials(explanation)
 	for _, denied := range blamed {
-		if advises(denied) && !slices.ContainsFunc(advice, func(e *DeniedError) bool { return e.remedy("") == denied.remedy("") && e.Missing == denied.Missing }) {
+		if advises(denied) && !slices.ContainsFunc(advice, func(e *landlock.DeniedError) bool {
+			return e.Rule == denied.Rule && e.Missing == denied.Missing && (e.Rule != (landlock.Rule{}) || e.Path == denied.Path)
+		}) {
 			advice = append(advice, denied)
 		}
 	}
@@ -625,7 +626,7 @@ func (w *explainWorld) heed(explanation error, advice []*DeniedError) []*DeniedE
 }
 
 // with tries something with advice beside rules, and calls then where it works.
-func (w *explainWorld) with(r *Ruleset, advice []*DeniedError, op *explainOp, then func(s *Sandbox)) (err, explanation error) {
+func (w *explainWorld) with(r *landlock.Ruleset, advice []*landlock.DeniedError, op *explainOp, then func(s *landlock.Sandbox)) (err, explanation error) {
 	for _, denied := range advice {
 		follow(r, denied)
 	}
@@ -643,14 +644,14 @@ func (w *explainWorld) with(r *Ruleset, advice []*DeniedError, op *explainOp, th
 
 // needed reports whether it takes all that is said to be missing, and a rule no
 // further down.
-func (w *explainWorld) needed(op *explainOp, advice []*DeniedError, denied *DeniedError, explanation error, count func(func(*explainCount) *int)) bool {
-	others := slices.DeleteFunc(slices.Clone(advice), func(e *DeniedError) bool { return e == denied })
-	if slices.ContainsFunc(others, func(e *DeniedError) bool {
-		return isBeneath(denied.Rule.Path, e.Rule.Path) || isBeneath(denied.Path, e.Rule.Path)
+func (w *explainWorld) needed(op *explainOp, advice []*landlock.DeniedError, denied *landlock.DeniedError, explanation error, count func(func(*explainCount) *int)) bool {
+	others := slices.DeleteFunc(slices.Clone(advice), func(e *landlock.DeniedError) bool { return e == denied })
+	if slices.ContainsFunc(others, func(e *landlock.DeniedError) bool {
+		return beneath(denied.Rule.Path, e.Rule.Path) || beneath(denied.Path, e.Rule.Path)
 	}) {
 		return true // what is left out of one is in the other
 	}
-	if gains := denied.Missing.FS != 0 && denied.Missing.FS&^fsFile == 0; gains && op.isMove() {
+	if gains := denied.Missing.FS != 0 && denied.Missing.FS&^fileRights == 0; gains && op.isMove() {
 		return true // which the other advice may have given to the file already
 	}
 	for _, without := range lessThan(denied) {
@@ -666,11 +667,16 @@ func (w *explainWorld) needed(op *explainOp, advice []*DeniedError, denied *Deni
 		return true // it may have been made just now, and the next one is another file
 	}
 	enough := false
-	w.with(w.asLoaded().Allow(denied.Missing.FS, path), others, op, func(s *Sandbox) { enough = w.lasts(s, op, denied.Missing.FS) })
+	w.with(w.asLoaded().Allow(denied.Missing.FS, path), others, op, func(s *landlock.Sandbox) { enough = w.lasts(s, op, denied.Missing.FS) })
 	if enough {
 		w.wrong(op, "Explain says %v, and a rule for %s is enough", explanation, path)
 	}
 	return !enough
+}
+
+// beneath reports whether a path is a directory, or leads to what is in it.
+func beneath(path, dir string) bool {
+	return path != "" && strings.HasPrefix(path+"/", strings.TrimSuffix(dir, "/")+"/")
 }
 
 func isEmpty(path string) bool {
@@ -681,9 +687,9 @@ func isEmpty(path string) bool {
 // hopeless is for a refusal that no advice helps: a mode has to be the reason. Where it
 // is, Explain has to say so, or to call it a guess, but for reading what the mode lets
 // be read.
-func (w *explainWorld) hopeless(op *explainOp, advice []*DeniedError, explanation error) bool {
+func (w *explainWorld) hopeless(op *explainOp, advice []*landlock.DeniedError, explanation error) bool {
 	alone := op.do()
-	if kernel, _ := Probe(); alone == nil && kernel.ABI == V1 && op.isMove() {
+	if kernel, _ := landlock.Probe(); alone == nil && kernel.ABI == landlock.V1 && op.isMove() {
 		op.undo() // which it denies always
 		return false
 	}
@@ -696,11 +702,11 @@ func (w *explainWorld) hopeless(op *explainOp, advice []*DeniedError, explanatio
 		w.wrong(op, "unrestricted it works, and Explain has no advice: %v", explanation)
 		return false
 	}
-	if slices.ContainsFunc(advice, func(e *DeniedError) bool { return strings.Contains(e.Uncertain, "the mode") }) {
+	if slices.ContainsFunc(advice, func(e *landlock.DeniedError) bool { return strings.Contains(e.Uncertain, "the mode") }) {
 		return false // both forbid it, and Explain says so
 	}
 	for _, denied := range advice {
-		if isRefusal(alone) && !denied.Guess && denied.Missing.FS != FSReadFile && op.kind != "exec" { // of a script cut short, whose interpreter comes after it
+		if isRefusal(alone) && !denied.Guess && denied.Missing.FS != landlock.FSReadFile && op.kind != "exec" { // of a script cut short, whose interpreter comes after it
 			w.wrong(op, "unrestricted it is refused too (%v), and Explain blames the ruleset: %v", alone, denied)
 		}
 	}
@@ -709,7 +715,7 @@ func (w *explainWorld) hopeless(op *explainOp, advice []*DeniedError, explanatio
 
 // lasts reports whether something still works in a Sandbox once what has lost its rule
 // is replaced again. Where several have, one of them may be nothing that it is about.
-func (w *explainWorld) lasts(s *Sandbox, op *explainOp, access AccessFS) bool {
+func (w *explainWorld) lasts(s *landlock.Sandbox, op *explainOp, access landlock.AccessFS) bool {
 	paths := w.replacedRules(op, access)
 	if len(paths) == 1 {
 		op.clear()
@@ -730,7 +736,7 @@ func (w *explainWorld) lasts(s *Sandbox, op *explainOp, access AccessFS) bool {
 
 // replacedRules returns the paths of rules that would allow some of these rights on what
 // an operation is about, were they not for files that are there no more.
-func (w *explainWorld) replacedRules(op *explainOp, access AccessFS) (paths []string) {
+func (w *explainWorld) replacedRules(op *explainOp, access landlock.AccessFS) (paths []string) {
 	var about []string
 	for _, path := range []string{op.path, op.other} {
 		resolved, _ := filepath.EvalSymlinks(path)
@@ -752,7 +758,7 @@ func (w *explainWorld) replacedRules(op *explainOp, access AccessFS) (paths []st
 
 // narrower returns the path one step from where a rule is advised to what is denied,
 // empty where none could do.
-func narrower(denied *DeniedError) string {
+func narrower(denied *landlock.DeniedError) string {
 	on := denied.Rule.Path
 	rest, below := strings.CutPrefix(denied.Path, on+"/")
 	if on == "" || !below {
@@ -760,19 +766,19 @@ func narrower(denied *DeniedError) string {
 	}
 	next, _, _ := strings.Cut(rest, "/")
 	path := on + "/" + next
-	if info, err := os.Stat(path); err != nil || !info.IsDir() && denied.Missing.FS&^fsFile != 0 {
+	if info, err := os.Stat(path); err != nil || !info.IsDir() && denied.Missing.FS&^fileRights != 0 {
 		return ""
 	}
 	return path
 }
 
 // lessThan returns what to leave out of the rights that are missing, each alone.
-func lessThan(denied *DeniedError) (without []AccessFS) {
+func lessThan(denied *landlock.DeniedError) (without []landlock.AccessFS) {
 	if denied.Rule.Path == "" || bits.OnesCount64(uint64(denied.Missing.FS)) < 2 {
 		return nil
 	}
-	for bit := AccessFS(1); bit <= denied.Missing.FS; bit <<= 1 {
-		if denied.Missing.FS&bit != 0 && !(denied.Guess && bit == FSTruncate) { // an open does not say whether it truncates
+	for bit := landlock.AccessFS(1); bit <= denied.Missing.FS; bit <<= 1 {
+		if denied.Missing.FS&bit != 0 && !(denied.Guess && bit == landlock.FSTruncate) { // an open does not say whether it truncates
 			without = append(without, bit)
 		}
 	}
@@ -781,18 +787,18 @@ func lessThan(denied *DeniedError) (without []AccessFS) {
 
 // advises reports whether a reason says what would help. Where it says of a rule that it
 // would be too much, nobody is to add it.
-func advises(denied *DeniedError) bool {
-	return denied.Rule != (Rule{}) || strings.HasPrefix(denied.instead, "Use(")
+func advises(denied *landlock.DeniedError) bool {
+	return denied.Rule != (landlock.Rule{}) || strings.Contains(denied.Error(), ": Use(")
 }
 
 // follow adds the rule that a reason advises, or what the preset that it names has.
-func follow(r *Ruleset, denied *DeniedError) {
-	if denied.Rule != (Rule{}) {
+func follow(r *landlock.Ruleset, denied *landlock.DeniedError) {
+	if denied.Rule != (landlock.Rule{}) {
 		r.Add(denied.Rule)
 		return
 	}
 	// Package preset has tests of its own.
-	r.AllowExecute(programFiles(denied.Path)...).AllowOptional(FSReadExecute, "/bin", "/usr/bin", "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache")
+	r.AllowExecute(filesToRun(denied.Path)...).AllowOptional(landlock.FSReadExecute, "/bin", "/usr/bin", "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache")
 }
 
 func (w *explainWorld) wrong(op *explainOp, format string, args ...any) {

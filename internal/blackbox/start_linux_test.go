@@ -1,4 +1,4 @@
-package landlock
+package blackbox
 
 import (
 	"bytes"
@@ -22,6 +22,9 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"example.com/landlock"
+	"example.com/landlock/internal/testenv"
 )
 
 // stateScript prints what a shell finds of its own state, by its own means.
@@ -59,7 +62,7 @@ func (s *starting) program(path string, args ...string) {
 
 // self makes it this test binary, which tries what the arguments say.
 func (s *starting) self(args ...string) {
-	s.program(self(), args...)
+	s.program(testenv.Self(), args...)
 	s.cmd.Env = append(os.Environ(), childTry+"=1", "GORACE=atexit_sleep_ms=0")
 }
 
@@ -153,7 +156,7 @@ var startings = []struct {
 	}},
 	{"an inherited descriptor", func(s *starting) {
 		s.self("copy")
-		program, err := os.Open(self())
+		program, err := os.Open(testenv.Self())
 		if err != nil {
 			s.t.Fatal(err)
 		}
@@ -163,7 +166,7 @@ var startings = []struct {
 	}},
 	{"a descriptor of this process", func(s *starting) {
 		s.self("copy")
-		program, err := os.Open(self())
+		program, err := os.Open(testenv.Self())
 		if err != nil {
 			s.t.Fatal(err)
 		}
@@ -428,7 +431,7 @@ var startings = []struct {
 	{"a descriptor that is not open, of many", func(s *starting) { s.program("/dev/fd/500") }},
 	{"a descriptor of this process, by its id", func(s *starting) {
 		s.self("copy")
-		program, err := os.Open(self())
+		program, err := os.Open(testenv.Self())
 		if err != nil {
 			s.t.Fatal(err)
 		}
@@ -529,7 +532,7 @@ func observe(t *testing.T, dir string, make func(*starting), start func(*exec.Cm
 	if s.cmd.Stdout == nil && s.cmd.Stderr == nil {
 		s.cmd.Stdout, s.cmd.Stderr = &out, &errs
 	}
-	before := openFiles()
+	before := testenv.OpenFiles()
 	fields := exported(s.cmd)
 	var report strings.Builder
 	err := start(s.cmd)
@@ -550,9 +553,9 @@ func observe(t *testing.T, dir string, make func(*starting), start func(*exec.Cm
 		fmt.Fprintf(&report, "file: %q\n", text)
 	}
 	fmt.Fprintf(&report, "again: %v\n", start(s.cmd))
-	for fd := range openFiles() {
+	for fd := range testenv.OpenFiles() {
 		if !before[fd] {
-			t.Errorf("descriptor %d is left open: %s", fd, readLink(fd))
+			t.Errorf("descriptor %d is left open: %s", fd, testenv.ReadLink(fd))
 		}
 	}
 	var none unix.Siginfo
@@ -567,13 +570,13 @@ func observe(t *testing.T, dir string, make func(*starting), start func(*exec.Cm
 func TestStartWithoutItsNeeds(t *testing.T) {
 	cannot := func(name, want string, is error, take func(t *testing.T, dir string, cmd *exec.Cmd)) {
 		t.Run(name, func(t *testing.T) {
-			inBoth(t, func(t *testing.T, dir string) {
+			testenv.InBoth(t, func(t *testing.T, dir string) {
 				if strings.HasSuffix(name, "root") {
-					needRoot(t, "to take it away")
+					testenv.NeedRoot(t, "to take it away")
 				}
 				runtime.LockOSThread() // for good
-				s := mustPrepare(t, NewHandling(Rights{FS: FSMakeChar}))
-				cmd := exec.Command(self())
+				s := testenv.MustPrepare(t, landlock.NewHandling(landlock.Rights{FS: landlock.FSMakeChar}))
+				cmd := exec.Command(testenv.Self())
 				cmd.Stdin = untouched{t}
 				pipe, err := cmd.StdoutPipe()
 				if err != nil {
@@ -620,7 +623,7 @@ func TestStartWithoutItsNeeds(t *testing.T) {
 		}
 	})
 	cannot("memory files", "vm.memfd_noexec", unix.EACCES, func(t *testing.T, dir string, cmd *exec.Cmd) {
-		refuse(t, unix.SYS_MEMFD_CREATE, unix.EACCES)
+		testenv.Refuse(t, unix.SYS_MEMFD_CREATE, unix.EACCES)
 	})
 	cannot("a file of some size", "RLIMIT_FSIZE of 100 bytes", unix.EFBIG, func(t *testing.T, dir string, cmd *exec.Cmd) {
 		if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: 100, Max: 100}); err != nil {
@@ -628,50 +631,24 @@ func TestStartWithoutItsNeeds(t *testing.T) {
 		}
 	})
 	cannot("Landlock", "refused", unix.EPERM, func(t *testing.T, dir string, cmd *exec.Cmd) {
-		refuse(t, unix.SYS_LANDLOCK_RESTRICT_SELF, unix.EPERM)
+		testenv.Refuse(t, unix.SYS_LANDLOCK_RESTRICT_SELF, unix.EPERM)
 	})
-	cannot("a layer", "no room for another layer", ErrTooManyLayers, func(t *testing.T, dir string, cmd *exec.Cmd) {
+	cannot("a layer", "no room for another layer", landlock.ErrTooManyLayers, func(t *testing.T, dir string, cmd *exec.Cmd) {
 		for range 16 {
-			if _, err := NewHandling(Rights{FS: FSMakeChar}).Apply(); err != nil {
+			if _, err := landlock.NewHandling(landlock.Rights{FS: landlock.FSMakeChar}).Apply(); err != nil {
 				t.Fatal(err)
 			}
 		}
 	})
 	cannot("a process", "resource temporarily unavailable", unix.EAGAIN, func(t *testing.T, dir string, cmd *exec.Cmd) {
-		refuseBy(t, 0, unix.SYS_CLONE, unix.EAGAIN) // of this thread: where none can start a thread, the Go runtime gives up
+		testenv.RefuseBy(t, 0, unix.SYS_CLONE, unix.EAGAIN) // of this thread: where none can start a thread, the Go runtime gives up
 	})
-}
-
-// Nobody can change what the stub does, by whatever descriptor.
-func TestStubIsSealed(t *testing.T) {
-	file, err := memoryFile([]byte("text"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	again, err := os.OpenFile(fmt.Sprint("/proc/self/fd/", file.Fd()), os.O_RDWR, 0)
-	if err != nil {
-		t.Skip("needs /proc: ", err)
-	}
-	defer again.Close()
-	for _, f := range []*os.File{file, again} {
-		_, writeErr := f.WriteAt([]byte("x"), 0)
-		_, mapErr := unix.Mmap(int(f.Fd()), 0, 4, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
-		for what, err := range map[string]error{"write": writeErr, "truncate": f.Truncate(0), "map": mapErr} {
-			if !errors.Is(err, unix.EPERM) {
-				t.Errorf("%s: %v, want EPERM", what, err)
-			}
-		}
-	}
-	if flags, err := unix.FcntlInt(file.Fd(), unix.F_GETFD, 0); err != nil || flags&unix.FD_CLOEXEC == 0 {
-		t.Errorf("it is inherited: %#x, %v", flags, err)
-	}
 }
 
 // Where descriptors run out, a start works or is an error, and leaves nothing.
 func TestStartNearFileLimit(t *testing.T) {
-	inBoth(t, func(t *testing.T, dir string) {
-		s := mustPrepare(t, NewHandling(Rights{FS: FSMakeChar}))
+	testenv.InBoth(t, func(t *testing.T, dir string) {
+		s := testenv.MustPrepare(t, landlock.NewHandling(landlock.Rights{FS: landlock.FSMakeChar}))
 		run := func(start func(*exec.Cmd) error) error {
 			cmd, out := try("exit=0")
 			err := start(cmd)
@@ -685,7 +662,7 @@ func TestStartNearFileLimit(t *testing.T) {
 		if err := run(s.Start); err != nil { // opens what the Go runtime keeps
 			t.Fatal(err)
 		}
-		before := openFiles()
+		before := testenv.OpenFiles()
 		worked := 0
 		for more := range 30 {
 			undo := limitFiles(t, more)
@@ -699,7 +676,7 @@ func TestStartNearFileLimit(t *testing.T) {
 			case worked > 0:
 				t.Errorf("%d more descriptors: %v, and fewer were enough", more, err)
 			}
-			if after := openFiles(); len(after) != len(before) {
+			if after := testenv.OpenFiles(); len(after) != len(before) {
 				t.Errorf("%d open files after it, %d before", len(after), len(before))
 			}
 		}
@@ -712,8 +689,8 @@ func TestStartNearFileLimit(t *testing.T) {
 // What a program inherits besides the files that os/exec passes, it inherits
 // also where the stub has its own.
 func TestStartKeepsInheritedFiles(t *testing.T) {
-	inBoth(t, func(t *testing.T, dir string) {
-		s := mustPrepare(t, NewHandling(Rights{FS: FSMakeChar}))
+	testenv.InBoth(t, func(t *testing.T, dir string) {
+		s := testenv.MustPrepare(t, landlock.NewHandling(landlock.Rights{FS: landlock.FSMakeChar}))
 		file, err := os.Open(dir)
 		if err != nil {
 			t.Fatal(err)
@@ -743,8 +720,8 @@ func TestStartKeepsInheritedFiles(t *testing.T) {
 // What it inherits is the very file: what others do to it, they do to its flags
 // and locks.
 func TestInheritedFilesStayAsTheyAre(t *testing.T) {
-	inBoth(t, func(t *testing.T, dir string) {
-		s := mustPrepare(t, NewHandling(Rights{FS: FSMakeChar}))
+	testenv.InBoth(t, func(t *testing.T, dir string) {
+		s := testenv.MustPrepare(t, landlock.NewHandling(landlock.Rights{FS: landlock.FSMakeChar}))
 		file, err := os.OpenFile(filepath.Join(dir, "own", "file"), os.O_RDWR, 0)
 		if err != nil {
 			t.Fatal(err)
@@ -790,8 +767,8 @@ func fromAnotherProcess(t *testing.T, path string, lock *unix.Flock_t) error {
 
 // More of them than go into a message, and as many numbers as there may be.
 func TestManyInheritedFiles(t *testing.T) {
-	inBoth(t, func(t *testing.T, dir string) {
-		s := mustPrepare(t, NewHandling(Rights{FS: FSMakeChar}))
+	testenv.InBoth(t, func(t *testing.T, dir string) {
+		s := testenv.MustPrepare(t, landlock.NewHandling(landlock.Rights{FS: landlock.FSMakeChar}))
 		file, err := os.Open(dir)
 		if err != nil {
 			t.Fatal(err)
@@ -806,14 +783,14 @@ func TestManyInheritedFiles(t *testing.T) {
 		}
 		cmd, out := try("fd=199", "fd=200", "fd=449", "fd=450", "fd=451", "fd=800", "fd=801", "fd=802", "fd=803", "fd=804", "fd=805")
 		cmd.ExtraFiles = make([]*os.File, 197) // 3 to 199
-		before := openFiles()
+		before := testenv.OpenFiles()
 		err = s.Run(cmd)
 		want := lines("fd=199: EBADF", "fd=200: ok", "fd=449: ok", "fd=450: ok", "fd=451: ok", "fd=800: ok", "fd=801: EBADF", "fd=802: EBADF",
 			"fd=803: EBADF", "fd=804: EBADF", "fd=805: EBADF")
 		if err != nil || out.String() != want {
 			t.Errorf("%v: %s", err, out)
 		}
-		if after := openFiles(); len(after) != len(before) {
+		if after := testenv.OpenFiles(); len(after) != len(before) {
 			t.Errorf("%d descriptors are open after it, %d before", len(after), len(before))
 		}
 	})
@@ -822,8 +799,8 @@ func TestManyInheritedFiles(t *testing.T) {
 // A number can become another file's at any time. What this process has open and
 // close-on-exec is never in a child, and every child starts.
 func TestDescriptorsThatChange(t *testing.T) {
-	inBoth(t, func(t *testing.T, dir string) {
-		s := mustPrepare(t, NewHandling(Rights{FS: FSMakeChar}))
+	testenv.InBoth(t, func(t *testing.T, dir string) {
+		s := testenv.MustPrepare(t, landlock.NewHandling(landlock.Rights{FS: landlock.FSMakeChar}))
 		secret := filepath.Join(dir, "secret")
 		shared, err := os.Open(filepath.Join(dir, "own", "file"))
 		if err != nil {
@@ -856,7 +833,7 @@ func TestDescriptorsThatChange(t *testing.T) {
 			})
 		}
 		children := 25
-		if longTests() {
+		if testenv.LongTests() {
 			children = 1500
 		}
 		for range children {
@@ -872,18 +849,18 @@ func TestDescriptorsThatChange(t *testing.T) {
 // A thread with descriptors of its own may have another ruleset under the number
 // of the Sandbox's.
 func TestStartFromDescriptorsOfItsOwn(t *testing.T) {
-	inBoth(t, func(t *testing.T, dir string) {
-		other := mustPrepare(t, NewHandling(Rights{FS: FSMakeChar}))
+	testenv.InBoth(t, func(t *testing.T, dir string) {
+		other := testenv.MustPrepare(t, landlock.NewHandling(landlock.Rights{FS: landlock.FSMakeChar}))
 		cmd, out := try("read=" + filepath.Join(dir, "secret"))
 		runtime.LockOSThread() // for good
 		if err := unix.Unshare(unix.CLONE_FILES); err != nil {
 			t.Fatal(err)
 		}
-		prepared := make(chan *Sandbox)
+		prepared := make(chan *landlock.Sandbox)
 		go func() { // in those of the process, under the same number
 			number := int(other.Fd())
 			other.Close()
-			s, err := NewHandling(Rights{FS: FSReadFile}).Prepare()
+			s, err := landlock.NewHandling(landlock.Rights{FS: landlock.FSReadFile}).Prepare()
 			if err == nil && int(s.Fd()) != number {
 				t.Errorf("the number is %d, want %d", s.Fd(), number)
 			}
@@ -898,8 +875,8 @@ func TestStartFromDescriptorsOfItsOwn(t *testing.T) {
 // A program has the limit of descriptors that this process was started with, and
 // the stub has more than that.
 func TestLimitOfDescriptors(t *testing.T) {
-	inBoth(t, func(t *testing.T, dir string) {
-		program, err := os.Open(self())
+	testenv.InBoth(t, func(t *testing.T, dir string) {
+		program, err := os.Open(testenv.Self())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -916,8 +893,8 @@ func TestLimitOfDescriptors(t *testing.T) {
 // Whatever the streams and files are, the program has what os/exec gives it, and
 // what it inherits: the stub's socket has been in one of those places.
 func TestEveryPlaceOfTheSocket(t *testing.T) {
-	inBoth(t, func(t *testing.T, dir string) {
-		s := mustPrepare(t, NewHandling(Rights{FS: FSMakeChar}))
+	testenv.InBoth(t, func(t *testing.T, dir string) {
+		s := testenv.MustPrepare(t, landlock.NewHandling(landlock.Rights{FS: landlock.FSMakeChar}))
 		file, err := os.OpenFile(filepath.Join(dir, "own", "file"), os.O_RDWR|os.O_APPEND, 0)
 		if err != nil {
 			t.Fatal(err)
@@ -930,7 +907,7 @@ func TestEveryPlaceOfTheSocket(t *testing.T) {
 		defer unix.Close(92)
 		extras := [][]*os.File{nil, {nil, file}, {file, nil}, make([]*os.File, 87), make([]*os.File, 89)}
 		for i := range 3 * 3 * 3 * len(extras) {
-			if !longTests() && i%4 > 0 {
+			if !testenv.LongTests() && i%4 > 0 {
 				continue
 			}
 			kinds := [...]int{i % 3, i / 3 % 3, i / 9 % 3}
@@ -956,151 +933,10 @@ func TestEveryPlaceOfTheSocket(t *testing.T) {
 	})
 }
 
-// What the stub is sent of a descriptor is what a child would have inherited
-// there, though the number becomes another file's all the time.
-func TestInheritedIsSentAsItWasFound(t *testing.T) {
-	dir := t.TempDir()
-	secret, inherited := filepath.Join(dir, "secret"), filepath.Join(dir, "inherited")
-	write(t, secret, "")
-	write(t, inherited, "")
-	slot, err := unix.Open(inherited, unix.O_RDONLY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	stop := make(chan struct{})
-	var all sync.WaitGroup
-	all.Go(func() { // the owner of the number, who has other uses for it
-		defer unix.Close(slot)
-		for i := 0; ; i++ {
-			select {
-			case <-stop:
-				return
-			default:
-			}
-			path, flags := inherited, 0
-			if i%2 > 0 {
-				path, flags = secret, unix.O_CLOEXEC
-			}
-			fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			unix.Dup3(fd, slot, flags)
-			unix.Close(fd)
-		}
-	})
-	rounds, sent := 3000, 0
-	if longTests() {
-		rounds = 100_000
-	}
-	for range rounds {
-		c := &child{}
-		if c.handover, err = newHandover(); err != nil {
-			t.Fatal(err)
-		}
-		c.slot = slot
-		if err := c.handOver(); err != nil {
-			t.Fatal(err)
-		}
-		for _, name := range received(t, c.there) {
-			if sent++; name != inherited {
-				t.Errorf("sent: %s", name)
-			}
-		}
-		c.here.Close()
-		c.there.Close()
-	}
-	close(stop)
-	all.Wait()
-	if sent == 0 || sent == rounds {
-		t.Errorf("%d of %d rounds sent something: this shows nothing", sent, rounds)
-	}
-}
-
-// received returns the names of the files that a socket has.
-func received(t *testing.T, socket *os.File) (names []string) {
-	control := make([]byte, 100)
-	_, n, _, _, err := unix.Recvmsg(int(socket.Fd()), make([]byte, 1), control, unix.MSG_CMSG_CLOEXEC|unix.MSG_DONTWAIT)
-	if err != nil {
-		return nil // nothing was sent
-	}
-	messages, err := unix.ParseSocketControlMessage(control[:n])
-	if err != nil || len(messages) != 1 {
-		t.Fatal(messages, err)
-	}
-	descriptors, err := unix.ParseUnixRights(&messages[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, fd := range descriptors {
-		names = append(names, readLink(fd))
-		unix.Close(fd)
-	}
-	return names
-}
-
-// A child shares nothing with this process by request, and what os/exec would not
-// survive is an error.
-func TestWrongAttributes(t *testing.T) {
-	inBoth(t, func(t *testing.T, dir string) {
-		restricting := mustPrepare(t, NewHandling(Rights{FS: FSMakeChar}))
-		for _, test := range []struct {
-			attr syscall.SysProcAttr
-			want string // "": it starts
-		}{
-			{syscall.SysProcAttr{Cloneflags: unix.CLONE_VM}, "CLONE_VM: the child's memory"},
-			{syscall.SysProcAttr{Cloneflags: unix.CLONE_VM | unix.CLONE_VFORK}, "CLONE_VM"},
-			{syscall.SysProcAttr{Cloneflags: unix.CLONE_FS}, "CLONE_FS: the child's root, working directory and umask"},
-			{syscall.SysProcAttr{Cloneflags: unix.CLONE_FS | unix.CLONE_NEWUTS}, "CLONE_FS"},
-			{syscall.SysProcAttr{Cloneflags: unix.CLONE_FILES}, "CLONE_FILES: the child's descriptors"},
-			{syscall.SysProcAttr{Cloneflags: unix.CLONE_SIGHAND}, "CLONE_SIGHAND: the child's signal handlers"},
-			{syscall.SysProcAttr{Cloneflags: unix.CLONE_PIDFD}, "CLONE_PIDFD: os/exec says where"},
-			{syscall.SysProcAttr{Cloneflags: unix.CLONE_PTRACE}, "CLONE_PTRACE: whoever traces"},
-			{syscall.SysProcAttr{Cloneflags: unix.CLONE_VFORK}, "CLONE_VFORK: os/exec decides"},
-			{syscall.SysProcAttr{Cloneflags: unix.CLONE_PARENT}, "CLONE_PARENT: the child would be one of this process's parent"},
-			{syscall.SysProcAttr{Cloneflags: unix.CLONE_THREAD}, "CLONE_THREAD: the child would be a thread"},
-			{syscall.SysProcAttr{Cloneflags: unix.CLONE_SYSVSEM}, "CLONE_SYSVSEM: what this process is to undo"},
-			{syscall.SysProcAttr{Cloneflags: unix.CLONE_SETTLS}, "CLONE_SETTLS: it takes an address"},
-			{syscall.SysProcAttr{Cloneflags: unix.CLONE_PARENT_SETTID}, "CLONE_PARENT_SETTID: it takes an address"},
-			{syscall.SysProcAttr{Cloneflags: unix.CLONE_CHILD_SETTID}, "CLONE_CHILD_SETTID: it takes an address"},
-			{syscall.SysProcAttr{Cloneflags: unix.CLONE_CHILD_CLEARTID}, "CLONE_CHILD_CLEARTID: it takes an address"},
-			{syscall.SysProcAttr{Cloneflags: unix.CLONE_DETACHED}, "CLONE_DETACHED: it has no meaning"},
-			{syscall.SysProcAttr{Cloneflags: unix.CLONE_UNTRACED}, "CLONE_UNTRACED: the child would escape"},
-			{syscall.SysProcAttr{Cloneflags: unix.CLONE_IO}, "CLONE_IO: the child's queue"},
-			{syscall.SysProcAttr{Cloneflags: uintptr(unix.SIGUSR1)}, "0xa, which is no namespace"},
-			{syscall.SysProcAttr{Cloneflags: uintptr(unix.SIGCHLD)}, ""},
-			{syscall.SysProcAttr{AmbientCaps: []uintptr{64}}, "AmbientCaps has 64: capabilities are numbers below 64"},
-			{syscall.SysProcAttr{AmbientCaps: []uintptr{1, 1 << 20}}, "AmbientCaps has"},
-			{syscall.SysProcAttr{AmbientCaps: []uintptr{^uintptr(0)}, Chroot: "/"}, "AmbientCaps has"},
-		} {
-			cmd, _ := try("exit=0")
-			cmd.SysProcAttr = &test.attr
-			err := restricting.Run(cmd)
-			if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want) || !errors.Is(err, fs.ErrInvalid) || cmd.Process != nil) {
-				t.Errorf("%#x, %v: %v, want %q", test.attr.Cloneflags, test.attr.AmbientCaps, err, test.want)
-			}
-			// It is the same without a sandbox.
-			cmd, _ = try("exit=0")
-			cmd.SysProcAttr = &test.attr
-			if again := (&Sandbox{unrestricted: true}).Run(cmd); fmt.Sprint(again) != fmt.Sprint(err) {
-				t.Errorf("%v, and without restriction %v", err, again)
-			}
-		}
-		if flags := uint64(1) << 32; uint64(uintptr(flags)) == flags { // CLONE_CLEAR_SIGHAND
-			cmd, _ := try("exit=0")
-			cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: uintptr(flags)}
-			if err := restricting.Run(cmd); err == nil || !strings.Contains(err.Error(), "0x100000000, which is no namespace") {
-				t.Errorf("a flag that is not known: %v", err)
-			}
-		}
-	})
-}
-
 // Children that run hold no thread of this process.
 func TestChildrenHoldNoThread(t *testing.T) {
-	inBoth(t, func(t *testing.T, dir string) {
-		s := mustPrepare(t, runnable(bestForChildren()))
+	testenv.InBoth(t, func(t *testing.T, dir string) {
+		s := testenv.MustPrepare(t, runnable(bestForChildren()))
 		threads := func() int {
 			entries, err := os.ReadDir("/proc/self/task")
 			if err != nil {
@@ -1166,11 +1002,11 @@ func TestGivenUpStaysGivenUp(t *testing.T) {
 	}
 	for _, test := range giveUp {
 		t.Run(test.name, func(t *testing.T) {
-			inBoth(t, func(t *testing.T, dir string) {
+			testenv.InBoth(t, func(t *testing.T, dir string) {
 				if test.root {
-					needRoot(t, "to change it")
+					testenv.NeedRoot(t, "to change it")
 				}
-				s := mustPrepare(t, NewHandling(Rights{FS: FSMakeChar}))
+				s := testenv.MustPrepare(t, landlock.NewHandling(landlock.Rights{FS: landlock.FSMakeChar}))
 				done := make(chan bool)
 				go func() {
 					defer close(done)
@@ -1269,16 +1105,16 @@ func openPoller() {
 
 // Everything that os/exec can do works as with os/exec.
 func TestStartIsLikeExec(t *testing.T) {
-	inBoth(t, func(t *testing.T, dir string) {
+	testenv.InBoth(t, func(t *testing.T, dir string) {
 		ways := []struct {
 			name  string
 			start func(*exec.Cmd) error
 		}{
 			{"os/exec", (*exec.Cmd).Start},
-			{"filesystem rights", mustPrepare(t, New(V5).BestEffort(V1).AllowExecute("/").AllowReadWrite(dir, "/dev")).Start},
-			{"network rights", mustPrepare(t, NewHandling(Rights{Net: NetBindTCP}).BestEffort(0)).Start},
+			{"filesystem rights", testenv.MustPrepare(t, landlock.New(landlock.V5).BestEffort(landlock.V1).AllowExecute("/").AllowReadWrite(dir, "/dev")).Start},
+			{"network rights", testenv.MustPrepare(t, landlock.NewHandling(landlock.Rights{Net: landlock.NetBindTCP}).BestEffort(0)).Start},
 		}
-		if !longTests() {
+		if !testenv.LongTests() {
 			ways = ways[:2]
 		}
 		openPoller()
@@ -1289,7 +1125,7 @@ func TestStartIsLikeExec(t *testing.T) {
 			}
 			t.Run(s.name, func(t *testing.T) {
 				if strings.HasSuffix(s.name, "root") {
-					needRoot(t, "with os/exec too")
+					testenv.NeedRoot(t, "with os/exec too")
 				}
 				var want string
 				for i, way := range ways {
@@ -1310,7 +1146,7 @@ func TestStartIsLikeExec(t *testing.T) {
 // How os/exec reads and writes streams is its own affair, and other releases of Go
 // may do it otherwise: all works with each of these.
 func TestOtherReleasesOfExec(t *testing.T) {
-	if !longTests() {
+	if !testenv.LongTests() {
 		t.Skip("builds os/exec anew: set LANDLOCK_LONG_TESTS")
 	}
 	goTool, err := exec.LookPath("go")
@@ -1356,8 +1192,8 @@ func TestOtherReleasesOfExec(t *testing.T) {
 			}
 			dir := t.TempDir()
 			file, overlay, binary := filepath.Join(dir, "exec.go"), filepath.Join(dir, "overlay.json"), filepath.Join(dir, "landlock.test")
-			write(t, file, changed)
-			write(t, overlay, fmt.Sprintf(`{"Replace": {%q: %q}}`, source, file))
+			testenv.Write(t, file, changed)
+			testenv.Write(t, overlay, fmt.Sprintf(`{"Replace": {%q: %q}}`, source, file))
 			build := exec.Command(goTool, "test", "-c", "-overlay", overlay, "-o", binary, ".")
 			if out, err := build.CombinedOutput(); err != nil {
 				t.Fatalf("%v: %s", err, out)

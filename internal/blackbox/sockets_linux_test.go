@@ -1,4 +1,4 @@
-package landlock
+package blackbox
 
 import (
 	"errors"
@@ -18,8 +18,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"example.com/landlock"
 	"example.com/landlock/internal/allthreads/cthreads"
 	"example.com/landlock/internal/testchild"
+	"example.com/landlock/internal/testenv"
 )
 
 // needFilter skips a test where no socket filter can be had.
@@ -28,19 +30,30 @@ func needFilter(t testing.TB) {
 	if testchild.Inside() {
 		return
 	}
-	if err := socketFilters(); err != nil {
+	if err := noFilter(); err != nil {
 		t.Skip("needs a socket filter: ", err)
 	}
 }
 
+// noFilter returns why no socket filter can be had, or nil.
+func noFilter() error {
+	_, err := landlock.NewHandling(landlock.Rights{Net: anyUDP}).FilterSockets().DryRun()
+	return err
+}
+
+const anyUDP = landlock.NetBindUDP | landlock.NetConnectSendUDP
+
+// filteredSocket is what is said of a socket that the filter refuses, and no right is for.
+const filteredSocket = "landlock: FilterSockets refuses this kind of socket"
+
 // filtering handles all network rights, runs on every kernel, and filters sockets.
-func filtering() *Ruleset {
-	return NewHandling(Rights{Net: V10.Net()}).BestEffort(0).FilterSockets()
+func filtering() *landlock.Ruleset {
+	return landlock.NewHandling(landlock.Rights{Net: landlock.V10.Net()}).BestEffort(0).FilterSockets()
 }
 
 // refusesUDP is what the verb sockets has to know of this kernel.
 func refusesUDP() (verb string, refused bool) {
-	if kernel, _ := Probe(); kernel.ABI < V10 {
+	if kernel, _ := landlock.Probe(); kernel.ABI < landlock.V10 {
 		return "sockets=noudp", true
 	}
 	return "sockets=udp", false
@@ -184,11 +197,11 @@ func unfiltered() error {
 // Every thread, those of C too, and all that they start.
 func TestSocketFilterReachesAll(t *testing.T) {
 	needFilter(t)
-	inChild(t, nil, func(t *testing.T, dir string) {
+	testenv.InChild(t, nil, func(t *testing.T, dir string) {
 		verb, noUDP := refusesUDP()
 		filters := countFilters() // a container's
 		if cthreads.Available {
-			cthreads.Setup(write(t, filepath.Join(dir, "file"), ""), -1)
+			cthreads.Setup(testenv.Write(t, filepath.Join(dir, "file"), ""), -1)
 			cthreads.Start(cthreads.Sleep, 3, false)
 			cthreads.Start(cthreads.Futex, 2, true)
 		}
@@ -217,11 +230,11 @@ func TestSocketFilterReachesAll(t *testing.T) {
 		if err := unfiltered(); err != nil {
 			t.Errorf("after DryRun: %v", err)
 		}
-		report := mustApply(t, filtering())
+		report := testenv.MustApply(t, filtering())
 		close(applied)
 		after.Wait()
-		kernel, _ := Probe()
-		if !report.SocketFilter || report.MissingSocketFilter || report.Enforced.Net&netUDP != netUDP || fmt.Sprint(report) != fmt.Sprint(dry) ||
+		kernel, _ := landlock.Probe()
+		if !report.SocketFilter || report.MissingSocketFilter || report.Enforced.Net&anyUDP != anyUDP || fmt.Sprint(report) != fmt.Sprint(dry) ||
 			noUDP != strings.Contains(report.String(), "sockets filtered (which enforces UDP)") {
 			t.Errorf("ABI %d: %v, DryRun %v", kernel.ABI, report, dry)
 		}
@@ -234,7 +247,7 @@ func TestSocketFilterReachesAll(t *testing.T) {
 		if err := grandchild.Run(); err != nil || out.String() != lines("child="+verb+": ok") {
 			t.Errorf("a grandchild: %v: %s", err, out)
 		}
-		mustApply(t, filtering()) // and once more
+		testenv.MustApply(t, filtering()) // and once more
 		checkThreadFilters(t, filters+2)
 		if err := tryFilter(noUDP); err != nil {
 			t.Errorf("after a second Apply: %v", err)
@@ -279,10 +292,10 @@ func countFilters() (n int) {
 // A Sandbox's children, what replaces a process, and the function of a Do.
 func TestSocketFilterOfSandbox(t *testing.T) {
 	needFilter(t)
-	inChild(t, nil, func(t *testing.T, dir string) {
+	testenv.InChild(t, nil, func(t *testing.T, dir string) {
 		verb, noUDP := refusesUDP()
-		s := mustPrepare(t, filtering())
-		if report := s.Report(); !report.SocketFilter || report.Enforced.Net&netUDP != netUDP {
+		s := testenv.MustPrepare(t, filtering())
+		if report := s.Report(); !report.SocketFilter || report.Enforced.Net&anyUDP != anyUDP {
 			t.Errorf("the Sandbox's report: %v", report)
 		}
 		for name, start := range map[string]func(*exec.Cmd) error{"Sandbox": s.Run, "Ruleset": filtering().Run} {
@@ -317,7 +330,7 @@ func TestSocketFilterOfSandbox(t *testing.T) {
 			if err := s.Do(func() error { return nil }); err != nil {
 				t.Fatal(err)
 			}
-			mustApply(t, filtering())
+			testenv.MustApply(t, filtering())
 		}
 		s.Close()
 		child, _ = try("exit=0")
@@ -337,8 +350,8 @@ func TestSocketFilterOfSandbox(t *testing.T) {
 // are alike before it and after it.
 func TestSocketFilterBesideApply(t *testing.T) {
 	needFilter(t)
-	inChild(t, nil, func(t *testing.T, dir string) {
-		s := mustPrepare(t, filtering())
+	testenv.InChild(t, nil, func(t *testing.T, dir string) {
+		s := testenv.MustPrepare(t, filtering())
 		done := make(chan struct{})
 		var others sync.WaitGroup
 		for name, run := range map[string]func() error{
@@ -366,7 +379,7 @@ func TestSocketFilterBesideApply(t *testing.T) {
 			})
 		}
 		for range 10 {
-			if _, err := filtering().Apply(); err != nil && err != errDoRunning {
+			if _, err := filtering().Apply(); err != nil && !isDoRunning(err) {
 				t.Errorf("Apply: %v", err)
 			}
 		}
@@ -379,12 +392,12 @@ func TestSocketFilterBesideApply(t *testing.T) {
 // nothing else that would set no_new_privs.
 func TestSocketFilterAlone(t *testing.T) {
 	needFilter(t)
-	needBelow(t, V10)
-	inChild(t, nil, func(t *testing.T, dir string) {
-		alone := func() *Ruleset { return NewHandling(Rights{Net: netUDP}).FilterSockets() } // strict
+	testenv.NeedBelow(t, landlock.V10)
+	testenv.InChild(t, nil, func(t *testing.T, dir string) {
+		alone := func() *landlock.Ruleset { return landlock.NewHandling(landlock.Rights{Net: anyUDP}).FilterSockets() } // strict
 		filters := countFilters()
 		udp := socketKind{unix.AF_INET, unix.SOCK_DGRAM, 0}
-		s := mustPrepare(t, alone())
+		s := testenv.MustPrepare(t, alone())
 		for range 5 {
 			if err := s.Do(func() error { return makeSocket(udp, 0) }); err != unix.EACCES {
 				t.Fatalf("Do: %v", err)
@@ -402,7 +415,7 @@ func TestSocketFilterAlone(t *testing.T) {
 		if err := makeSocket(udp, 0); err != nil {
 			t.Errorf("this process, so far: %v", err)
 		}
-		mustApply(t, alone())
+		testenv.MustApply(t, alone())
 		checkThreadFilters(t, filters+1)
 		if err := makeSocket(udp, 0); err != unix.EACCES {
 			t.Errorf("after Apply: %v", err)
@@ -422,10 +435,10 @@ func TestSocketFilterAlone(t *testing.T) {
 // hidden.
 func TestSocketFilterAfterDoWithoutProc(t *testing.T) {
 	needFilter(t)
-	needABI(t, V1)
-	inChild(t, nil, func(t *testing.T, dir string) {
-		s := mustPrepare(t, filtering())
-		mustApply(t, NewHandling(Rights{FS: FSReadDir}).AllowRead(dir)) // not /proc
+	testenv.NeedABI(t, landlock.V1)
+	testenv.InChild(t, nil, func(t *testing.T, dir string) {
+		s := testenv.MustPrepare(t, filtering())
+		testenv.MustApply(t, landlock.NewHandling(landlock.Rights{FS: landlock.FSReadDir}).AllowRead(dir)) // not /proc
 		for range 10 {
 			var all sync.WaitGroup
 			for range 5 {
@@ -436,7 +449,7 @@ func TestSocketFilterAfterDoWithoutProc(t *testing.T) {
 				})
 			}
 			all.Wait()
-			mustApply(t, filtering())
+			testenv.MustApply(t, filtering())
 		}
 	})
 }
@@ -447,7 +460,7 @@ func TestSocketFilterExplainsNoOther(t *testing.T) {
 	failed := func(network string, errno unix.Errno) error {
 		return &net.OpError{Op: "dial", Net: network, Addr: &net.UDPAddr{Port: 53}, Err: os.NewSyscallError("socket", errno)}
 	}
-	r := NewHandling(Rights{Net: netUDP}).AllowNet(netUDP, 53).BestEffort(0).FilterSockets() // which refuses no UDP
+	r := landlock.NewHandling(landlock.Rights{Net: anyUDP}).AllowNet(anyUDP, 53).BestEffort(0).FilterSockets() // which refuses no UDP
 	for _, err := range []error{
 		failed("tcp", unix.EACCES), failed("udp", unix.EACCES), failed("unix", unix.EACCES), // by another filter
 		failed("ip4:icmp", unix.EMFILE), os.NewSyscallError("socket", unix.EMFILE),
@@ -456,7 +469,7 @@ func TestSocketFilterExplainsNoOther(t *testing.T) {
 			t.Errorf("%v", explained)
 		}
 	}
-	if explained := r.Explain(failed("ip4:icmp", unix.EACCES)); !errors.Is(explained, errFilteredSocket) {
+	if explained := r.Explain(failed("ip4:icmp", unix.EACCES)); !strings.Contains(explained.Error(), filteredSocket) {
 		t.Errorf("ping: %v", explained)
 	}
 }
@@ -465,31 +478,31 @@ func TestSocketFilterExplainsNoOther(t *testing.T) {
 // more than its other rights do.
 func TestSocketFilterStandsIn(t *testing.T) {
 	needFilter(t)
-	needBelow(t, V10)
-	inChild(t, nil, func(t *testing.T, _ string) {
-		kernel, _ := Probe()
-		r := NewHandling(Rights{Net: netUDP}).FilterSockets()
+	testenv.NeedBelow(t, landlock.V10)
+	testenv.InChild(t, nil, func(t *testing.T, _ string) {
+		kernel, _ := landlock.Probe()
+		r := landlock.NewHandling(landlock.Rights{Net: anyUDP}).FilterSockets()
 		if kernel.ABI > 0 {
-			r = NewHandling(Rights{FS: FSMakeChar, Net: netUDP}).FilterSockets()
+			r = landlock.NewHandling(landlock.Rights{FS: landlock.FSMakeChar, Net: anyUDP}).FilterSockets()
 		}
 		for port := range uint16(2) {
-			var denied *DeniedError
-			if err := r.CheckNet(NetConnectSendUDP, port); !errors.As(err, &denied) || denied.Missing.Net != NetConnectSendUDP {
+			var denied *landlock.DeniedError
+			if err := r.CheckNet(landlock.NetConnectSendUDP, port); !errors.As(err, &denied) || denied.Missing.Net != landlock.NetConnectSendUDP {
 				t.Errorf("CheckNet: %v", err)
 			}
 		}
-		if report := mustApply(t, r); !report.Complete() || report.Enforced.Net != netUDP || !report.SocketFilter {
+		if report := testenv.MustApply(t, r); !report.Complete() || report.Enforced.Net != anyUDP || !report.SocketFilter {
 			t.Errorf("strict Apply: %v", report)
 		}
 		_, dial := net.Dial("udp", "127.0.0.1:53")
 		_, listen := net.ListenPacket("udp", "127.0.0.1:53")
 		for _, test := range []struct {
 			err    error
-			want   AccessNet
+			want   landlock.AccessNet
 			advice string
-		}{{dial, NetConnectSendUDP, "AllowSendUDP(53)"}, {listen, NetBindUDP, "AllowBindUDP(53)"}} {
+		}{{dial, landlock.NetConnectSendUDP, "AllowSendUDP(53)"}, {listen, landlock.NetBindUDP, "AllowBindUDP(53)"}} {
 			explained := r.Explain(test.err)
-			var denied *DeniedError
+			var denied *landlock.DeniedError
 			if !errors.Is(test.err, unix.EACCES) || !errors.As(explained, &denied) || denied.Missing.Net != test.want || denied.Port != 53 ||
 				!strings.Contains(denied.Error(), ": "+test.advice) || !strings.Contains(denied.Error(), " would allow it, and all other UDP with it") {
 				t.Errorf("UDP: %v, want %s", explained, test.advice)
@@ -498,10 +511,10 @@ func TestSocketFilterStandsIn(t *testing.T) {
 		_, ping := net.Dial("ip4:icmp", "127.0.0.1")
 		plain := os.NewSyscallError("socketpair", unix.EACCES)
 		for _, err := range []error{ping, plain} {
-			if explained := r.Explain(err); !errors.Is(err, unix.EACCES) || !errors.Is(explained, errFilteredSocket) {
+			if explained := r.Explain(err); !errors.Is(err, unix.EACCES) || !strings.Contains(explained.Error(), filteredSocket) {
 				t.Errorf("another socket: %v", explained)
 			}
-			if explained := NewHandling(Rights{Net: netUDP}).BestEffort(0).Explain(err); explained != err {
+			if explained := landlock.NewHandling(landlock.Rights{Net: anyUDP}).BestEffort(0).Explain(err); explained != err {
 				t.Errorf("without a filter: %v", explained)
 			}
 		}
@@ -509,8 +522,8 @@ func TestSocketFilterStandsIn(t *testing.T) {
 			t.Errorf("TCP, which is not handled: %v", err)
 		}
 		// A rule for UDP is for one port, and the filter knows none.
-		some := NewHandling(Rights{Net: netUDP}).AllowSendUDP(53)
-		if report, err := some.Clone().BestEffort(0).FilterSockets().DryRun(); err != nil || report.Missing.Net != netUDP {
+		some := landlock.NewHandling(landlock.Rights{Net: anyUDP}).AllowSendUDP(53)
+		if report, err := some.Clone().BestEffort(0).FilterSockets().DryRun(); err != nil || report.Missing.Net != anyUDP {
 			t.Errorf("with a rule: %v, %v", report, err)
 		}
 		if _, err := some.FilterSockets().DryRun(); !errors.Is(err, errors.ErrUnsupported) {
@@ -523,8 +536,8 @@ func TestSocketFilterStandsIn(t *testing.T) {
 // net.Listen meets the rules.
 func TestSocketFilterServer(t *testing.T) {
 	needFilter(t)
-	inChild(t, nil, func(t *testing.T, dir string) {
-		kernel, _ := Probe()
+	testenv.InChild(t, nil, func(t *testing.T, dir string) {
+		kernel, _ := landlock.Probe()
 		other, err := listenTCP("127.0.0.1:0") // a port that no rule allows
 		if err != nil {
 			t.Fatal(err)
@@ -536,8 +549,8 @@ func TestSocketFilterServer(t *testing.T) {
 		}
 		port := uint16(first.Addr().(*net.TCPAddr).Port)
 		first.Close()
-		r := NewHandling(Rights{Net: V4.Net()}).BestEffort(0).AllowBindTCP(port).AllowConnectTCP(port).FilterSockets()
-		mustApply(t, r)
+		r := landlock.NewHandling(landlock.Rights{Net: landlock.V4.Net()}).BestEffort(0).AllowBindTCP(port).AllowConnectTCP(port).FilterSockets()
+		testenv.MustApply(t, r)
 		listener, err := net.Listen("tcp", first.Addr().String())
 		if err != nil {
 			t.Fatalf("listen on the port that is allowed: %v", err)
@@ -561,7 +574,7 @@ func TestSocketFilterServer(t *testing.T) {
 			packets.Close()
 		}
 		var want error
-		if kernel.ABI >= V4 {
+		if kernel.ABI >= landlock.V4 {
 			want = unix.EACCES
 		}
 		if _, err := net.Listen("tcp", "127.0.0.1:0"); !errors.Is(err, want) {
@@ -589,7 +602,7 @@ func TestSocketFilterServer(t *testing.T) {
 					t.Skipf("needs the program %s: %v", program.args[0], err)
 				}
 				if exec.Command(path, "--version").Run() != nil && exec.Command(path, "-V").Run() != nil {
-					needRoot(t, "who alone may run "+path)
+					testenv.NeedRoot(t, "who alone may run "+path)
 				}
 				cmd := exec.Command(path, program.args[1:]...)
 				cmd.Env = append(os.Environ(), "LC_ALL=C", "no_proxy=localhost")
@@ -605,7 +618,7 @@ func TestSocketFilterServer(t *testing.T) {
 // With AllowNewPrivs no_new_privs stays unset, and it takes CAP_SYS_ADMIN.
 func TestSocketFilterNewPrivs(t *testing.T) {
 	needFilter(t)
-	inChild(t, nil, func(t *testing.T, _ string) {
+	testenv.InChild(t, nil, func(t *testing.T, _ string) {
 		_, noUDP := refusesUDP()
 		r := filtering().AllowNewPrivs()
 		report, err := r.Apply()
@@ -631,7 +644,7 @@ func fillFilters(t *testing.T) {
 	for _, length := range []int{unix.BPF_MAXINSNS, 32, 4} {
 		filter := slices.Repeat([]unix.SockFilter{{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW}}, length)
 		for {
-			errno := installFilter(filter, unix.SECCOMP_FILTER_FLAG_TSYNC)
+			errno := testenv.InstallFilter(filter, unix.SECCOMP_FILTER_FLAG_TSYNC)
 			if errno == unix.ENOMEM {
 				break
 			} else if errno != 0 {
@@ -641,12 +654,6 @@ func fillFilters(t *testing.T) {
 	}
 }
 
-func installFilter(filter []unix.SockFilter, flags uintptr) unix.Errno {
-	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
-	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, uintptr(unsafe.Pointer(&program)))
-	return errno
-}
-
 // ownFilter gives a thread that stays a filter that no other has.
 func ownFilter(t *testing.T) {
 	t.Helper()
@@ -654,7 +661,7 @@ func ownFilter(t *testing.T) {
 	go func() {
 		runtime.LockOSThread()
 		unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-		ready <- installFilter([]unix.SockFilter{{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW}}, 0)
+		ready <- testenv.InstallFilter([]unix.SockFilter{{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW}}, 0)
 		select {}
 	}()
 	if errno := <-ready; errno != 0 {
@@ -667,51 +674,51 @@ func TestSocketFilterFailures(t *testing.T) {
 	needFilter(t)
 	for name, test := range map[string]struct {
 		root  bool // to install filters without no_new_privs
-		needs ABI
+		needs landlock.ABI
 		setup func(t *testing.T)
 		want  error
 		words string
 	}{
 		"a thread with a filter of its own": {false, 0, ownFilter, nil, "landlock: filter sockets: "},
 		"no room":                           {true, 0, fillFilters, unix.ENOMEM, "landlock: filter sockets: "},
-		"Landlock refused": {true, V1, func(t *testing.T) {
-			refuse(t, unix.SYS_LANDLOCK_RESTRICT_SELF, unix.ENOMEM)
+		"Landlock refused": {true, landlock.V1, func(t *testing.T) {
+			testenv.Refuse(t, unix.SYS_LANDLOCK_RESTRICT_SELF, unix.ENOMEM)
 		}, unix.ENOMEM, "enforce the ruleset"},
-		"seccomp refused": {true, 0, func(t *testing.T) { refuse(t, unix.SYS_SECCOMP, unix.EPERM) },
+		"seccomp refused": {true, 0, func(t *testing.T) { testenv.Refuse(t, unix.SYS_SECCOMP, unix.EPERM) },
 			errors.ErrUnsupported, "FilterSockets needs a seccomp filter, which cannot be had here"},
-		"seccomp not built": {true, 0, func(t *testing.T) { refuse(t, unix.SYS_SECCOMP, unix.ENOSYS) },
+		"seccomp not built": {true, 0, func(t *testing.T) { testenv.Refuse(t, unix.SYS_SECCOMP, unix.ENOSYS) },
 			errors.ErrUnsupported, "FilterSockets needs a seccomp filter, which cannot be had here"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if test.needs > 0 {
-				needABI(t, test.needs)
+				testenv.NeedABI(t, test.needs)
 			}
-			inChildAs(t, fewUsers(), nil, func(t *testing.T, dir string) {
+			testenv.InChildAs(t, testenv.FewUsers(), nil, func(t *testing.T, dir string) {
 				if test.root {
-					needRoot(t, "to install the filter")
+					testenv.NeedRoot(t, "to install the filter")
 				}
-				r := NewHandling(Rights{Net: netUDP}).FilterSockets() // strict
-				kernel, _ := Probe()
+				r := landlock.NewHandling(landlock.Rights{Net: anyUDP}).FilterSockets() // strict
+				kernel, _ := landlock.Probe()
 				if kernel.ABI > 0 {
-					r = NewHandling(Rights{FS: FSReadDir, Net: netUDP}).FilterSockets()
+					r = landlock.NewHandling(landlock.Rights{FS: landlock.FSReadDir, Net: anyUDP}).FilterSockets()
 				}
-				file := write(t, filepath.Join(dir, "file"), "")
+				file := testenv.Write(t, filepath.Join(dir, "file"), "")
 				test.setup(t)
-				before := openFiles()
+				before := testenv.OpenFiles()
 				for range 3 {
 					report, err := r.Apply()
-					if err == nil || test.want != nil && !errors.Is(err, test.want) || !strings.Contains(err.Error(), test.words) || report.SocketFilter || !report.Enforced.isZero() {
+					if err == nil || test.want != nil && !errors.Is(err, test.want) || !strings.Contains(err.Error(), test.words) || report.SocketFilter || report.Enforced != (landlock.Rights{}) {
 						t.Fatalf("Apply: %v, %v, want %v", report, err, test.want)
 					}
-					if _, partial := errors.AsType[*PartialError](err); partial {
+					if _, partial := errors.AsType[*landlock.PartialError](err); partial {
 						t.Fatalf("Apply: %v", err)
 					}
 					if test.words == "landlock: filter sockets: " && test.want == nil {
 						break // it takes a second to see that the thread does not end
 					}
 				}
-				for fd := range openFiles() {
-					if !before[fd] && readLink(fd) != fmt.Sprintf("/proc/%d/task", os.Getpid()) {
+				for fd := range testenv.OpenFiles() {
+					if !before[fd] && testenv.ReadLink(fd) != fmt.Sprintf("/proc/%d/task", os.Getpid()) {
 						t.Errorf("descriptor %d is left open", fd)
 					}
 				}
@@ -726,10 +733,10 @@ func TestSocketFilterFailures(t *testing.T) {
 				}
 				child, _ := try("exit=0")
 				runErr := r.Run(child)
-				if unsupported, ok := errors.AsType[*UnsupportedError](runErr); !ok || !unsupported.MissingSocketFilter {
+				if unsupported, ok := errors.AsType[*landlock.UnsupportedError](runErr); !ok || !unsupported.MissingSocketFilter {
 					t.Errorf("Run: %v", runErr)
 				}
-				report := mustApply(t, r.Clone().BestEffort(0))
+				report := testenv.MustApply(t, r.Clone().BestEffort(0))
 				if !report.MissingSocketFilter || report.SocketFilter || report.Complete() || !strings.Contains(report.String(), "no seccomp here to filter sockets") {
 					t.Errorf("best effort: %v", report)
 				}
@@ -745,20 +752,20 @@ func TestSocketFilterFailures(t *testing.T) {
 // out when the ruleset is enforced already: the error says to exit.
 func TestSocketFilterPartialError(t *testing.T) {
 	needFilter(t)
-	needABI(t, V1)
-	inChild(t, nil, func(t *testing.T, dir string) {
-		file := write(t, filepath.Join(dir, "file"), "")
+	testenv.NeedABI(t, landlock.V1)
+	testenv.InChild(t, nil, func(t *testing.T, dir string) {
+		file := testenv.Write(t, filepath.Join(dir, "file"), "")
 		ownFilter(t)
-		mustApply(t, NewHandling(Rights{FS: FSReadDir}).AllowRead(dir)) // not /proc
+		testenv.MustApply(t, landlock.NewHandling(landlock.Rights{FS: landlock.FSReadDir}).AllowRead(dir)) // not /proc
 		if _, err := os.ReadDir("/proc/self/task"); err == nil {
 			t.Fatal("/proc is not hidden")
 		}
-		report, err := NewHandling(Rights{FS: FSReadFile, Net: netUDP}).BestEffort(V1).FilterSockets().Apply()
-		partial, ok := errors.AsType[*PartialError](err)
+		report, err := landlock.NewHandling(landlock.Rights{FS: landlock.FSReadFile, Net: anyUDP}).BestEffort(landlock.V1).FilterSockets().Apply()
+		partial, ok := errors.AsType[*landlock.PartialError](err)
 		if !ok || !partial.MissingSocketFilter || !strings.Contains(err.Error(), "exit now") || !strings.Contains(err.Error(), "has a filter that this one has not") {
 			t.Errorf("Apply: %v", err)
 		}
-		if report.SocketFilter || !report.Enforced.isZero() {
+		if report.SocketFilter || report.Enforced != (landlock.Rights{}) {
 			t.Errorf("the report: %v", report)
 		}
 		if _, err := os.ReadFile(file); !errors.Is(err, unix.EACCES) {
@@ -773,9 +780,9 @@ func TestSocketFilterPartialError(t *testing.T) {
 // Of children, no room is told before the program runs.
 func TestSocketFilterFailsInChild(t *testing.T) {
 	needFilter(t)
-	inChild(t, nil, func(t *testing.T, dir string) {
-		needRoot(t, "to install the filters that leave no room")
-		s := mustPrepare(t, filtering())
+	testenv.InChild(t, nil, func(t *testing.T, dir string) {
+		testenv.NeedRoot(t, "to install the filters that leave no room")
+		s := testenv.MustPrepare(t, filtering())
 		fillFilters(t)
 		ran := func(err error) {
 			t.Helper()
@@ -797,24 +804,24 @@ func TestSocketFilterFailsInChild(t *testing.T) {
 // where the ruleset asks for nothing else.
 func TestSocketFilterWithoutLandlock(t *testing.T) {
 	needFilter(t)
-	inChild(t, nil, func(t *testing.T, dir string) {
+	testenv.InChild(t, nil, func(t *testing.T, dir string) {
 		if os.Getuid() == 0 {
-			refuse(t, unix.SYS_LANDLOCK_CREATE_RULESET, unix.ENOSYS)
-		} else if kernel, _ := Probe(); kernel.ABI > 0 {
-			needRoot(t, "to take Landlock away")
+			testenv.Refuse(t, unix.SYS_LANDLOCK_CREATE_RULESET, unix.ENOSYS)
+		} else if kernel, _ := landlock.Probe(); kernel.ABI > 0 {
+			testenv.NeedRoot(t, "to take Landlock away")
 		}
-		file := write(t, filepath.Join(dir, "file"), "")
-		all := New(V11).BestEffort(0).AllowRead(filepath.Join(dir, "nothing")).FilterSockets()
-		alone := NewHandling(Rights{Net: netUDP}).FilterSockets()
-		for _, r := range []*Ruleset{New(V10).FilterSockets(), New(V10).BestEffort(V1).FilterSockets()} {
-			_, want := Probe() // not built, or off
+		file := testenv.Write(t, filepath.Join(dir, "file"), "")
+		all := landlock.New(landlock.V11).BestEffort(0).AllowRead(filepath.Join(dir, "nothing")).FilterSockets()
+		alone := landlock.NewHandling(landlock.Rights{Net: anyUDP}).FilterSockets()
+		for _, r := range []*landlock.Ruleset{landlock.New(landlock.V10).FilterSockets(), landlock.New(landlock.V10).BestEffort(landlock.V1).FilterSockets()} {
+			_, want := landlock.Probe() // not built, or off
 			if _, err := r.Apply(); err == nil || err != want {
 				t.Errorf("%v: %v, want %v", r, err, want)
 			}
 		}
 		const verb = "sockets=noudp"
-		for _, r := range []*Ruleset{all, filtering()} {
-			s := mustPrepare(t, r)
+		for _, r := range []*landlock.Ruleset{all, filtering()} {
+			s := testenv.MustPrepare(t, r)
 			child, out := try(verb)
 			if err := s.Run(child); err != nil || out.String() != lines(verb+": ok") {
 				t.Errorf("a child of %v: %v: %s", r, err, out)
@@ -830,17 +837,17 @@ func TestSocketFilterWithoutLandlock(t *testing.T) {
 		if err := child.Run(); err != nil || out.String() != lines(verb+": ok") {
 			t.Errorf("Exec: %v: %s", err, out)
 		}
-		if report := mustApply(t, New(V11).BestEffort(0)); report.SocketFilter || !report.Enforced.isZero() {
+		if report := testenv.MustApply(t, landlock.New(landlock.V11).BestEffort(0)); report.SocketFilter || report.Enforced != (landlock.Rights{}) {
 			t.Errorf("neither Landlock nor a filter: %v", report)
 		}
 		if err := unfiltered(); err != nil {
 			t.Errorf("this process, so far: %v", err)
 		}
-		if report := mustApply(t, alone); !report.Complete() || report.String() != "enforced without Landlock: UDP, sockets filtered (which enforces UDP)" {
+		if report := testenv.MustApply(t, alone); !report.Complete() || report.String() != "enforced without Landlock: UDP, sockets filtered (which enforces UDP)" {
 			t.Errorf("UDP alone, strict: %v", report)
 		}
-		report := mustApply(t, all)
-		if want := V11.Rights().minus(Rights{Net: netUDP}); report.Enforced != (Rights{Net: netUDP}) || report.Missing != want || report.Complete() || !report.SocketFilter {
+		report := testenv.MustApply(t, all)
+		if want := minus(landlock.V11.Rights(), landlock.Rights{Net: anyUDP}); report.Enforced != (landlock.Rights{Net: anyUDP}) || report.Missing != want || report.Complete() || !report.SocketFilter {
 			t.Errorf("all, with best effort: %v", report)
 		}
 		if err := tryFilter(true); err != nil {
@@ -856,9 +863,9 @@ func TestSocketFilterWithoutLandlock(t *testing.T) {
 // way. (Apply fails while a Do is running, so its turn comes after.)
 func TestSocketFilterConcurrently(t *testing.T) {
 	needFilter(t)
-	inChild(t, nil, func(t *testing.T, dir string) {
+	testenv.InChild(t, nil, func(t *testing.T, dir string) {
 		verb, noUDP := refusesUDP()
-		s := mustPrepare(t, filtering())
+		s := testenv.MustPrepare(t, filtering())
 		for range 2 {
 			var together sync.WaitGroup
 			for range 4 {
@@ -899,11 +906,11 @@ func TestSocketFilterConcurrently(t *testing.T) {
 // says to exit. Where there is no Landlock nothing is restricted.
 func TestSocketFilterFailsLast(t *testing.T) {
 	needFilter(t)
-	inChild(t, nil, func(t *testing.T, dir string) {
-		needRoot(t, "to install the filter")
+	testenv.InChild(t, nil, func(t *testing.T, dir string) {
+		testenv.NeedRoot(t, "to install the filter")
 		// Refuse filters for all threads, once there is a program to install.
 		const load, equal, answer = unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, unix.BPF_RET | unix.BPF_K
-		errno := installFilter([]unix.SockFilter{
+		errno := testenv.InstallFilter([]unix.SockFilter{
 			{Code: load, K: 0},
 			{Code: equal, K: unix.SYS_SECCOMP, Jf: 5},
 			{Code: load, K: 24}, // the flags
@@ -916,10 +923,10 @@ func TestSocketFilterFailsLast(t *testing.T) {
 		if errno != 0 {
 			t.Fatalf("seccomp: %v", errno)
 		}
-		kernel, _ := Probe()
-		report, err := NewHandling(Rights{FS: FSReadDir, Net: netUDP}).BestEffort(0).FilterSockets().Apply()
-		partial, ok := errors.AsType[*PartialError](err)
-		if !errors.Is(err, unix.ENOMEM) || ok != (kernel.ABI > 0) || ok && !partial.MissingSocketFilter || report.SocketFilter || !report.Enforced.isZero() {
+		kernel, _ := landlock.Probe()
+		report, err := landlock.NewHandling(landlock.Rights{FS: landlock.FSReadDir, Net: anyUDP}).BestEffort(0).FilterSockets().Apply()
+		partial, ok := errors.AsType[*landlock.PartialError](err)
+		if !errors.Is(err, unix.ENOMEM) || ok != (kernel.ABI > 0) || ok && !partial.MissingSocketFilter || report.SocketFilter || report.Enforced != (landlock.Rights{}) {
 			t.Errorf("Apply: %v, %v", report, err)
 		}
 		if _, err := os.ReadDir(dir); (err != nil) != ok {

@@ -1,4 +1,4 @@
-package landlock
+package blackbox
 
 import (
 	"errors"
@@ -14,12 +14,15 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"example.com/landlock"
+	"example.com/landlock/internal/testenv"
 )
 
 func TestApplyReachesEveryThread(t *testing.T) {
-	needABI(t, V1)
-	prepare := func(t *testing.T, dir string) { write(t, filepath.Join(dir, "secret"), "secret") }
-	inChild(t, prepare, func(t *testing.T, dir string) {
+	testenv.NeedABI(t, landlock.V1)
+	prepare := func(t *testing.T, dir string) { testenv.Write(t, filepath.Join(dir, "secret"), "secret") }
+	testenv.InChild(t, prepare, func(t *testing.T, dir string) {
 		secret := filepath.Join(dir, "secret")
 		const n = 50
 		results := make(chan error, n)
@@ -40,7 +43,7 @@ func TestApplyReachesEveryThread(t *testing.T) {
 			}()
 		}
 		locked.Wait()
-		mustApply(t, NewHandling(Rights{FS: FSReadFile}))
+		testenv.MustApply(t, landlock.NewHandling(landlock.Rights{FS: landlock.FSReadFile}))
 		close(applied)
 		for range n {
 			if err := <-results; !errors.Is(err, unix.EACCES) {
@@ -54,17 +57,17 @@ func TestApplyReachesEveryThread(t *testing.T) {
 }
 
 func TestLayersIntersect(t *testing.T) {
-	needABI(t, V1)
+	testenv.NeedABI(t, landlock.V1)
 	prepare := func(t *testing.T, dir string) {
 		for _, name := range []string{"first/a", "both/a", "second/a", "both/sub/a"} {
-			write(t, filepath.Join(dir, name), "")
+			testenv.Write(t, filepath.Join(dir, name), "")
 		}
 	}
-	inChild(t, prepare, func(t *testing.T, dir string) {
+	testenv.InChild(t, prepare, func(t *testing.T, dir string) {
 		read := func(name string) error { _, err := os.ReadFile(filepath.Join(dir, name, "a")); return err }
 		in := func(name string) string { return filepath.Join(dir, name) }
-		mustApply(t, New(V1).AllowRead(in("first"), in("both")))
-		mustApply(t, New(V1).AllowRead(in("second"), in("both/sub")))
+		testenv.MustApply(t, landlock.New(landlock.V1).AllowRead(in("first"), in("both")))
+		testenv.MustApply(t, landlock.New(landlock.V1).AllowRead(in("second"), in("both/sub")))
 		for _, name := range []string{"first", "second", "both"} {
 			if err := read(name); !errors.Is(err, unix.EACCES) {
 				t.Errorf("read %s, which one layer allows: %v, want EACCES", name, err)
@@ -77,14 +80,14 @@ func TestLayersIntersect(t *testing.T) {
 }
 
 func TestTooManyLayers(t *testing.T) {
-	needABI(t, V1)
-	prepare := func(t *testing.T, dir string) { write(t, filepath.Join(dir, "file"), "") }
-	inChild(t, prepare, func(t *testing.T, dir string) {
+	testenv.NeedABI(t, landlock.V1)
+	prepare := func(t *testing.T, dir string) { testenv.Write(t, filepath.Join(dir, "file"), "") }
+	testenv.InChild(t, prepare, func(t *testing.T, dir string) {
 		for range 16 {
-			mustApply(t, NewHandling(Rights{FS: FSMakeChar}))
+			testenv.MustApply(t, landlock.NewHandling(landlock.Rights{FS: landlock.FSMakeChar}))
 		}
-		report, err := NewHandling(Rights{FS: FSReadFile}).Apply()
-		if !errors.Is(err, ErrTooManyLayers) || !errors.Is(err, unix.E2BIG) || !report.Enforced.isZero() {
+		report, err := landlock.NewHandling(landlock.Rights{FS: landlock.FSReadFile}).Apply()
+		if !errors.Is(err, landlock.ErrTooManyLayers) || !errors.Is(err, unix.E2BIG) || report.Enforced != (landlock.Rights{}) {
 			t.Errorf("layer 17: %v, %v, want ErrTooManyLayers", report, err)
 		}
 		if _, err := os.ReadFile(filepath.Join(dir, "file")); err != nil {
@@ -94,9 +97,9 @@ func TestTooManyLayers(t *testing.T) {
 }
 
 func TestConcurrentApply(t *testing.T) {
-	needABI(t, V1)
-	inChild(t, nil, func(t *testing.T, dir string) {
-		r := New(V1).AllowReadWrite(dir)
+	testenv.NeedABI(t, landlock.V1)
+	testenv.InChild(t, nil, func(t *testing.T, dir string) {
+		r := landlock.New(landlock.V1).AllowReadWrite(dir)
 		var wg sync.WaitGroup
 		for range 8 {
 			wg.Go(func() {
@@ -124,9 +127,9 @@ func TestConcurrentApply(t *testing.T) {
 
 // Children that were started after Apply are in the domain, for good.
 func TestChildrenInherit(t *testing.T) {
-	needABI(t, V1)
-	prepare := func(t *testing.T, dir string) { write(t, filepath.Join(dir, "secret"), "secret") }
-	inChild(t, prepare, func(t *testing.T, dir string) {
+	testenv.NeedABI(t, landlock.V1)
+	prepare := func(t *testing.T, dir string) { testenv.Write(t, filepath.Join(dir, "secret"), "secret") }
+	testenv.InChild(t, prepare, func(t *testing.T, dir string) {
 		cat, err := exec.LookPath("cat")
 		if err != nil {
 			t.Skip("needs cat")
@@ -135,7 +138,7 @@ func TestChildrenInherit(t *testing.T) {
 		if out, err := exec.Command(cat, secret).CombinedOutput(); err != nil {
 			t.Fatalf("before Apply: %v: %s", err, out)
 		}
-		mustApply(t, New(V1).AllowOptional(FSReadExecute, "/bin", "/usr", "/lib", "/lib64", "/etc/ld.so.cache").
+		testenv.MustApply(t, landlock.New(landlock.V1).AllowOptional(landlock.FSReadExecute, "/bin", "/usr", "/lib", "/lib64", "/etc/ld.so.cache").
 			AllowReadWrite(os.DevNull))
 		out, err := exec.Command(cat, secret).CombinedOutput()
 		if err == nil || !strings.Contains(string(out), "ermission denied") {
@@ -144,19 +147,24 @@ func TestChildrenInherit(t *testing.T) {
 	})
 }
 
+// minus returns what a has and b has not.
+func minus(a, b landlock.Rights) landlock.Rights {
+	return landlock.Rights{FS: a.FS &^ b.FS, Net: a.Net &^ b.Net, Scope: a.Scope &^ b.Scope}
+}
+
 func TestReport(t *testing.T) {
-	needABI(t, V1)
-	inChild(t, nil, func(t *testing.T, _ string) {
-		kernel, _ := Probe()
-		report := mustApply(t, New(V11).BestEffort(V1).AllowRead("/"))
+	testenv.NeedABI(t, landlock.V1)
+	testenv.InChild(t, nil, func(t *testing.T, _ string) {
+		kernel, _ := landlock.Probe()
+		report := testenv.MustApply(t, landlock.New(landlock.V11).BestEffort(landlock.V1).AllowRead("/"))
 		want := kernel.ABI.Rights()
-		if kernel.ABI < V8 {
+		if kernel.ABI < landlock.V8 {
 			want.Scope = 0
 		}
-		if kernel.ABI == V1 {
-			want.FS |= FSRefer
+		if kernel.ABI == landlock.V1 {
+			want.FS |= landlock.FSRefer
 		}
-		if report.Kernel != kernel || report.Enforced != want || report.Missing != V11.Rights().minus(want) {
+		if report.Kernel != kernel || report.Enforced != want || report.Missing != minus(landlock.V11.Rights(), want) {
 			t.Errorf("report %+v on %v", report, kernel)
 		}
 		t.Log(report)
@@ -165,27 +173,37 @@ func TestReport(t *testing.T) {
 
 // What DryRun answers is what Apply answers then, and it restricts nothing.
 func TestDryRun(t *testing.T) {
-	for name, make := range map[string]func(dir string) *Ruleset{
-		"strict": func(string) *Ruleset { return New(V11).AllowRead("/") },
-		"best effort": func(dir string) *Ruleset {
-			return New(V11).BestEffort(V1).AllowRead(dir).AllowConnectTCP(443).Log(LogNewExecOn)
+	for name, make := range map[string]func(dir string) *landlock.Ruleset{
+		"strict": func(string) *landlock.Ruleset { return landlock.New(landlock.V11).AllowRead("/") },
+		"best effort": func(dir string) *landlock.Ruleset {
+			return landlock.New(landlock.V11).BestEffort(landlock.V1).AllowRead(dir).AllowConnectTCP(443).Log(landlock.LogNewExecOn)
 		},
-		"no floor":          func(dir string) *Ruleset { return New(V11).BestEffort(0).AllowReadWrite(dir) },
-		"scopes alone":      func(string) *Ruleset { return NewHandling(Rights{Scope: ScopeSignal}) },
-		"refer":             func(dir string) *Ruleset { return New(V2).BestEffort(V1).Allow(FSRefer, dir) },
-		"skipped":           func(dir string) *Ruleset { return New(V1).AllowOptional(FSRead, filepath.Join(dir, "missing"), dir) },
-		"a path is missing": func(dir string) *Ruleset { return New(V1).AllowRead(dir, filepath.Join(dir, "missing")) },
-		"wrong rules": func(dir string) *Ruleset {
-			return New(V3).BestEffort(0).AllowRead(dir, filepath.Join(dir, "missing")).Allow(FSMakeDir, filepath.Join(dir, "file"))
+		"no floor": func(dir string) *landlock.Ruleset {
+			return landlock.New(landlock.V11).BestEffort(0).AllowReadWrite(dir)
 		},
-		"a mistake": func(string) *Ruleset { return New(V1).AllowRead("") },
+		"scopes alone": func(string) *landlock.Ruleset {
+			return landlock.NewHandling(landlock.Rights{Scope: landlock.ScopeSignal})
+		},
+		"refer": func(dir string) *landlock.Ruleset {
+			return landlock.New(landlock.V2).BestEffort(landlock.V1).Allow(landlock.FSRefer, dir)
+		},
+		"skipped": func(dir string) *landlock.Ruleset {
+			return landlock.New(landlock.V1).AllowOptional(landlock.FSRead, filepath.Join(dir, "missing"), dir)
+		},
+		"a path is missing": func(dir string) *landlock.Ruleset {
+			return landlock.New(landlock.V1).AllowRead(dir, filepath.Join(dir, "missing"))
+		},
+		"wrong rules": func(dir string) *landlock.Ruleset {
+			return landlock.New(landlock.V3).BestEffort(0).AllowRead(dir, filepath.Join(dir, "missing")).Allow(landlock.FSMakeDir, filepath.Join(dir, "file"))
+		},
+		"a mistake": func(string) *landlock.Ruleset { return landlock.New(landlock.V1).AllowRead("") },
 	} {
 		t.Run(name, func(t *testing.T) {
-			prepare := func(t *testing.T, dir string) { write(t, filepath.Join(dir, "file"), "") }
-			inChild(t, prepare, func(t *testing.T, dir string) {
-				before := openFiles()
+			prepare := func(t *testing.T, dir string) { testenv.Write(t, filepath.Join(dir, "file"), "") }
+			testenv.InChild(t, prepare, func(t *testing.T, dir string) {
+				before := testenv.OpenFiles()
 				dry, dryErr := make(dir).DryRun()
-				for open := range openFiles() {
+				for open := range testenv.OpenFiles() {
 					if !before[open] {
 						t.Errorf("descriptor %d is left open", open)
 					}

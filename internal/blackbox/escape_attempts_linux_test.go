@@ -1,4 +1,4 @@
-package landlock
+package blackbox
 
 import (
 	"encoding/binary"
@@ -17,7 +17,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"example.com/landlock"
 	"example.com/landlock/internal/osthread"
+	"example.com/landlock/internal/testenv"
 )
 
 // What an attacker tries, in README's words.
@@ -83,15 +85,15 @@ var (
 
 // escapes are all attempts, in the order in which they are made.
 var escapes = slices.Concat(
-	rows(rowOpen, V1, denied, openAttempts),
-	rows(rowOpen, V1, denied, []attempt{
+	rows(rowOpen, landlock.V1, denied, openAttempts),
+	rows(rowOpen, landlock.V1, denied, []attempt{
 		procAttempt(inStrict, "", "status"),
 		{name: "open in own directory, through a symbolic link", in: inOwn, try: func(w *world) error {
 			return inTurn(ready(os.Symlink(w.at("secret/file"), w.at("own/link"))),
 				func() error { return openAt(unix.AT_FDCWD, w.at("own/link"), unix.O_RDONLY) })
 		}},
 	}),
-	rows(rowQueues, V1, denied, []attempt{
+	rows(rowQueues, landlock.V1, denied, []attempt{
 		{name: "mq_open", needs: "POSIX queues", try: func(w *world) error {
 			fd, err := openQueue(w.Queue, unix.O_RDWR)
 			unix.Close(fd)
@@ -114,7 +116,7 @@ var escapes = slices.Concat(
 	}),
 	rows(rowHandle, 0, nil, handleAttempts),
 	rows(rowBtrfs, 0, nil, btrfsAttempts),
-	rows(rowIoctl, V5, denied, []attempt{
+	rows(rowIoctl, landlock.V5, denied, []attempt{
 		// With neither read nor write access a file can be opened.
 		{name: "ioctl of a device that is open for nothing else", try: func(w *world) error {
 			fd, err := unix.Open(os.DevNull, unix.O_ACCMODE|unix.O_CLOEXEC, 0)
@@ -142,13 +144,13 @@ var escapes = slices.Concat(
 			})
 		}},
 	}),
-	rows(rowExecute, V1, denied, []attempt{
+	rows(rowExecute, landlock.V1, denied, []attempt{
 		{name: "execve", needs: "a temporary directory without noexec", try: func(w *world) error { return run(w.at("../program"), 0) }},
 		{name: "execve of an O_PATH descriptor", needs: "a temporary directory without noexec", try: func(w *world) error {
 			return withPath(w.at("../program"), func(fd int) error { return run(fmt.Sprint("/proc/self/fd/", fd), 0) })
 		}},
 	}),
-	rows(rowChange, V1, moves, changeAttempts),
+	rows(rowChange, landlock.V1, moves, changeAttempts),
 	rows(rowWhiteout, 0, moves, []attempt{ // refused where erratum 4 is mended, and by ABI 1
 		{name: "RENAME_WHITEOUT", needs: "whiteouts on this file system", try: func(w *world) error {
 			return unix.Renameat2(unix.AT_FDCWD, w.at("from/file"), unix.AT_FDCWD, w.at("to/file"), unix.RENAME_WHITEOUT)
@@ -159,7 +161,7 @@ var escapes = slices.Concat(
 			return openAt(unix.AT_FDCWD, w.at("own"), unix.O_TMPFILE|unix.O_WRONLY)
 		}},
 	}),
-	rows(rowTruncate, V3, denied, []attempt{
+	rows(rowTruncate, landlock.V3, denied, []attempt{
 		{name: "truncate", try: func(w *world) error { return unix.Truncate(w.at("secret/long"), 1) }},
 		{name: "truncate what it may write", in: inWrite, try: func(w *world) error { return unix.Truncate(w.at("own/short"), 1) }},
 		{name: "ftruncate what it may write", in: inWrite, try: func(w *world) error {
@@ -187,7 +189,7 @@ var escapes = slices.Concat(
 			return withFile(w.at("allowed/file"), unix.O_RDONLY, func(fd int) error { return unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) })
 		}},
 	}),
-	rows(rowUnixPath, V9, denied, []attempt{
+	rows(rowUnixPath, landlock.V9, denied, []attempt{
 		{name: "connect to a Unix socket", try: func(w *world) error {
 			return connect(unix.AF_UNIX, unix.SOCK_STREAM, 0, &unix.SockaddrUnix{Name: w.at("secret/stream")})
 		}},
@@ -259,8 +261,8 @@ var escapes = slices.Concat(
 			return w.Ring.open(fdRing, unix.AT_FDCWD, w.Memory, unix.O_CREAT|unix.O_WRONLY|unix.O_CLOEXEC)
 		}},
 	}),
-	rows(rowReach, V1, traced, reachAttempts),
-	rows(rowReach, V1, traced, procAttempts()),
+	rows(rowReach, landlock.V1, traced, reachAttempts),
+	rows(rowReach, landlock.V1, traced, procAttempts()),
 	rows(rowNamespaces, 0, nil, namespaceAttempts),
 	rows(rowRootReach, 0, traced, rootReachAttempts), // refused before Linux gave this to CAP_PERFMON
 	rows(rowOwn, 0, nil, []attempt{{name: "signal, trace and read itself and its child", try: reachOwn}}),
@@ -268,7 +270,7 @@ var escapes = slices.Concat(
 	rows(rowProcWrite, 0, nil, procWriteAttempts()),
 	rows(rowAdopted, 0, nil, []attempt{
 		{name: "CLONE_PARENT", seen: adopted, try: func(w *world) error {
-			cmd := exec.Command(self(), "wait")
+			cmd := exec.Command(testenv.Self(), "wait")
 			cmd.Env = append(os.Environ(), childTry+"=1")
 			cmd.Stdout, cmd.Stderr = io.Discard, os.Stderr
 			cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_PARENT, Setpgid: true, Pgid: w.Prey[preyJoined]}
@@ -276,7 +278,7 @@ var escapes = slices.Concat(
 			return inTurn(err, cmd.Start, stdin.Close)
 		}},
 	}),
-	rows(rowSignal, V6, scoped, signalAttempts),
+	rows(rowSignal, landlock.V6, scoped, signalAttempts),
 	rows(rowLimits, 0, nil, []attempt{
 		// One second of RLIMIT_CPU would kill whoever uses that much.
 		{name: "prlimit", try: func(w *world) error {
@@ -319,7 +321,7 @@ var escapes = slices.Concat(
 		}},
 		procAttempt(inProc, "", "status"),
 	}),
-	rows(rowAbstract, V6, scoped, []attempt{
+	rows(rowAbstract, landlock.V6, scoped, []attempt{
 		{name: "connect to an abstract socket", try: func(w *world) error {
 			return connect(unix.AF_UNIX, unix.SOCK_STREAM, 0, &unix.SockaddrUnix{Name: w.abstract("stream")})
 		}},
@@ -334,7 +336,7 @@ var escapes = slices.Concat(
 			return err
 		}},
 	}),
-	rows(rowTCP, V4, denied, []attempt{
+	rows(rowTCP, landlock.V4, denied, []attempt{
 		{name: "connect by TCP", try: func(w *world) error { return connect(unix.AF_INET, unix.SOCK_STREAM, 0, local(w.TCP)) }},
 		{name: "connect by TCP with TCP_FASTOPEN_CONNECT", needs: "net.ipv4.tcp_fastopen", try: func(w *world) error {
 			return withSocket(unix.AF_INET, unix.SOCK_STREAM, 0, func(fd int) error {
@@ -374,7 +376,7 @@ var escapes = slices.Concat(
 			return bind(unix.AF_INET, unix.SOCK_STREAM, unix.IPPROTO_MPTCP, local(0))
 		}},
 	}),
-	rows(rowUDP, V10, denied, []attempt{
+	rows(rowUDP, landlock.V10, denied, []attempt{
 		{name: "connect by UDP", try: func(w *world) error { return connect(unix.AF_INET, unix.SOCK_DGRAM, 0, local(w.UDP)) }},
 		{name: "send by UDP", try: func(w *world) error { return send(unix.AF_INET, unix.SOCK_DGRAM, 0, local(w.UDP), 0) }},
 		{name: "connect by UDP of IPv6", needs: "IPv6", try: func(w *world) error { return connect(unix.AF_INET6, unix.SOCK_DGRAM, 0, mapped(w.UDP)) }},
@@ -418,7 +420,7 @@ var escapes = slices.Concat(
 			return bind(unix.AF_PACKET, unix.SOCK_RAW, 0, &unix.SockaddrLinklayer{Ifindex: loopback})
 		}},
 	}),
-	rows(rowMount, V1, scoped, mountAttempts),
+	rows(rowMount, landlock.V1, scoped, mountAttempts),
 	rows(rowMountFlags, 0, nil, mountFlagAttempts),
 	rows(rowFailRoot, 0, nil, []attempt{
 		{name: "fchroot", needs: "fchroot (Linux 7.3)", try: func(*world) error {
@@ -433,7 +435,7 @@ var escapes = slices.Concat(
 	}),
 	rows(rowUserNS, 0, nil, []attempt{
 		{name: "make a user namespace", needs: "user namespaces for this user", try: func(*world) error {
-			return run(self(), unix.CLONE_NEWUSER)
+			return run(testenv.Self(), unix.CLONE_NEWUSER)
 		}},
 	}),
 	rows(rowKernel, 0, nil, []attempt{
@@ -468,7 +470,7 @@ var escapes = slices.Concat(
 )
 
 // rows fills in what attempts have in common.
-func rows(row string, since ABI, with []unix.Errno, attempts []attempt) []attempt {
+func rows(row string, since landlock.ABI, with []unix.Errno, attempts []attempt) []attempt {
 	for i := range attempts {
 		attempts[i].row, attempts[i].since = row, since
 		if attempts[i].with == nil {
@@ -1012,7 +1014,7 @@ func (k task) proc(name string) string {
 // reachOwn does to this process and to a child of its own what must not be done
 // to others.
 func reachOwn(w *world) error {
-	cmd := exec.Command(self(), "wait")
+	cmd := exec.Command(testenv.Self(), "wait")
 	cmd.Env = append(os.Environ(), childTry+"=1")
 	cmd.Stdout, cmd.Stderr = io.Discard, os.Stderr
 	stdin, err := cmd.StdinPipe()
@@ -1127,7 +1129,7 @@ var mountAttempts = []attempt{
 		return inOwnMounts(func() error { return unix.PivotRoot(w.at("allowed/mount"), w.at("allowed/mount/old")) })
 	}},
 	{name: "mount in a user namespace of its own", needs: "user namespaces for this user", try: func(w *world) error {
-		return run(self(), unix.CLONE_NEWUSER|unix.CLONE_NEWNS, "mount="+w.at("own"))
+		return run(testenv.Self(), unix.CLONE_NEWUSER|unix.CLONE_NEWNS, "mount="+w.at("own"))
 	}},
 }
 
@@ -1258,7 +1260,7 @@ var terminalAttempts = []attempt{
 		})
 	}},
 	{name: "stop by reading in the background", seen: stopped(preyStopped), try: func(w *world) error {
-		cmd := exec.Command(self(), "terminal")
+		cmd := exec.Command(testenv.Self(), "terminal")
 		cmd.Env = append(os.Environ(), childTry+"=1")
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = os.NewFile(fdTerminal, "terminal"), os.Stderr, os.Stderr
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pgid: w.Prey[preyStopped]}
@@ -1443,7 +1445,7 @@ func run(path string, flags uintptr, args ...string) error {
 
 // runMemfd runs a copy of this test binary from memory.
 func runMemfd(*world) error {
-	program, err := os.Open(self())
+	program, err := os.Open(testenv.Self())
 	if err != nil {
 		return err
 	}

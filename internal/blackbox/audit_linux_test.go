@@ -1,4 +1,4 @@
-package landlock
+package blackbox
 
 import (
 	"encoding/binary"
@@ -14,7 +14,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"example.com/landlock"
 	"example.com/landlock/internal/testchild"
+	"example.com/landlock/internal/testenv"
 )
 
 const (
@@ -91,7 +93,7 @@ func (l auditLog) denials(t *testing.T, last string) (all []string) {
 
 // Which denials get into the audit log, by the records that the kernel writes.
 func TestDenialsAreLogged(t *testing.T) {
-	needABI(t, V7)
+	testenv.NeedABI(t, landlock.V7)
 	const loggedPort, mutedPort = 4711, 4712
 	denied := func(t *testing.T, err error) {
 		t.Helper()
@@ -110,7 +112,9 @@ func TestDenialsAreLogged(t *testing.T) {
 		denied(t, err)
 	}
 	port := func(number int) string { return fmt.Sprint("127.0.0.1:", number) }
-	files := func() *Ruleset { return NewHandling(Rights{FS: FSReadFile | FSReadDir}).AllowRead("/proc", os.DevNull) }
+	files := func() *landlock.Ruleset {
+		return landlock.NewHandling(landlock.Rights{FS: landlock.FSReadFile | landlock.FSReadDir}).AllowRead("/proc", os.DevNull)
+	}
 	// What these tests deny, and what stands in the record of it.
 	const (
 		logged, muted = "a-logged-file", "a-muted-file"
@@ -118,124 +122,124 @@ func TestDenialsAreLogged(t *testing.T) {
 	)
 	for _, test := range []struct {
 		name   string
-		needed ABI
+		needed landlock.ABI
 		run    func(t *testing.T, dir string)
 		want   string // in a record of each user, in this order; nothing that is muted may be in any
 	}{
-		{"the restricted program", V7, func(t *testing.T, dir string) {
-			mustApply(t, files())
+		{"the restricted program", landlock.V7, func(t *testing.T, dir string) {
+			testenv.MustApply(t, files())
 			read(t, dir, logged)
 		}, readLogged},
-		{"LogSameExecOff", V7, func(t *testing.T, dir string) {
-			mustApply(t, files().Log(LogSameExecOff))
+		{"LogSameExecOff", landlock.V7, func(t *testing.T, dir string) {
+			testenv.MustApply(t, files().Log(landlock.LogSameExecOff))
 			read(t, dir, muted)
 		}, ""},
-		{"a program that it executes", V7, func(t *testing.T, dir string) {
-			mustApply(t, runnable(files()))
+		{"a program that it executes", landlock.V7, func(t *testing.T, dir string) {
+			testenv.MustApply(t, runnable(files()))
 			tryRead(t, (*exec.Cmd).Run, filepath.Join(dir, muted))
 		}, ""},
-		{"a program that it executes, LogNewExecOn", V7, func(t *testing.T, dir string) {
-			mustApply(t, runnable(files()).Log(LogSameExecOff|LogNewExecOn))
+		{"a program that it executes, LogNewExecOn", landlock.V7, func(t *testing.T, dir string) {
+			testenv.MustApply(t, runnable(files()).Log(landlock.LogSameExecOff|landlock.LogNewExecOn))
 			read(t, dir, muted)
 			tryRead(t, (*exec.Cmd).Run, filepath.Join(dir, logged))
 		}, readLogged},
-		{"a sandboxed child", V7, func(t *testing.T, dir string) {
-			tryRead(t, mustPrepare(t, runnable(files())).Run, filepath.Join(dir, muted))
+		{"a sandboxed child", landlock.V7, func(t *testing.T, dir string) {
+			tryRead(t, testenv.MustPrepare(t, runnable(files())).Run, filepath.Join(dir, muted))
 		}, ""},
-		{"a sandboxed child, LogNewExecOn", V7, func(t *testing.T, dir string) {
-			tryRead(t, mustPrepare(t, runnable(files()).Log(LogNewExecOn)).Run, filepath.Join(dir, logged))
+		{"a sandboxed child, LogNewExecOn", landlock.V7, func(t *testing.T, dir string) {
+			tryRead(t, testenv.MustPrepare(t, runnable(files()).Log(landlock.LogNewExecOn)).Run, filepath.Join(dir, logged))
 		}, readLogged},
-		{"a layer above", V7, func(t *testing.T, dir string) {
-			mustApply(t, NewHandling(Rights{FS: FSMakeSym}))
-			mustApply(t, files())
+		{"a layer above", landlock.V7, func(t *testing.T, dir string) {
+			testenv.MustApply(t, landlock.NewHandling(landlock.Rights{FS: landlock.FSMakeSym}))
+			testenv.MustApply(t, files())
 			read(t, dir, logged)
 		}, readLogged},
-		{"a layer above, LogSubdomainsOff", V7, func(t *testing.T, dir string) {
-			mustApply(t, NewHandling(Rights{FS: FSMakeDir}).Log(LogSubdomainsOff))
-			mustApply(t, files())
+		{"a layer above, LogSubdomainsOff", landlock.V7, func(t *testing.T, dir string) {
+			testenv.MustApply(t, landlock.NewHandling(landlock.Rights{FS: landlock.FSMakeDir}).Log(landlock.LogSubdomainsOff))
+			testenv.MustApply(t, files())
 			read(t, dir, muted)
 			denied(t, os.Mkdir(filepath.Join(dir, "new"), 0o700))
 		}, `blockers=fs.make_dir path="%s`},
-		{"a Do", V7, func(t *testing.T, dir string) {
-			denied(t, mustPrepare(t, files()).Do(func() error {
+		{"a Do", landlock.V7, func(t *testing.T, dir string) {
+			denied(t, testenv.MustPrepare(t, files()).Do(func() error {
 				_, err := os.ReadFile(filepath.Join(dir, logged))
 				return err
 			}))
 		}, readLogged},
-		{"TCP", V7, func(t *testing.T, _ string) {
-			mustApply(t, NewHandling(Rights{Net: NetConnectTCP}))
+		{"TCP", landlock.V7, func(t *testing.T, _ string) {
+			testenv.MustApply(t, landlock.NewHandling(landlock.Rights{Net: landlock.NetConnectTCP}))
 			connect(t, "tcp", port(loggedPort))
 		}, fmt.Sprint("blockers=net.connect_tcp daddr=127.0.0.1 dest=", loggedPort)},
-		{"Quiet", V10, func(t *testing.T, dir string) {
-			mustApply(t, files().Quiet(FSReadFile, filepath.Join(dir, muted)))
+		{"Quiet", landlock.V10, func(t *testing.T, dir string) {
+			testenv.MustApply(t, files().Quiet(landlock.FSReadFile, filepath.Join(dir, muted)))
 			read(t, dir, muted)
 			read(t, dir, logged)
 		}, readLogged},
-		{"Quiet, of another right", V10, func(t *testing.T, dir string) {
-			mustApply(t, files().Quiet(FSReadDir, dir))
+		{"Quiet, of another right", landlock.V10, func(t *testing.T, dir string) {
+			testenv.MustApply(t, files().Quiet(landlock.FSReadDir, dir))
 			_, err := os.ReadDir(filepath.Join(dir, muted+"-dir"))
 			denied(t, err)
 			read(t, dir, logged)
 		}, readLogged},
-		{"Quiet, on a path with a rule that allows", V10, func(t *testing.T, dir string) {
+		{"Quiet, on a path with a rule that allows", landlock.V10, func(t *testing.T, dir string) {
 			mutedDir := filepath.Join(dir, muted+"-dir")
-			mustApply(t, files().Allow(FSReadDir, mutedDir).Quiet(FSReadFile, mutedDir))
+			testenv.MustApply(t, files().Allow(landlock.FSReadDir, mutedDir).Quiet(landlock.FSReadFile, mutedDir))
 			if _, err := os.ReadDir(mutedDir); err != nil {
 				t.Error(err)
 			}
 			read(t, mutedDir, "file")
 			read(t, dir, logged)
 		}, readLogged},
-		{"Quiet, of one right of two", V10, func(t *testing.T, dir string) {
-			mustApply(t, NewHandling(Rights{FS: FSReadFile | FSWriteFile}).Quiet(FSReadFile, dir))
+		{"Quiet, of one right of two", landlock.V10, func(t *testing.T, dir string) {
+			testenv.MustApply(t, landlock.NewHandling(landlock.Rights{FS: landlock.FSReadFile | landlock.FSWriteFile}).Quiet(landlock.FSReadFile, dir))
 			read(t, dir, muted)
 			_, err := os.OpenFile(filepath.Join(dir, logged), os.O_RDWR, 0)
 			denied(t, err)
 		}, "blockers=fs.write_file,fs.read_file path=\"%s"},
-		{"Quiet, below a layer that denies it too", V10, func(t *testing.T, dir string) {
-			mustApply(t, files().Quiet(FSReadFile, dir))
-			mustApply(t, files().Quiet(FSReadFile, filepath.Join(dir, muted)))
+		{"Quiet, below a layer that denies it too", landlock.V10, func(t *testing.T, dir string) {
+			testenv.MustApply(t, files().Quiet(landlock.FSReadFile, dir))
+			testenv.MustApply(t, files().Quiet(landlock.FSReadFile, filepath.Join(dir, muted)))
 			read(t, dir, muted)
 			read(t, dir, logged)
 		}, readLogged},
-		{"Quiet, above a layer that denies it too", V10, func(t *testing.T, dir string) {
-			mustApply(t, files())
-			mustApply(t, files().Quiet(FSReadFile, dir))
+		{"Quiet, above a layer that denies it too", landlock.V10, func(t *testing.T, dir string) {
+			testenv.MustApply(t, files())
+			testenv.MustApply(t, files().Quiet(landlock.FSReadFile, dir))
 			read(t, dir, muted)
 		}, ""},
-		{"Quiet, of everything, and tracing", V10, func(t *testing.T, dir string) {
+		{"Quiet, of everything, and tracing", landlock.V10, func(t *testing.T, dir string) {
 			outside := waiting(t, (*exec.Cmd).Start)
-			mustApply(t, New(V10).Quiet(V10.FS(), "/").QuietScope(V10.Scopes()))
+			testenv.MustApply(t, landlock.New(landlock.V10).Quiet(landlock.V10.FS(), "/").QuietScope(landlock.V10.Scopes()))
 			read(t, dir, muted)
 			if err := apart(func() error { return unix.PtraceAttach(outside) }); err != unix.EPERM {
 				t.Errorf("trace: %v, want EPERM", err)
 			}
 		}, "blockers=ptrace"},
-		{"QuietNet", V10, func(t *testing.T, _ string) {
-			mustApply(t, NewHandling(Rights{Net: NetConnectTCP}).QuietNet(NetConnectTCP, mutedPort))
+		{"QuietNet", landlock.V10, func(t *testing.T, _ string) {
+			testenv.MustApply(t, landlock.NewHandling(landlock.Rights{Net: landlock.NetConnectTCP}).QuietNet(landlock.NetConnectTCP, mutedPort))
 			connect(t, "tcp", port(mutedPort))
 			connect(t, "tcp", port(loggedPort))
 		}, fmt.Sprint("blockers=net.connect_tcp daddr=127.0.0.1 dest=", loggedPort)},
-		{"a scope", V8, func(t *testing.T, dir string) {
-			mustApply(t, NewHandling(Rights{Scope: ScopeAbstractUnixSocket}))
+		{"a scope", landlock.V8, func(t *testing.T, dir string) {
+			testenv.MustApply(t, landlock.NewHandling(landlock.Rights{Scope: landlock.ScopeAbstractUnixSocket}))
 			connect(t, "unix", "@"+dir)
 		}, "blockers=scope.abstract_unix_socket"},
-		{"QuietScope", V10, func(t *testing.T, dir string) {
-			mustApply(t, NewHandling(Rights{Scope: ScopeAbstractUnixSocket}).QuietScope(ScopeAbstractUnixSocket))
+		{"QuietScope", landlock.V10, func(t *testing.T, dir string) {
+			testenv.MustApply(t, landlock.NewHandling(landlock.Rights{Scope: landlock.ScopeAbstractUnixSocket}).QuietScope(landlock.ScopeAbstractUnixSocket))
 			connect(t, "unix", "@"+dir)
 		}, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			needABI(t, test.needed)
+			testenv.NeedABI(t, test.needed)
 			var log auditLog
 			var folders []string // one for each user
 			if !testchild.Inside() {
 				log = openAuditLog(t)
 			}
-			inChild(t, func(t *testing.T, dir string) {
+			testenv.InChild(t, func(t *testing.T, dir string) {
 				folders = append(folders, dir)
 				for _, name := range []string{logged, muted, muted + "-dir/file"} {
-					write(t, filepath.Join(dir, name), "text")
+					testenv.Write(t, filepath.Join(dir, name), "text")
 				}
 				listener, err := net.Listen("unix", "@"+dir)
 				if err != nil {
@@ -244,9 +248,9 @@ func TestDenialsAreLogged(t *testing.T) {
 				t.Cleanup(func() { listener.Close() })
 			}, test.run)
 			// A denial that is logged for sure, after all others.
-			last := filepath.Join(scratch(t), "last")
-			write(t, last, "")
-			tryRead(t, mustPrepare(t, runnable(files()).Log(LogNewExecOn)).Run, last)
+			last := filepath.Join(testenv.Scratch(t), "last")
+			testenv.Write(t, last, "")
+			tryRead(t, testenv.MustPrepare(t, runnable(files()).Log(landlock.LogNewExecOn)).Run, last)
 			records := strings.Join(log.denials(t, last), "\n")
 			for _, bad := range []string{muted, fmt.Sprint("dest=", mutedPort), "blockers=scope."} {
 				if strings.Contains(records, bad) && !strings.Contains(test.want, bad) {

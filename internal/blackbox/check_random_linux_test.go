@@ -1,4 +1,4 @@
-package landlock
+package blackbox
 
 import (
 	"cmp"
@@ -21,10 +21,13 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"example.com/landlock"
 	"example.com/landlock/internal/program"
+	"example.com/landlock/internal/testenv"
 )
 
 const (
+	checkOps  = "LANDLOCK_CHECK_OPS"  // how many operations to compare; without, as many as there are in half a second
 	checkSeed = "LANDLOCK_CHECK_SEED" // begin with this seed
 	checkHere = "LANDLOCK_CHECK_HERE" // in a mount namespace of its own
 )
@@ -33,10 +36,10 @@ const (
 // operations. Each operation is done by a thread that the ruleset restricts.
 func TestCheckIsTheKernels(t *testing.T) {
 	if os.Getenv(checkHere) != "" {
-		checkRandomly(t, os.Getenv(childDir))
+		checkRandomly(t, os.Getenv(testenv.ChildDir))
 		return
 	}
-	inBoth(t, func(t *testing.T, dir string) {
+	testenv.InBoth(t, func(t *testing.T, dir string) {
 		if os.Geteuid() == 0 {
 			checkInNamespace(t)
 		} else {
@@ -48,7 +51,7 @@ func TestCheckIsTheKernels(t *testing.T) {
 // checkInNamespace runs this test again where it can mount without being seen.
 func checkInNamespace(t *testing.T) {
 	again := func(here string, flags uintptr) (string, error) {
-		cmd := exec.Command(self(), append(os.Args[1:], "-test.v=true")...)
+		cmd := exec.Command(testenv.Self(), append(os.Args[1:], "-test.v=true")...)
 		cmd.Env = append(os.Environ(), checkHere+"="+here)
 		cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: flags}
 		out, err := cmd.CombinedOutput()
@@ -67,7 +70,7 @@ const compared = "operations compared"
 
 func checkRandomly(t *testing.T, dir string) {
 	ops, limit := math.MaxInt, time.Now().Add(time.Second/2)
-	if longTests() {
+	if testenv.LongTests() {
 		limit = limit.Add(10 * time.Second)
 	}
 	seed := uint64(1) // the same for all, but for who looks for what is new
@@ -130,13 +133,13 @@ func (c *checkCounts) assert(t *testing.T) {
 	if c.all.denied == 0 || c.all.allowed == 0 {
 		t.Error("all or none were denied: this shows nothing")
 	}
-	kernel, _ := Probe()
+	kernel, _ := landlock.Probe()
 	for name, n := range c.kinds {
 		percent := cmp.Or(mayNotTell[name], 10)
 		answers := n.allowed + n.denied + n.untold
 		switch {
 		case answers < 200: // too few to tell
-		case name == "truncate" && kernel.ABI < V3: // which cannot be denied
+		case name == "truncate" && kernel.ABI < landlock.V3: // which cannot be denied
 		case n.denied == 0 || n.allowed == 0:
 			t.Errorf("%s: all or none were denied: %+v", name, *n)
 		case n.untold*100 > answers*percent:
@@ -166,22 +169,25 @@ type checkWorld struct {
 	ids      []uint64 // of the mounts
 	held     []int    // directories that were open before a mount covered them
 	overRoot bool
-	own      int      // of near, those that stay
-	near     []string // where rules and mounts are: what is there is the most telling
-	special  []string // what is not of this world: to be opened and no more
-	fs       AccessFS // what this kernel can restrict
-	rules    *Ruleset
-	chroot   string // of the thread that is restricted; empty for none
-	proc     string // where it has /proc
-	cwd      int    // of the thread, too; -1 for none
-	cwdHeld  bool   // and a mount may cover it
+	own      int               // of near, those that stay
+	near     []string          // where rules and mounts are: what is there is the most telling
+	special  []string          // what is not of this world: to be opened and no more
+	fs       landlock.AccessFS // what this kernel can restrict
+	handled  landlock.Rights
+	adds     []func(*landlock.Ruleset) // the rules
+	rules    *landlock.Ruleset
+	files    map[string]identity // what the rules were loaded for
+	chroot   string              // of the thread that is restricted; empty for none
+	proc     string              // where it has /proc
+	cwd      int                 // of the thread, too; -1 for none
+	cwdHeld  bool                // and a mount may cover it
 	closes   []func()
 }
 
 var checkNames = []string{"a", "b", "c", "with space", "new\nline", "..x", "ü", strings.Repeat("long", 63) + "255"}
 
 func newCheckWorld(t *testing.T, seed uint64, dir string, counts *checkCounts) *checkWorld {
-	kernel, _ := Probe()
+	kernel, _ := landlock.Probe()
 	w := &checkWorld{T: t, Rand: rand.New(rand.NewPCG(seed, 0)), checkCounts: counts, seed: seed,
 		top: filepath.Join(dir, "own", fmt.Sprint("world", seed)), fs: kernel.ABI.FS(), cwd: -1}
 	w.root = filepath.Join(w.top, "1", "2", "3")
@@ -426,6 +432,7 @@ func (w *checkWorld) run(more func() bool) {
 		if err != nil {
 			continue // such as a rule on a dangling link
 		}
+		w.files = ruleFiles(w.rules)
 		w.changeView()
 		for left := 200; left > 0 && more() && !w.Failed(); {
 			var refused *checkOp
@@ -435,7 +442,7 @@ func (w *checkWorld) run(more func() bool) {
 					refused, wrong = w.one(rules)
 				}
 			})
-			if wrong == "" && refused != nil && w.named(refused) && sameRules(w.rules, rules) {
+			if wrong == "" && refused != nil && w.named(refused) && w.sameRules() {
 				wrong = w.mend(refused)
 			}
 			if wrong != "" {
@@ -497,7 +504,7 @@ func (w *checkWorld) resetView() {
 }
 
 // do calls f on a thread that is restricted, and sees the files as it is to.
-func (w *checkWorld) do(rules *Sandbox, f func()) {
+func (w *checkWorld) do(rules *landlock.Sandbox, f func()) {
 	w.must(rules.Do(func() error {
 		err := error(nil)
 		if w.chroot != "" || w.cwd >= 0 {
@@ -516,25 +523,26 @@ func (w *checkWorld) do(rules *Sandbox, f func()) {
 	}))
 }
 
-// sameRules reports whether the rules would be for the files that the kernel has
-// loaded: one may have been moved or removed.
-func sameRules(r *Ruleset, loaded *Sandbox) bool {
-	anew, err := r.Prepare()
-	if err != nil {
-		return false
+// ruleFiles returns what the paths of the rules lead to now. What was loaded is for
+// other files once one of them was moved or removed.
+func ruleFiles(r *landlock.Ruleset) map[string]identity {
+	files := map[string]identity{}
+	for rule := range r.Rules() {
+		files[rule.Path], _ = identify(unix.AT_FDCWD, rule.Path, 0)
 	}
-	defer anew.Close()
-	return maps.Equal(anew.checker.allRules(), loaded.checker.allRules())
+	return files
 }
 
-func (w *checkWorld) someRights(among AccessFS) (some AccessFS) {
+func (w *checkWorld) sameRules() bool { return maps.Equal(w.files, ruleFiles(w.rules)) }
+
+func (w *checkWorld) someRights(among landlock.AccessFS) (some landlock.AccessFS) {
 	switch w.IntN(4) {
 	case 0:
 		return among
 	case 1:
-		some = FSReadWrite & among
+		some = landlock.FSReadWrite & among
 	}
-	for bit := AccessFS(1); bit <= among; bit <<= 1 {
+	for bit := landlock.AccessFS(1); bit <= among; bit <<= 1 {
 		if among&bit != 0 && w.IntN(3) == 0 {
 			some |= bit
 		}
@@ -546,20 +554,20 @@ var checkPorts = []uint16{0, 47321, 47322}
 
 // newRules makes a random ruleset.
 func (w *checkWorld) newRules() {
-	kernel, _ := Probe()
-	handled := Rights{FS: w.someRights(w.fs)}
+	kernel, _ := landlock.Probe()
+	handled := landlock.Rights{FS: w.someRights(w.fs)}
 	if w.IntN(4) == 0 {
-		handled.Net = kernel.ABI.Net() & (NetBindTCP | NetConnectTCP)
+		handled.Net = kernel.ABI.Net() & (landlock.NetBindTCP | landlock.NetConnectTCP)
 	}
-	if handled.isZero() {
+	if handled == (landlock.Rights{}) {
 		handled.FS = w.fs
 	}
-	w.rules = NewHandling(handled)
+	w.handled, w.adds = handled, nil
 	w.near = w.near[:w.own]
 	for range w.IntN(7) {
 		access := w.someRights(handled.FS)
 		if handled.FS != 0 && w.IntN(2) == 0 {
-			access |= FSRefer
+			access |= landlock.FSRefer
 		}
 		path := w.entry()
 		switch w.IntN(16) {
@@ -575,7 +583,7 @@ func (w *checkWorld) newRules() {
 			path = "/"
 		}
 		info, err := os.Stat(path)
-		if err != nil || access == 0 || !info.IsDir() && access&fsFile == 0 {
+		if err != nil || access == 0 || !info.IsDir() && access&fileRights == 0 {
 			continue
 		}
 		if strings.HasPrefix(path, w.root) {
@@ -583,16 +591,31 @@ func (w *checkWorld) newRules() {
 		}
 		if w.IntN(2) == 0 {
 			if fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0); err == nil {
-				w.rules.AllowFile(access, os.NewFile(uintptr(fd), path))
+				file := os.NewFile(uintptr(fd), path)
+				w.adds = append(w.adds, func(r *landlock.Ruleset) { r.AllowFile(access, file) })
 				continue
 			}
 		}
-		w.rules.Allow(access, path)
+		w.adds = append(w.adds, func(r *landlock.Ruleset) { r.Allow(access, path) })
 	}
 	if handled.Net != 0 {
-		w.rules.AllowNet(handled.Net, checkPorts[w.IntN(len(checkPorts))])
+		port := checkPorts[w.IntN(len(checkPorts))]
+		w.adds = append(w.adds, func(r *landlock.Ruleset) { r.AllowNet(handled.Net, port) })
 	}
+	w.rules = w.ruleset(w.adds)
 }
+
+// ruleset returns a ruleset with some of the rules.
+func (w *checkWorld) ruleset(adds []func(*landlock.Ruleset)) *landlock.Ruleset {
+	r := landlock.NewHandling(w.handled)
+	for _, add := range adds {
+		add(r)
+	}
+	return r
+}
+
+// fileRights are those that a rule for another file than a directory may have.
+const fileRights = landlock.FSExecute | landlock.FSWriteFile | landlock.FSReadFile | landlock.FSTruncate | landlock.FSIoctlDev | landlock.FSResolveUnix
 
 // checkOp is something to try.
 type checkOp struct {
@@ -604,7 +627,7 @@ type checkOp struct {
 	do          func() error
 	asError     func(err error) error // as os or net has it
 	view        []string              // what is unusual about the paths
-	asked       AccessFS              // of Check, about its paths
+	asked       landlock.AccessFS     // of Check, about its paths
 	reasons     []error               // what Explain has said
 }
 
@@ -638,7 +661,7 @@ func (w *checkWorld) inside(path string) bool {
 
 // owns reports whether an open file is one of this world's.
 func (w *checkWorld) owns(fd int) bool {
-	id, _, err := identify(fd)
+	id, err := identify(fd, "", unix.AT_EMPTY_PATH)
 	var system unix.Statfs_t
 	if err != nil || unix.Fstatfs(fd, &system) != nil || system.Type == unix.PROC_SUPER_MAGIC {
 		return false
@@ -653,21 +676,29 @@ func (w *checkWorld) owns(fd int) bool {
 	case err != nil: // there is no /proc to lead out
 		return true
 	}
+	there, err := identify(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW) // which is a path from another root where it is not below this one
+	return err == nil && there.device == id.device && there.inode == id.inode
+}
+
+// identity is what makes a file another than all others.
+type identity struct{ device, inode, mount uint64 }
+
+func identify(at int, path string, flags int) (identity, error) {
 	var stat unix.Statx_t
-	err = statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW, &stat) // which is a path from another root where it is not below this one
-	return err == nil && idOf(&stat).onAnyMount() == id.onAnyMount()
+	err := unix.Statx(at, path, flags, unix.STATX_INO|unix.STATX_MNT_ID, &stat)
+	return identity{unix.Mkdev(stat.Dev_major, stat.Dev_minor), stat.Ino, stat.Mnt_id}, err
 }
 
 // one tries something, and returns it where it was refused and it is time to see
 // what Explain's advice is worth, or where the kernel does not agree.
-func (w *checkWorld) one(rules *Sandbox) (refused *checkOp, wrong string) {
+func (w *checkWorld) one(rules *landlock.Sandbox) (refused *checkOp, wrong string) {
 	op := w.newOp()
 	if !op.special && !(w.inside(op.path) && w.inside(op.other)) {
 		return nil, ""
 	}
 	op.view = w.viewOf(op)
 	wrong, explanation := w.try(rules, op, w.of(op))
-	if wrong == "" && w.chroot == "" && w.IntN(100) == 0 && sameRules(w.rules, rules) {
+	if wrong == "" && w.chroot == "" && w.IntN(100) == 0 && w.sameRules() {
 		wrong = loadAnew(w.rules, rules, op)
 	}
 	if wrong != "" {
@@ -676,7 +707,7 @@ func (w *checkWorld) one(rules *Sandbox) (refused *checkOp, wrong string) {
 	if explanation == nil || w.IntN(8) > 0 {
 		return nil, ""
 	}
-	op.reasons = explanation.(*explained).reasons
+	op.reasons = reasonsOf(explanation)
 	return op, ""
 }
 
@@ -698,11 +729,11 @@ func (w *checkWorld) viewOf(op *checkOp) (view []string) {
 }
 
 // loadAnew compares what is loaded with the same that is not.
-func loadAnew(r *Ruleset, loaded *Sandbox, op *checkOp) (wrong string) {
-	const access = FSReadFile | FSWriteFile | FSMakeReg | FSRemoveDir | FSTruncate
+func loadAnew(r *landlock.Ruleset, loaded *landlock.Sandbox, op *checkOp) (wrong string) {
+	const access = landlock.FSReadFile | landlock.FSWriteFile | landlock.FSMakeReg | landlock.FSRemoveDir | landlock.FSTruncate
 	here, anew := loaded.Check(access, op.path), r.Check(access, op.path)
-	one, oneDenied := errors.AsType[*DeniedError](here)
-	two, twoDenied := errors.AsType[*DeniedError](anew)
+	one, oneDenied := errors.AsType[*landlock.DeniedError](here)
+	two, twoDenied := errors.AsType[*landlock.DeniedError](anew)
 	if (here == nil) != (anew == nil) || oneDenied != twoDenied || oneDenied && one.Missing != two.Missing {
 		return fmt.Sprintf("Check(%v, %q) of what is loaded says %v, of the same ruleset loaded anew %v", access, op.path, here, anew)
 	}
@@ -712,11 +743,11 @@ func loadAnew(r *Ruleset, loaded *Sandbox, op *checkOp) (wrong string) {
 // try compares what is said of something with what the kernel does, on a thread
 // that these rules restrict. It returns what Explain says of a denial, and how
 // they disagree.
-func (w *checkWorld) try(rules *Sandbox, op *checkOp, counts []*checkCount) (wrong string, explanation error) {
+func (w *checkWorld) try(rules *landlock.Sandbox, op *checkOp, counts []*checkCount) (wrong string, explanation error) {
 	said := predict(rules, op)
 	err := op.do()
 	denied := errors.Is(err, unix.EACCES) || errors.Is(err, unix.EXDEV)
-	_, foreseen := errors.AsType[*DeniedError](said)
+	_, foreseen := errors.AsType[*landlock.DeniedError](said)
 	otherwise := denied && w.otherReason(op, err)
 	for _, n := range counts {
 		n.tried++
@@ -732,7 +763,7 @@ func (w *checkWorld) try(rules *Sandbox, op *checkOp, counts []*checkCount) (wro
 	if foreseen && (err == nil || afterLandlock(op, err)) {
 		return fmt.Sprintf("the kernel says %v, Check says %v", err, said), nil
 	}
-	if said == nil && errors.Is(err, unix.ENAMETOOLONG) && op.asked&rules.checker.denied.FS != 0 {
+	if said == nil && errors.Is(err, unix.ENAMETOOLONG) && op.asked&rules.Report().Enforced.FS != 0 {
 		return "the path is too long, Check allows it", nil
 	}
 	if !denied || said != nil && !foreseen {
@@ -740,7 +771,7 @@ func (w *checkWorld) try(rules *Sandbox, op *checkOp, counts []*checkCount) (wro
 	}
 	failure := op.asError(err)
 	explanation = rules.Explain(failure)
-	_, blamed := errors.AsType[*DeniedError](explanation)
+	_, blamed := errors.AsType[*landlock.DeniedError](explanation)
 	switch {
 	case !foreseen && otherwise:
 		if blamed {
@@ -781,9 +812,9 @@ func afterLandlock(op *checkOp, err error) bool {
 // otherReason reports whether an error may come of something else than Landlock.
 func (w *checkWorld) otherReason(op *checkOp, err error) bool {
 	if !errors.Is(err, unix.EXDEV) {
-		return os.Geteuid() != 0 && op.kind == "open" && strings.HasPrefix(op.path, "/") && !modesAllow(op.path, modeWrite) ||
+		return os.Geteuid() != 0 && op.kind == "open" && strings.HasPrefix(op.path, "/") && !mayWrite(op.path) ||
 			op.kind == "exec" && !runs(op.path) ||
-			os.Geteuid() != 0 && op.kind == "truncate" && !modesAllow(op.path, modeWrite) || w.otherOwner(op)
+			os.Geteuid() != 0 && op.kind == "truncate" && !mayWrite(op.path) || w.otherOwner(op)
 	}
 	from := directoryOf(op.path) + "."
 	if op.kind == "link" {
@@ -795,7 +826,7 @@ func (w *checkWorld) otherReason(op *checkOp, err error) bool {
 // runs reports whether a program has all that it takes: a script that was cut off
 // may name a directory as its interpreter.
 func runs(path string) bool {
-	files := programFiles(path)
+	files := filesToRun(path)
 	if len(files) == 0 {
 		return false
 	}
@@ -803,21 +834,44 @@ func runs(path string) bool {
 	return last.Interpreter == ""
 }
 
+// filesToRun returns what the kernel opens to run a program: itself, up to five
+// interpreters of scripts, and a loader, whose own the kernel does not ask for.
+func filesToRun(path string) (files []string) {
+	var start program.Start
+	for len(files) < 6 && !(start.ELF && len(files) > 1) {
+		if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() || unix.Faccessat(unix.AT_FDCWD, path, unix.X_OK, unix.AT_EACCESS) != nil {
+			break
+		}
+		files = append(files, path)
+		if start, _ = program.Read(path); start.Interpreter == "" {
+			break
+		}
+		path = start.Interpreter
+	}
+	return files
+}
+
 // otherOwner reports whether the directory in which something is to be made or
 // removed is one that this user may not write to.
 func (w *checkWorld) otherOwner(op *checkOp) bool {
 	for _, path := range []string{op.path, op.other} {
-		if path != "" && !modesAllow(directoryOf(path), modeWrite) {
+		if path != "" && !mayWrite(directoryOf(path)) {
 			return true
 		}
-		if target, err := filepath.EvalSymlinks(path); path != "" && err == nil && !modesAllow(filepath.Dir(target), modeWrite) {
+		if target, err := filepath.EvalSymlinks(path); path != "" && err == nil && !mayWrite(filepath.Dir(target)) {
 			return true
 		}
-		if target, err := os.Readlink(path); path != "" && err == nil && !modesAllow(directoryOf(directoryOf(path)+target), modeWrite) {
+		if target, err := os.Readlink(path); path != "" && err == nil && !mayWrite(directoryOf(directoryOf(path)+target)) {
 			return true
 		}
 	}
 	return false
+}
+
+// mayWrite reports whether a file's mode, and what else is not Landlock's, lets this
+// process write to it.
+func mayWrite(path string) bool {
+	return unix.Faccessat(unix.AT_FDCWD, path, unix.W_OK, unix.AT_EACCESS) == nil
 }
 
 // directoryOf cuts off the last element, and cleans nothing: what is before ".."
@@ -825,9 +879,8 @@ func (w *checkWorld) otherOwner(op *checkOp) bool {
 func directoryOf(path string) string { return path[:strings.LastIndexByte(path, '/')+1] }
 
 func mountOf(path string) uint64 {
-	var stat unix.Statx_t
-	unix.Statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_MNT_ID, &stat)
-	return stat.Mnt_id
+	id, _ := identify(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW)
+	return id.mount
 }
 
 // mend tries once more what was refused, with what Explain said to add. What an error
@@ -837,7 +890,7 @@ func (w *checkWorld) mend(op *checkOp) (wrong string) {
 	for range 4 {
 		advised := false
 		for _, reason := range op.reasons {
-			denied, ok := reason.(*DeniedError)
+			denied, ok := reason.(*landlock.DeniedError)
 			if !ok || !advises(denied) {
 				continue // it is said elsewhere, or nothing helps
 			}
@@ -859,18 +912,16 @@ func (w *checkWorld) mend(op *checkOp) (wrong string) {
 		if areSure(op.reasons) && op.kind != "ioctl" { // which takes an open first
 			break
 		}
-		next, ok := second.(*explained)
-		if !ok {
+		if op.reasons = reasonsOf(second); len(op.reasons) == 0 {
 			break
 		}
-		op.reasons = next.reasons
 	}
 	return wrong
 }
 
 // tryWith tries once more what was refused, under other rules. It returns what Explain
 // says of another refusal.
-func (w *checkWorld) tryWith(more *Ruleset, op *checkOp) (second, err error) {
+func (w *checkWorld) tryWith(more *landlock.Ruleset, op *checkOp) (second, err error) {
 	rules, err := more.Prepare()
 	if err != nil {
 		return nil, err
@@ -890,28 +941,28 @@ func (w *checkWorld) tryWith(more *Ruleset, op *checkOp) (second, err error) {
 // disagree reports a disagreement, with no more rules than it takes to see it.
 func (w *checkWorld) disagree(op *checkOp, wrong string) {
 	w.Helper()
-	rules := w.rules
-	for i := 0; i < len(rules.rules); {
-		fewer := rules.Clone()
-		fewer.rules = slices.Delete(slices.Clone(rules.rules), i, i+1)
-		if text := w.tryAlone(fewer, op); text != "" {
-			rules, wrong = fewer, text
+	adds := w.adds
+	for i := 0; i < len(adds); {
+		fewer := slices.Delete(slices.Clone(adds), i, i+1)
+		if text := w.tryAlone(w.ruleset(fewer), op); text != "" {
+			adds, wrong = fewer, text
 		} else {
 			i++
 		}
 	}
 	w.Errorf("%s=%d: %s\n%s %.300q %.300q flags %#x port %d\n%v\nmounts %q chroot %q view %q", checkSeed, w.seed, wrong,
-		op.kind, op.path, op.other, op.flags, op.port, rules, w.mounts, w.chroot, op.view)
+		op.kind, op.path, op.other, op.flags, op.port, w.ruleset(adds), w.mounts, w.chroot, op.view)
 }
 
-func (w *checkWorld) tryAlone(r *Ruleset, op *checkOp) (wrong string) {
+func (w *checkWorld) tryAlone(r *landlock.Ruleset, op *checkOp) (wrong string) {
 	rules, err := r.Prepare()
 	if err != nil {
 		return ""
 	}
 	defer rules.Close()
+	files := ruleFiles(r)
 	w.do(rules, func() {
-		if wrong, _ = w.try(rules, op, nil); wrong == "" && w.chroot == "" && sameRules(r, rules) {
+		if wrong, _ = w.try(rules, op, nil); wrong == "" && w.chroot == "" && maps.Equal(files, ruleFiles(r)) {
 			wrong = loadAnew(r, rules, op)
 		}
 	})
@@ -919,15 +970,15 @@ func (w *checkWorld) tryAlone(r *Ruleset, op *checkOp) (wrong string) {
 }
 
 // inDirectoryNeeds is what takes a right on the directory that something is in.
-var inDirectoryNeeds = map[string]AccessFS{"unlink": FSRemoveFile, "rmdir": FSRemoveDir,
-	"mkdir": FSMakeDir, "symlink": FSMakeSym, "mkfifo": FSMakeFifo, "mksock": FSMakeSock, "mkchar": FSMakeChar, "mkblock": FSMakeBlock}
+var inDirectoryNeeds = map[string]landlock.AccessFS{"unlink": landlock.FSRemoveFile, "rmdir": landlock.FSRemoveDir,
+	"mkdir": landlock.FSMakeDir, "symlink": landlock.FSMakeSym, "mkfifo": landlock.FSMakeFifo, "mksock": landlock.FSMakeSock, "mkchar": landlock.FSMakeChar, "mkblock": landlock.FSMakeBlock}
 
 // predict returns what Check says: nil, a DeniedError or what keeps it from
 // finding out.
-func predict(rules *Sandbox, op *checkOp) error {
+func predict(rules *landlock.Sandbox, op *checkOp) error {
 	if access, ok := inDirectoryNeeds[op.kind]; ok {
-		if op.kind == "mkchar" && op.flags == 0 && rules.checker.kernel.Errata&ErratumWhiteouts != 0 {
-			access = FSMakeReg
+		if op.kind == "mkchar" && op.flags == 0 && rules.Report().Kernel.Errata&landlock.ErratumWhiteouts != 0 {
+			access = landlock.FSMakeReg
 		}
 		return op.ask(rules, access, byName(op.path))
 	}
@@ -935,20 +986,20 @@ func predict(rules *Sandbox, op *checkOp) error {
 	case "open":
 		return predictOpen(rules, op, 0)
 	case "ioctl":
-		return predictOpen(rules, op, FSIoctlDev)
+		return predictOpen(rules, op, landlock.FSIoctlDev)
 	case "truncate":
-		return op.ask(rules, FSTruncate, op.path)
+		return op.ask(rules, landlock.FSTruncate, op.path)
 	case "bind":
-		return rules.CheckNet(NetBindTCP, op.port)
+		return rules.CheckNet(landlock.NetBindTCP, op.port)
 	case "connect":
-		return rules.CheckNet(NetConnectTCP, op.port)
+		return rules.CheckNet(landlock.NetConnectTCP, op.port)
 	case "exec":
 		return predictExec(rules, op.path)
 	}
 	return predictMove(rules, op)
 }
 
-func (op *checkOp) ask(rules *Sandbox, access AccessFS, path string) error {
+func (op *checkOp) ask(rules *landlock.Sandbox, access landlock.AccessFS, path string) error {
 	op.asked = access
 	return rules.Check(access, path)
 }
@@ -962,57 +1013,60 @@ func byName(path string) string {
 	return directoryOf(path) + "."
 }
 
-func predictOpen(rules *Sandbox, op *checkOp, more AccessFS) error {
+func predictOpen(rules *landlock.Sandbox, op *checkOp, more landlock.AccessFS) error {
 	path, flags := op.path, op.flags
-	var access AccessFS
+	var access landlock.AccessFS
 	info, err := os.Stat(path)
 	if flags&unix.O_ACCMODE != unix.O_WRONLY {
-		access |= FSReadFile
+		access |= landlock.FSReadFile
 	}
 	if flags&unix.O_ACCMODE != unix.O_RDONLY {
-		access |= FSWriteFile
+		access |= landlock.FSWriteFile
 	}
 	switch {
 	case err == nil && info.IsDir():
-		return op.ask(rules, FSReadDir, path)
+		return op.ask(rules, landlock.FSReadDir, path)
 	case err == nil && flags&unix.O_TRUNC != 0:
-		access |= FSTruncate
+		access |= landlock.FSTruncate
 	case errors.Is(err, fs.ErrNotExist) && flags&unix.O_CREAT != 0:
-		access |= FSMakeReg
+		access |= landlock.FSMakeReg
 	}
 	return op.ask(rules, access|more, path)
 }
 
-func predictExec(rules *Sandbox, path string) error {
-	for _, file := range programFiles(path) {
-		if err := rules.Check(FSExecute|FSReadFile, file); err != nil {
+func predictExec(rules *landlock.Sandbox, path string) error {
+	for _, file := range filesToRun(path) {
+		if err := rules.Check(landlock.FSExecute|landlock.FSReadFile, file); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func predictMove(rules *Sandbox, op *checkOp) error {
-	old, err := findPlace(op.path, false)
-	if err != nil {
-		return err
+// predictMove asks Explain, as Check has no move, for both of the kernel's answers.
+func predictMove(rules *landlock.Sandbox, op *checkOp) error {
+	for _, path := range []string{op.path, op.other} {
+		if mountOf(path) != mountOf(directoryOf(path)+".") {
+			return errMountPoint
+		}
 	}
-	defer old.close()
-	to, err := findPlace(op.other, false)
-	if err != nil {
-		return err
+	var untold error
+	for _, errno := range []error{unix.EACCES, unix.EXDEV} {
+		refused := op.asError(errno)
+		explained := rules.Explain(refused)
+		if _, denied := errors.AsType[*landlock.DeniedError](explained); denied {
+			return explained
+		}
+		if explained != refused && strings.Contains(explained.Error(), "cannot be told") {
+			untold = explained
+		}
 	}
-	defer to.close()
-	op.asked = FSRefer
-	denied, _, err := rules.checker.move(move{from: old, to: to, link: op.kind == "link", exchange: op.kind == "exchange"})
-	if err == nil && len(denied) > 0 {
-		return denied[0]
-	}
-	if err == errNotMoved {
-		return nil
-	}
-	return err
+	return untold
 }
+
+// errMountPoint is for what a mount covers, and the kernel does not move in any case:
+// it looks at what is beneath, which no path leads to.
+var errMountPoint = errors.New("it is a mount point")
 
 func (w *checkWorld) newOp() *checkOp {
 	if w.IntN(12) == 0 {
@@ -1069,7 +1123,7 @@ func (w *checkWorld) newOp() *checkOp {
 		moving(func() error {
 			return unix.Renameat2(unix.AT_FDCWD, op.path, unix.AT_FDCWD, op.other, unix.RENAME_EXCHANGE)
 		})
-	case n < 39 && w.rules.handled.Net != 0:
+	case n < 39 && w.handled.Net != 0:
 		w.socket(op)
 	case n == 39 && os.Geteuid() == 0:
 		device := checkDevices[w.IntN(len(checkDevices))]

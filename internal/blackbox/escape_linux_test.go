@@ -1,6 +1,11 @@
-package landlock
+package blackbox
 
 import (
+	"io/fs"
+
+	"example.com/landlock"
+	"example.com/landlock/internal/testenv"
+
 	_ "embed"
 	"encoding/json"
 	"errors"
@@ -30,7 +35,7 @@ import (
 type attempt struct {
 	name  string
 	row   string       // of README's table
-	since ABI          // refused from this one on; 0: by no ABI
+	since landlock.ABI // refused from this one on; 0: by no ABI
 	with  []unix.Errno // any of these says so; with no ABI: some kernels refuse it
 	in    string       // the sandbox; inStrict where empty
 	by    string       // whom it works for without a sandbox: byRoot, byOthers, or everybody
@@ -67,7 +72,7 @@ var filteredRows = map[string]unix.Errno{
 }
 
 // expected reports whether this is what a kernel should make of the attempt.
-func (a *attempt) expected(o attemptOutcome, kernel Kernel) bool {
+func (a *attempt) expected(o attemptOutcome, kernel landlock.Kernel) bool {
 	refused := o.Failure != "" && slices.Contains(a.with, o.Errno)
 	switch {
 	case a.since > 0 && kernel.ABI >= a.since:
@@ -83,7 +88,7 @@ func (a *attempt) refusal() string {
 	switch a.since {
 	case 0:
 		return "no"
-	case V1:
+	case landlock.V1:
 		return "yes"
 	}
 	return fmt.Sprint("from ABI ", int(a.since))
@@ -223,15 +228,15 @@ func beAttacker() error {
 // What an attacker in a sandboxed child can do, and what not. Each attempt is
 // made in a sandbox and, to see that it is a way at all, without.
 func TestEscape(t *testing.T) {
-	needABI(t, V1)
-	inChildAs(t, inNamespaces(t), prepareProgram, func(t *testing.T, dir string) {
-		kernel, _ := Probe()
+	testenv.NeedABI(t, landlock.V1)
+	testenv.InChildAs(t, inNamespaces(t), prepareProgram, func(t *testing.T, dir string) {
+		kernel, _ := landlock.Probe()
 		setUpNetwork(t)
 		ownSession(t)
 		free := attack(t, dir, "")
 		tried, refused, lacking := 0, 0, map[string]bool{}
 		sandboxes := []string{inStrict, inProc, inProcWrite, inOwn, inWrite, inWrapped}
-		if socketFilters() == nil {
+		if noFilter() == nil {
 			sandboxes = append(sandboxes, inFiltered)
 		}
 		for _, in := range sandboxes {
@@ -274,12 +279,12 @@ func TestEscape(t *testing.T) {
 // inNamespaces returns the users of a test with, where this is root, mounts, a
 // network, queues and System V objects of the child's own, so that nothing here
 // reaches the machine.
-func inNamespaces(t *testing.T) []testUser {
+func inNamespaces(t *testing.T) []testenv.User {
 	t.Helper()
-	users := testUsers()
+	users := testenv.Users()
 	if os.Getuid() == 0 && !testchild.Inside() {
-		users[0].unshare = unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWIPC
-		if err := apart(func() error { return unix.Unshare(int(users[0].unshare)) }); err != nil {
+		users[0].Unshare = unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWIPC
+		if err := apart(func() error { return unix.Unshare(int(users[0].Unshare)) }); err != nil {
 			t.Skip("needs CAP_SYS_ADMIN: ", err)
 		}
 	}
@@ -302,7 +307,7 @@ func setUpNetwork(t *testing.T) {
 
 // prepareProgram copies this binary to where no sandbox allows running it.
 func prepareProgram(t *testing.T, dir string) {
-	program, err := os.ReadFile(self())
+	program, err := os.ReadFile(testenv.Self())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -322,21 +327,21 @@ func attack(t *testing.T, dir, in string) map[string]attemptOutcome {
 	s.makeShared()
 	files := s.makeDescriptors()
 
-	r := withLibraries(bestForChildren()).AllowRead(s.at("allowed"), s.at("volume/readable")).Allow(FSReadDir, s.at("volume")).
-		Allow(FSRemoveFile|FSRefer, s.at("from")).Allow(FSMakeReg|FSRefer, s.at("to"))
+	r := withLibraries(bestForChildren()).AllowRead(s.at("allowed"), s.at("volume/readable")).Allow(landlock.FSReadDir, s.at("volume")).
+		Allow(landlock.FSRemoveFile|landlock.FSRefer, s.at("from")).Allow(landlock.FSMakeReg|landlock.FSRefer, s.at("to"))
 	switch in {
 	case inProc:
 		r.AllowRead("/proc")
 	case inProcWrite:
-		r.Allow(FSRead|FSWriteFile|FSTruncate, "/proc")
+		r.Allow(landlock.FSRead|landlock.FSWriteFile|landlock.FSTruncate, "/proc")
 	case inOwn:
 		r.AllowReadWrite(s.at("own"))
 	case inWrite:
-		r.Allow(FSReadFile|FSWriteFile, s.at("own"), os.DevNull)
+		r.Allow(landlock.FSReadFile|landlock.FSWriteFile, s.at("own"), os.DevNull)
 	case inFiltered:
 		r.FilterSockets()
 	}
-	sandbox := mustPrepare(t, r)
+	sandbox := testenv.MustPrepare(t, r)
 	start := sandbox.Start
 	switch in {
 	case "":
@@ -347,7 +352,7 @@ func attack(t *testing.T, dir, in string) map[string]attemptOutcome {
 	siblings := map[string]int{
 		"a child of the same Sandbox": s.waiting(sandbox.Start).cmd.Process.Pid,
 		"one that others started":     s.waiting(wrapAndStart(sandbox.Wrap)).cmd.Process.Pid,
-		"a child of another Sandbox":  s.waiting(mustPrepare(t, r).Start).cmd.Process.Pid,
+		"a child of another Sandbox":  s.waiting(testenv.MustPrepare(t, r).Start).cmd.Process.Pid,
 		"a child without a sandbox":   s.waiting((*exec.Cmd).Start).cmd.Process.Pid,
 	}
 	cmd, out := try("escape")
@@ -427,7 +432,7 @@ func (s *scene) later(undo func()) { s.undo = append(s.undo, undo) }
 // makeFiles makes files that belong to the user whom the attempts are made as.
 func (s *scene) makeFiles() {
 	for _, name := range []string{"secret/file", "secret/old", "secret/removed", "secret/long", "allowed/file", "own/file", "own/short", "from/file"} {
-		write(s.t, s.at(name), name)
+		testenv.Write(s.t, s.at(name), name)
 	}
 	for _, name := range []string{"secret/dir", "secret/empty", "allowed/mount", "view", "to"} {
 		must(s.t, os.Mkdir(s.at(name), 0o777))
@@ -436,9 +441,9 @@ func (s *scene) makeFiles() {
 	if s.subvolume(btrfsCreate, ".", "volume", -1) != nil {
 		must(s.t, os.Mkdir(s.at("volume"), 0o777)) // there is no Btrfs
 	}
-	write(s.t, s.at("volume/file"), "volume/file")
+	testenv.Write(s.t, s.at("volume/file"), "volume/file")
 	must(s.t, os.Mkdir(s.at("volume/readable"), 0o777))
-	write(s.t, s.at("own/long"), strings.Repeat("long", 64<<10))
+	testenv.Write(s.t, s.at("own/long"), strings.Repeat("long", 64<<10))
 	if os.Getuid() == 0 {
 		must(s.t, unix.Mount("tmpfs", s.at("allowed/mount"), "tmpfs", 0, ""))
 		s.later(func() { unix.Unmount(s.at("allowed/mount"), unix.MNT_DETACH) })
@@ -637,14 +642,16 @@ func (s *scene) addTasks(whose string, process int) {
 	}
 }
 
-//go:embed README.md
-var readme string
-
 var tableRow = regexp.MustCompile(`(?m)^\| (.*?) \| (yes|no|from ABI \d+) \|(.*)\|$`)
 
 // README's table of what is refused says what the attempts have shown.
 func TestEscapesInReadme(t *testing.T) {
-	_, text, _ := strings.Cut(readme, "\n## What it protects from, and what not\n")
+	readme, err := os.ReadFile("../../README.md")
+	if errors.Is(err, fs.ErrNotExist) {
+		t.Skip("needs the source of the package") // which a binary that was copied has not
+	}
+	must(t, err)
+	_, text, _ := strings.Cut(string(readme), "\n## What it protects from, and what not\n")
 	text, _, _ = strings.Cut(text, "\n##")
 	rows := map[string]string{}
 	for _, row := range tableRow.FindAllStringSubmatch(text, -1) {

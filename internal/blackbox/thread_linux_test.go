@@ -1,4 +1,4 @@
-package landlock
+package blackbox
 
 import (
 	"errors"
@@ -12,7 +12,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"example.com/landlock"
 	"example.com/landlock/internal/osthread"
+	"example.com/landlock/internal/testenv"
 )
 
 // onLockedThread runs f on a thread that ends with it, and nothing of the process
@@ -21,36 +23,10 @@ func onLockedThread(f func()) {
 	osthread.Spend(func() error { f(); return nil })
 }
 
-// refuseAll is refuse for any user, who gives up privileges for it.
-func refuseAll(t *testing.T, errno syscall.Errno, numbers ...int) {
-	t.Helper()
-	runtime.LockOSThread() // which both calls are for
-	defer runtime.UnlockOSThread()
-	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-		t.Fatal(err)
-	}
-	for _, number := range numbers {
-		refuse(t, number, errno)
-	}
-}
-
-// allowAll installs a filter that refuses nothing.
-func allowAll(t *testing.T, flags uintptr) {
-	t.Helper()
-	runtime.LockOSThread() // which both calls are for
-	defer runtime.UnlockOSThread()
-	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-		t.Fatal(err)
-	}
-	if errno := installFilter([]unix.SockFilter{{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW}}, flags); errno != 0 {
-		t.Fatalf("seccomp: %v", errno)
-	}
-}
-
 // hideProc has the process read no file any more.
 func hideProc(t *testing.T) {
 	t.Helper()
-	mustApply(t, NewHandling(Rights{FS: FSReadFile}))
+	testenv.MustApply(t, landlock.NewHandling(landlock.Rights{FS: landlock.FSReadFile}))
 	if _, err := os.ReadFile("/proc/thread-self/status"); !errors.Is(err, unix.EACCES) {
 		t.Fatalf("read /proc: %v", err)
 	}
@@ -80,7 +56,7 @@ func TestThreadsThatCannotBeCompared(t *testing.T) {
 		return nil
 	}
 	refusing := func(errno syscall.Errno, numbers ...int) func(*testing.T) {
-		return func(t *testing.T) { refuseAll(t, errno, numbers...) }
+		return func(t *testing.T) { testenv.RefuseAll(t, errno, numbers...) }
 	}
 	tests := map[string]struct {
 		prepare func(t *testing.T) // on the thread that calls Do and Exec
@@ -88,27 +64,27 @@ func TestThreadsThatCannotBeCompared(t *testing.T) {
 	}{
 		"descriptors used up": {func(t *testing.T) { limitFiles(t, 0) }, labels(unix.EMFILE)},
 		"descriptors used up, a filter on all": {func(t *testing.T) {
-			allowAll(t, all)
+			testenv.AllowAll(t, all)
 			limitFiles(t, 0)
 		}, unix.EMFILE},
 		"descriptors used up, one filter more": {func(t *testing.T) {
-			allowAll(t, all)
-			allowAll(t, 0)
+			testenv.AllowAll(t, all)
+			testenv.AllowAll(t, 0)
 			limitFiles(t, 0)
 		}, unix.EMFILE},
 		"descriptors used up, no kcmp": {func(t *testing.T) {
-			refuseAll(t, unix.EPERM, unix.SYS_KCMP)
+			testenv.RefuseAll(t, unix.EPERM, unix.SYS_KCMP)
 			limitFiles(t, 0)
 		}, unix.EMFILE},
 		"/proc hidden": {hideProc, labels(unix.EACCES)},
 		"/proc hidden, a filter on all": {func(t *testing.T) {
-			allowAll(t, all)
+			testenv.AllowAll(t, all)
 			hideProc(t)
 		}, unix.EACCES},
 		"/proc hidden, one filter more": {func(t *testing.T) {
 			hideProc(t)
-			allowAll(t, all)
-			allowAll(t, 0)
+			testenv.AllowAll(t, all)
+			testenv.AllowAll(t, 0)
 		}, unix.EACCES},
 		"getresuid":  {refusing(unix.EPERM, syscallNumber(unix.SYS_GETRESUID, 209)), unix.EPERM},
 		"getresgid":  {refusing(unix.ENOSYS, syscallNumber(unix.SYS_GETRESGID, 211)), unix.ENOSYS},
@@ -126,14 +102,14 @@ func TestThreadsThatCannotBeCompared(t *testing.T) {
 		"setfsgid":                                          {refusing(unix.ENOSYS, syscallNumber(unix.SYS_SETFSGID, 216)), nil},
 		"personality, /proc hidden": {func(t *testing.T) {
 			hideProc(t)
-			refuseAll(t, unix.EPERM, unix.SYS_PERSONALITY)
+			testenv.RefuseAll(t, unix.EPERM, unix.SYS_PERSONALITY)
 		}, unix.EACCES},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			inBoth(t, func(t *testing.T, dir string) {
-				s := mustPrepare(t, NewHandling(Rights{FS: FSMakeChar}))
-				before := openFiles()
+			testenv.InBoth(t, func(t *testing.T, dir string) {
+				s := testenv.MustPrepare(t, landlock.NewHandling(landlock.Rights{FS: landlock.FSMakeChar}))
+				before := testenv.OpenFiles()
 				onLockedThread(func() {
 					test.prepare(t)
 					ran := false
@@ -150,8 +126,8 @@ func TestThreadsThatCannotBeCompared(t *testing.T) {
 						t.Errorf("Exec: %v, want %v", err, want)
 					}
 				})
-				for fd := range openFiles() {
-					if !before[fd] && readLink(fd) != fmt.Sprintf("/proc/%d/task", os.Getpid()) {
+				for fd := range testenv.OpenFiles() {
+					if !before[fd] && testenv.ReadLink(fd) != fmt.Sprintf("/proc/%d/task", os.Getpid()) {
 						t.Errorf("descriptor %d is left open", fd)
 					}
 				}
@@ -172,36 +148,35 @@ func TestThreadsThatDiffer(t *testing.T) {
 		}
 	}
 	nothing := func(*testing.T) error { return nil }
-	const otherFiles = "descriptors, umask, root or working directory"
 	tests := map[string]struct {
 		do   func(t *testing.T) error
 		part string
 		root bool // as another user there is nothing to see
 	}{
-		"descriptors":       {unshared(unix.CLONE_FILES, nothing), otherFiles, false},
-		"working directory": {unshared(unix.CLONE_FS, func(*testing.T) error { return unix.Chdir("/usr") }), otherFiles, false},
-		"umask":             {unshared(unix.CLONE_FS, func(*testing.T) error { unix.Umask(0o757); return nil }), otherFiles, false},
+		"descriptors":       {unshared(unix.CLONE_FILES, nothing), "descriptors, umask, root or working directory", false},
+		"working directory": {unshared(unix.CLONE_FS, func(*testing.T) error { return unix.Chdir("/usr") }), "descriptors, umask, root or working directory", false},
+		"umask":             {unshared(unix.CLONE_FS, func(*testing.T) error { unix.Umask(0o757); return nil }), "descriptors, umask, root or working directory", false},
 		"personality": {func(t *testing.T) error {
 			const noRandomAddresses = 0x40000
 			return onThread(unix.SYS_PERSONALITY, noRandomAddresses, 0, 0)
 		}, "personality", false},
 		"descriptors, kcmp answered by a filter": {func(t *testing.T) error {
-			refuseAll(t, 0, unix.SYS_KCMP)
+			testenv.RefuseAll(t, 0, unix.SYS_KCMP)
 			return unix.Unshare(unix.CLONE_FILES)
-		}, otherFiles, false},
-		"a filter more": {func(t *testing.T) error { allowAll(t, 0); return nil }, "seccomp filters", false},
+		}, "descriptors, umask, root or working directory", false},
+		"a filter more": {func(t *testing.T) error { testenv.AllowAll(t, 0); return nil }, "seccomp filters", false},
 	}
 	for name, test := range tests {
 		for _, container := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, in a container %v", name, container), func(t *testing.T) {
-				inBoth(t, func(t *testing.T, dir string) {
+				testenv.InBoth(t, func(t *testing.T, dir string) {
 					if test.root && os.Geteuid() != 0 {
 						return
 					}
 					if container {
-						refuseAll(t, unix.EPERM, unix.SYS_KCMP)
+						testenv.RefuseAll(t, unix.EPERM, unix.SYS_KCMP)
 					}
-					s := mustPrepare(t, NewHandling(Rights{FS: FSMakeChar}))
+					s := testenv.MustPrepare(t, landlock.NewHandling(landlock.Rights{FS: landlock.FSMakeChar}))
 					onLockedThread(func() {
 						if err := s.Do(func() error { return nil }); err != nil {
 							t.Errorf("Do before: %v", err)
@@ -238,7 +213,7 @@ func answerPrctl(t *testing.T, option uint32, errno syscall.Errno) {
 		t.Fatal(err)
 	}
 	const args = 16 // in seccomp_data; the option's lower half, on little-endian machines
-	failed := installFilter([]unix.SockFilter{
+	failed := testenv.InstallFilter([]unix.SockFilter{
 		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0},
 		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.SYS_PRCTL, Jf: 3},
 		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: args},
@@ -263,8 +238,8 @@ func TestFilterThatHidesItself(t *testing.T) {
 	}
 	for name, lie := range lies {
 		t.Run(name, func(t *testing.T) {
-			inBoth(t, func(t *testing.T, dir string) {
-				s := mustPrepare(t, NewHandling(Rights{FS: FSMakeChar}))
+			testenv.InBoth(t, func(t *testing.T, dir string) {
+				s := testenv.MustPrepare(t, landlock.NewHandling(landlock.Rights{FS: landlock.FSMakeChar}))
 				onLockedThread(func() {
 					lie.tell(t)
 					for call, err := range map[string]error{

@@ -1,4 +1,4 @@
-package landlock
+package blackbox
 
 import (
 	"errors"
@@ -14,88 +14,90 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
+	"example.com/landlock"
 	"example.com/landlock/internal/allthreads"
+	"example.com/landlock/internal/osthread"
+	"example.com/landlock/internal/testenv"
 )
 
 // Every step that can fail, by the real refusal of the kernel: nothing may be
 // restricted then, and nothing may be left open.
 func TestFailureRestrictsNothing(t *testing.T) {
-	needABI(t, V1)
-	type setup func(t *testing.T) (*Ruleset, func())
-	everything := func() *Ruleset { return New(V1) }
+	testenv.NeedABI(t, landlock.V1)
+	type setup func(t *testing.T) (*landlock.Ruleset, func())
+	everything := func() *landlock.Ruleset { return landlock.New(landlock.V1) }
 	tests := map[string]struct {
 		setup setup
 		want  error
-		root  bool // installs a seccomp filter without no_new_privs
-		below ABI  // 0: on every kernel
+		root  bool         // installs a seccomp filter without no_new_privs
+		below landlock.ABI // 0: on every kernel
 	}{
-		"probe": {func(t *testing.T) (*Ruleset, func()) {
-			refuse(t, unix.SYS_LANDLOCK_CREATE_RULESET, unix.EPERM)
+		"probe": {func(t *testing.T) (*landlock.Ruleset, func()) {
+			testenv.Refuse(t, unix.SYS_LANDLOCK_CREATE_RULESET, unix.EPERM)
 			return everything(), nil
-		}, ErrBlocked, true, 0},
-		"probe, not built": {func(t *testing.T) (*Ruleset, func()) {
-			refuse(t, unix.SYS_LANDLOCK_CREATE_RULESET, unix.ENOSYS)
+		}, landlock.ErrBlocked, true, 0},
+		"probe, not built": {func(t *testing.T) (*landlock.Ruleset, func()) {
+			testenv.Refuse(t, unix.SYS_LANDLOCK_CREATE_RULESET, unix.ENOSYS)
 			return everything(), nil
-		}, ErrNotBuilt, true, 0},
-		"probe, disabled": {func(t *testing.T) (*Ruleset, func()) {
-			refuse(t, unix.SYS_LANDLOCK_CREATE_RULESET, unix.EOPNOTSUPP)
+		}, landlock.ErrNotBuilt, true, 0},
+		"probe, disabled": {func(t *testing.T) (*landlock.Ruleset, func()) {
+			testenv.Refuse(t, unix.SYS_LANDLOCK_CREATE_RULESET, unix.EOPNOTSUPP)
 			return everything(), nil
-		}, ErrDisabled, true, 0},
-		"probe, an answer that nobody knows, whatever the floor": {func(t *testing.T) (*Ruleset, func()) {
-			refuse(t, unix.SYS_LANDLOCK_CREATE_RULESET, unix.ENOMEM)
+		}, landlock.ErrDisabled, true, 0},
+		"probe, an answer that nobody knows, whatever the floor": {func(t *testing.T) (*landlock.Ruleset, func()) {
+			testenv.Refuse(t, unix.SYS_LANDLOCK_CREATE_RULESET, unix.ENOMEM)
 			return everything().BestEffort(0), nil
 		}, unix.ENOMEM, true, 0},
-		"fit": {func(t *testing.T) (*Ruleset, func()) {
-			return New(V11), nil
-		}, errors.ErrUnsupported, false, V11},
-		"create_ruleset": {func(t *testing.T) (*Ruleset, func()) {
-			Probe()
+		"fit": {func(t *testing.T) (*landlock.Ruleset, func()) {
+			return landlock.New(landlock.V11), nil
+		}, errors.ErrUnsupported, false, landlock.V11},
+		"create_ruleset": {func(t *testing.T) (*landlock.Ruleset, func()) {
+			landlock.Probe()
 			return everything(), limitFiles(t, 0)
 		}, unix.EMFILE, false, 0},
-		"open, no descriptor": {func(t *testing.T) (*Ruleset, func()) {
-			Probe()
+		"open, no descriptor": {func(t *testing.T) (*landlock.Ruleset, func()) {
+			landlock.Probe()
 			return everything().AllowRead("/"), limitFiles(t, 1)
 		}, unix.EMFILE, false, 0},
-		"open": {func(t *testing.T) (*Ruleset, func()) {
+		"open": {func(t *testing.T) (*landlock.Ruleset, func()) {
 			return everything().AllowRead("/", "/nonexistent"), nil
 		}, fs.ErrNotExist, false, 0},
-		"add_rule": {func(t *testing.T) (*Ruleset, func()) {
+		"add_rule": {func(t *testing.T) (*landlock.Ruleset, func()) {
 			r, w, err := os.Pipe()
 			if err != nil {
 				t.Fatal(err)
 			}
-			return everything().AllowFile(FSRead, r), func() { r.Close(); w.Close() }
+			return everything().AllowFile(landlock.FSRead, r), func() { r.Close(); w.Close() }
 		}, unix.EBADFD, false, 0},
-		"no_new_privs": {func(t *testing.T) (*Ruleset, func()) {
-			refuse(t, unix.SYS_PRCTL, unix.EINVAL)
+		"no_new_privs": {func(t *testing.T) (*landlock.Ruleset, func()) {
+			testenv.Refuse(t, unix.SYS_PRCTL, unix.EINVAL)
 			return everything(), nil
-		}, unix.EINVAL, true, V11},
-		"restrict_self": {func(t *testing.T) (*Ruleset, func()) {
-			refuse(t, unix.SYS_LANDLOCK_RESTRICT_SELF, unix.EPERM)
+		}, unix.EINVAL, true, landlock.V11},
+		"restrict_self": {func(t *testing.T) (*landlock.Ruleset, func()) {
+			testenv.Refuse(t, unix.SYS_LANDLOCK_RESTRICT_SELF, unix.EPERM)
 			return everything(), nil
-		}, ErrBlocked, true, 0},
-		"restrict_self, with privileges": {func(t *testing.T) (*Ruleset, func()) {
-			refuse(t, unix.SYS_LANDLOCK_RESTRICT_SELF, unix.EPERM)
+		}, landlock.ErrBlocked, true, 0},
+		"restrict_self, with privileges": {func(t *testing.T) (*landlock.Ruleset, func()) {
+			testenv.Refuse(t, unix.SYS_LANDLOCK_RESTRICT_SELF, unix.EPERM)
 			return everything().AllowNewPrivs(), nil
-		}, ErrBlocked, true, 0},
-		"create_ruleset, refused after the probe": {func(t *testing.T) (*Ruleset, func()) {
-			Probe()
-			refuse(t, unix.SYS_LANDLOCK_CREATE_RULESET, unix.EACCES)
+		}, landlock.ErrBlocked, true, 0},
+		"create_ruleset, refused after the probe": {func(t *testing.T) (*landlock.Ruleset, func()) {
+			landlock.Probe()
+			testenv.Refuse(t, unix.SYS_LANDLOCK_CREATE_RULESET, unix.EACCES)
 			return everything(), nil
-		}, ErrBlocked, true, 0},
-		"restrict_self, not there": {func(t *testing.T) (*Ruleset, func()) {
-			refuse(t, unix.SYS_LANDLOCK_RESTRICT_SELF, unix.ENOSYS)
+		}, landlock.ErrBlocked, true, 0},
+		"restrict_self, not there": {func(t *testing.T) (*landlock.Ruleset, func()) {
+			testenv.Refuse(t, unix.SYS_LANDLOCK_RESTRICT_SELF, unix.ENOSYS)
 			return everything(), nil
-		}, ErrBlocked, true, 0},
-		"restrict_self, out of memory": {func(t *testing.T) (*Ruleset, func()) {
-			refuse(t, unix.SYS_LANDLOCK_RESTRICT_SELF, unix.ENOMEM)
+		}, landlock.ErrBlocked, true, 0},
+		"restrict_self, out of memory": {func(t *testing.T) (*landlock.Ruleset, func()) {
+			testenv.Refuse(t, unix.SYS_LANDLOCK_RESTRICT_SELF, unix.ENOMEM)
 			return everything(), nil
 		}, unix.ENOMEM, true, 0},
-		"restrict_self without privileges": {func(t *testing.T) (*Ruleset, func()) {
+		"restrict_self without privileges": {func(t *testing.T) (*landlock.Ruleset, func()) {
 			if os.Getuid() == 0 {
 				dropCapabilities(t)
 			}
@@ -105,26 +107,26 @@ func TestFailureRestrictsNothing(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			if test.below > 0 {
-				needBelow(t, test.below)
+				testenv.NeedBelow(t, test.below)
 			}
-			inChild(t, nil, func(t *testing.T, _ string) {
+			testenv.InChild(t, nil, func(t *testing.T, _ string) {
 				if test.root {
-					needRoot(t, "to install the filter")
+					testenv.NeedRoot(t, "to install the filter")
 				}
 				r, undo := test.setup(t)
-				before := openFiles()
+				before := testenv.OpenFiles()
 				report, err := r.Apply()
-				after := openFiles()
+				after := testenv.OpenFiles()
 				if undo != nil {
 					undo()
 				}
-				if err == nil || !errors.Is(err, test.want) || !report.Enforced.isZero() {
+				if err == nil || !errors.Is(err, test.want) || report.Enforced != (landlock.Rights{}) {
 					t.Errorf("Apply: %v, %v, want %v", report, err, test.want)
 				}
 				t.Log(err)
 				// Below ABI 8 one descriptor of /proc is kept for the next time.
 				for fd := range after {
-					if !before[fd] && readLink(fd) != fmt.Sprintf("/proc/%d/task", os.Getpid()) {
+					if !before[fd] && testenv.ReadLink(fd) != fmt.Sprintf("/proc/%d/task", os.Getpid()) {
 						t.Errorf("descriptor %d is left open", fd)
 					}
 				}
@@ -139,8 +141,8 @@ func TestFailureRestrictsNothing(t *testing.T) {
 // Below ABI 8 it takes 16 MiB of addresses to reach all threads. Where they cannot
 // be had nothing is restricted, and once they can be Apply works.
 func TestApplyWithoutAddressSpace(t *testing.T) {
-	needABI(t, V1)
-	needBelow(t, V8)
+	testenv.NeedABI(t, landlock.V1)
+	testenv.NeedBelow(t, landlock.V8)
 	if !allthreads.Supported {
 		t.Skip("needs amd64 or arm64")
 	}
@@ -148,20 +150,28 @@ func TestApplyWithoutAddressSpace(t *testing.T) {
 		// internal/allthreads tries it there, where no thread comes or goes.
 		t.Skip("needs a binary without C: its threads take 8 MiB of addresses each")
 	}
-	inChild(t, nil, func(t *testing.T, dir string) {
-		file := write(t, filepath.Join(dir, "file"), "")
+	testenv.InChild(t, nil, func(t *testing.T, dir string) {
+		file := testenv.Write(t, filepath.Join(dir, "file"), "")
 		// The Go runtime ends a program that it has no memory for: it has some,
 		// and threads, before there is no more.
 		runtime.KeepAlive(make([]byte, 16<<20))
 		runtime.GC()
 		defer debug.SetGCPercent(debug.SetGCPercent(-1))
+		onThreads := func(f func()) { // each time on another thread, which stays
+			done := make(chan bool)
+			osthread.Take(func() (reusable bool) {
+				f()
+				close(done)
+				return true
+			})
+			<-done
+		}
 		var spare sync.WaitGroup
 		spare.Add(10)
 		for range 10 {
-			go onOwnThread(func() error {
+			go onThreads(func() {
 				spare.Done()
 				spare.Wait()
-				return nil
 			})
 		}
 		spare.Wait()
@@ -169,7 +179,7 @@ func TestApplyWithoutAddressSpace(t *testing.T) {
 		if err := unix.Getrlimit(unix.RLIMIT_AS, &old); err != nil {
 			t.Fatal(err)
 		}
-		before := openFiles()
+		before := testenv.OpenFiles()
 		for range 3 {
 			var pages uint64
 			text, err := os.ReadFile("/proc/self/statm")
@@ -181,27 +191,26 @@ func TestApplyWithoutAddressSpace(t *testing.T) {
 			if err := unix.Setrlimit(unix.RLIMIT_AS, &limit); err != nil {
 				t.Fatal(err)
 			}
-			_, err = New(V1).Apply()
+			_, err = landlock.New(landlock.V1).Apply()
 			unix.Setrlimit(unix.RLIMIT_AS, &old)
-			if _, partial := errors.AsType[*PartialError](err); partial || !errors.Is(err, unix.ENOMEM) || !strings.Contains(err.Error(), "RLIMIT_AS") {
+			if _, partial := errors.AsType[*landlock.PartialError](err); partial || !errors.Is(err, unix.ENOMEM) || !strings.Contains(err.Error(), "RLIMIT_AS") {
 				t.Errorf("Apply: %v, want ENOMEM", err)
 			}
 		}
-		for fd := range openFiles() {
-			if !before[fd] && readLink(fd) != fmt.Sprintf("/proc/%d/task", os.Getpid()) {
+		for fd := range testenv.OpenFiles() {
+			if !before[fd] && testenv.ReadLink(fd) != fmt.Sprintf("/proc/%d/task", os.Getpid()) {
 				t.Errorf("descriptor %d is left open", fd)
 			}
 		}
 		if _, err := os.ReadFile(file); err != nil {
 			t.Errorf("the process is restricted: %v", err)
 		}
-		mustApply(t, New(V1))
+		testenv.MustApply(t, landlock.New(landlock.V1))
 		for range 20 { // on whatever threads there are
-			onOwnThread(func() error {
+			onThreads(func() {
 				if _, err := os.ReadFile(file); !errors.Is(err, unix.EACCES) {
 					t.Errorf("after Apply: %v", err)
 				}
-				return nil
 			})
 		}
 	})
@@ -211,7 +220,7 @@ func TestApplyWithoutAddressSpace(t *testing.T) {
 // must be known before anything is restricted.
 func TestThreadsThatCannotBeSeen(t *testing.T) {
 	needFilter(t)
-	needBelow(t, abiUDP) // from there on there is a ruleset, which takes a descriptor as well
+	testenv.NeedBelow(t, landlock.V10) // from there on there is a ruleset, which takes a descriptor as well
 	for name, test := range map[string]struct {
 		prepare func(t *testing.T) (undo func())
 		want    error
@@ -221,13 +230,13 @@ func TestThreadsThatCannotBeSeen(t *testing.T) {
 			return limitFiles(t, 0)
 		}, unix.EMFILE},
 		"tgkill refused": {func(t *testing.T) func() {
-			refuseAll(t, unix.EPERM, unix.SYS_TGKILL)
+			testenv.RefuseAll(t, unix.EPERM, unix.SYS_TGKILL)
 			return func() {}
 		}, unix.EPERM},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inChildAs(t, fewUsers(), nil, func(t *testing.T, dir string) {
-				r := NewHandling(Rights{Net: netUDP}).BestEffort(0).FilterSockets()
+			testenv.InChildAs(t, testenv.FewUsers(), nil, func(t *testing.T, dir string) {
+				r := landlock.NewHandling(landlock.Rights{Net: anyUDP}).BestEffort(0).FilterSockets()
 				undo := test.prepare(t)
 				_, err := r.Apply()
 				undo()
@@ -244,12 +253,12 @@ func TestThreadsThatCannotBeSeen(t *testing.T) {
 
 // The same kernel, with Landlock taken away by a filter.
 func TestLandlockTakenAway(t *testing.T) {
-	for errno, want := range map[syscall.Errno]error{unix.ENOSYS: ErrNotBuilt, unix.EOPNOTSUPP: ErrDisabled, unix.EPERM: ErrBlocked} {
+	for errno, want := range map[syscall.Errno]error{unix.ENOSYS: landlock.ErrNotBuilt, unix.EOPNOTSUPP: landlock.ErrDisabled, unix.EPERM: landlock.ErrBlocked} {
 		t.Run(unix.ErrnoName(errno), func(t *testing.T) {
-			inChild(t, nil, func(t *testing.T, _ string) {
-				needRoot(t, "to install the filter")
-				refuse(t, unix.SYS_LANDLOCK_CREATE_RULESET, errno)
-				if _, err := Probe(); err != want {
+			testenv.InChild(t, nil, func(t *testing.T, _ string) {
+				testenv.NeedRoot(t, "to install the filter")
+				testenv.Refuse(t, unix.SYS_LANDLOCK_CREATE_RULESET, errno)
+				if _, err := landlock.Probe(); err != want {
 					t.Errorf("Probe: %v, want %v", err, want)
 				}
 				checkWithoutLandlock(t)
@@ -261,7 +270,7 @@ func TestLandlockTakenAway(t *testing.T) {
 // What stops every rule is said once, and blamed on none; what is wrong with one rule
 // is still said of that one.
 func TestOneCauseOnce(t *testing.T) {
-	needABI(t, V1)
+	testenv.NeedABI(t, landlock.V1)
 	many := func(relative bool) (paths []string) {
 		for i := range 1000 {
 			path := fmt.Sprint("/nothing/", i)
@@ -274,34 +283,42 @@ func TestOneCauseOnce(t *testing.T) {
 	}
 	refused := func(number int, errno syscall.Errno) func(t *testing.T, dir string) func() {
 		return func(t *testing.T, _ string) func() {
-			needRoot(t, "to install the filter")
-			refuse(t, number, errno)
+			testenv.NeedRoot(t, "to install the filter")
+			testenv.Refuse(t, number, errno)
 			return nil
 		}
 	}
-	everywhere := func(paths ...string) *Ruleset {
-		return New(V11).BestEffort(V1).AllowRead("/", "/dev").AllowReadWrite(paths...).AllowOptional(FSRead, "/etc", "/usr").
-			Quiet(FSResolveUnix, "/").AllowFile(FSReadFile, os.Stdin).AllowConnectTCP(1, 2).AllowNet(NetBindTCP, 3, 4)
+	everywhere := func(paths ...string) *landlock.Ruleset {
+		return landlock.New(landlock.V11).BestEffort(landlock.V1).AllowRead("/", "/dev").AllowReadWrite(paths...).AllowOptional(landlock.FSRead, "/etc", "/usr").
+			Quiet(landlock.FSResolveUnix, "/").AllowFile(landlock.FSReadFile, os.Stdin).AllowConnectTCP(1, 2).AllowNet(landlock.NetBindTCP, 3, 4)
 	}
 	const blocked = "landlock: system calls refused"
 	type cause struct {
-		rules func() *Ruleset
+		rules func() *landlock.Ruleset
 		setup func(t *testing.T, dir string) func()
 		want  error
 		words string
-		from  ABI // 0: on every kernel
-		below ABI
+		from  landlock.ABI // 0: on every kernel
+		below landlock.ABI
 	}
 	tests := map[string]cause{
-		"no descriptors": {func() *Ruleset { return New(V1).AllowRead(many(false)...).AllowRead(many(true)...) },
+		"no descriptors": {func() *landlock.Ruleset {
+			return landlock.New(landlock.V1).AllowRead(many(false)...).AllowRead(many(true)...)
+		},
 			func(t *testing.T, _ string) func() { return limitFiles(t, 1) },
 			unix.EMFILE, "landlock: open the paths of the rules: open: too many open files: raise RLIMIT_NOFILE", 0, 0},
-		"no descriptors, for rights that the kernel does not know": {func() *Ruleset { return New(V11).BestEffort(V1).Allow(FSResolveUnix, "/", "/dev", "/etc") },
+		"no descriptors, for rights that the kernel does not know": {func() *landlock.Ruleset {
+			return landlock.New(landlock.V11).BestEffort(landlock.V1).Allow(landlock.FSResolveUnix, "/", "/dev", "/etc")
+		},
 			func(t *testing.T, _ string) func() { return limitFiles(t, 2) },
-			unix.EMFILE, "landlock: make a ruleset to try rules with: landlock_create_ruleset: too many open files: raise RLIMIT_NOFILE", 0, V9},
-		"openat refused": {func() *Ruleset { return New(V1).AllowRead(many(false)...).AllowExecute(many(true)...) },
+			unix.EMFILE, "landlock: make a ruleset to try rules with: landlock_create_ruleset: too many open files: raise RLIMIT_NOFILE", 0, landlock.V9},
+		"openat refused": {func() *landlock.Ruleset {
+			return landlock.New(landlock.V1).AllowRead(many(false)...).AllowExecute(many(true)...)
+		},
 			refused(unix.SYS_OPENAT, unix.ENOSYS), unix.ENOSYS, "landlock: open the paths of the rules: open: function not implemented", 0, 0},
-		"a working directory that is gone": {func() *Ruleset { return New(V1).AllowRead(many(true)...).AllowOptional(FSRead, "x") },
+		"a working directory that is gone": {func() *landlock.Ruleset {
+			return landlock.New(landlock.V1).AllowRead(many(true)...).AllowOptional(landlock.FSRead, "x")
+		},
 			func(t *testing.T, dir string) func() {
 				gone := filepath.Join(dir, "gone")
 				if err := errors.Join(os.Mkdir(gone, 0o700), os.Chdir(gone), os.Remove(gone)); err != nil {
@@ -309,7 +326,7 @@ func TestOneCauseOnce(t *testing.T) {
 				}
 				return nil
 			}, fs.ErrNotExist, "landlock: open relative paths of the rules: the working directory was removed: open: no such file or directory", 0, 0},
-		"a working directory that cannot be searched": {func() *Ruleset { return New(V1).AllowRead(many(true)...) },
+		"a working directory that cannot be searched": {func() *landlock.Ruleset { return landlock.New(landlock.V1).AllowRead(many(true)...) },
 			func(t *testing.T, dir string) func() {
 				closed := filepath.Join(dir, "closed")
 				if err := errors.Join(os.Mkdir(closed, 0o700), os.Chdir(closed), os.Chmod(closed, 0)); err != nil {
@@ -323,18 +340,20 @@ func TestOneCauseOnce(t *testing.T) {
 	}
 	for _, errno := range []syscall.Errno{unix.EPERM, unix.EACCES, unix.ENOSYS, unix.EOPNOTSUPP, unix.ENETDOWN, unix.EINVAL} {
 		refusal := refused(unix.SYS_LANDLOCK_ADD_RULE, errno)
-		ports := func() *Ruleset { return New(V4).BestEffort(V1).AllowConnectTCP(1, 2).AllowBindTCP(3) }
-		tests["add_rule refused, "+unix.ErrnoName(errno)] = cause{func() *Ruleset { return everywhere("/dev", "/tmp") }, refusal, ErrBlocked, blocked, 0, 0}
-		tests["add_rule refused, ports alone, "+unix.ErrnoName(errno)] = cause{ports, refusal, ErrBlocked, blocked, V4, 0}
+		ports := func() *landlock.Ruleset {
+			return landlock.New(landlock.V4).BestEffort(landlock.V1).AllowConnectTCP(1, 2).AllowBindTCP(3)
+		}
+		tests["add_rule refused, "+unix.ErrnoName(errno)] = cause{func() *landlock.Ruleset { return everywhere("/dev", "/tmp") }, refusal, landlock.ErrBlocked, blocked, 0, 0}
+		tests["add_rule refused, ports alone, "+unix.ErrnoName(errno)] = cause{ports, refusal, landlock.ErrBlocked, blocked, landlock.V4, 0}
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			needABI(t, test.from)
+			testenv.NeedABI(t, test.from)
 			if test.below > 0 {
-				needBelow(t, test.below)
+				testenv.NeedBelow(t, test.below)
 			}
-			inChild(t, nil, func(t *testing.T, dir string) {
-				Probe()
+			testenv.InChild(t, nil, func(t *testing.T, dir string) {
+				landlock.Probe()
 				r := test.rules()
 				undo := test.setup(t, dir)
 				_, err := r.Apply()
@@ -345,7 +364,7 @@ func TestOneCauseOnce(t *testing.T) {
 				if !errors.Is(err, test.want) || !strings.HasPrefix(err.Error(), test.words) || strings.Contains(err.Error(), "\n") {
 					t.Fatalf("Apply: %v, want %q alone", err, test.words)
 				}
-				if rule, ok := errors.AsType[*RuleError](err); ok {
+				if rule, ok := errors.AsType[*landlock.RuleError](err); ok {
 					t.Errorf("Apply: %v, which blames %v", err, rule)
 				}
 				if again == nil || again.Error() != err.Error() {
@@ -355,11 +374,11 @@ func TestOneCauseOnce(t *testing.T) {
 		})
 	}
 	t.Run("beside a rule that is wrong", func(t *testing.T) {
-		inChild(t, nil, func(t *testing.T, dir string) {
-			needRoot(t, "to install the filter")
-			refuse(t, unix.SYS_LANDLOCK_ADD_RULE, unix.EPERM)
+		testenv.InChild(t, nil, func(t *testing.T, dir string) {
+			testenv.NeedRoot(t, "to install the filter")
+			testenv.Refuse(t, unix.SYS_LANDLOCK_ADD_RULE, unix.EPERM)
 			_, err := everywhere("/nonexistent", "/dev", "/tmp/nonexistent").Apply()
-			if !errors.Is(err, ErrBlocked) || !errors.Is(err, fs.ErrNotExist) || strings.Count(err.Error(), "\n") != 2 ||
+			if !errors.Is(err, landlock.ErrBlocked) || !errors.Is(err, fs.ErrNotExist) || strings.Count(err.Error(), "\n") != 2 ||
 				!strings.Contains(err.Error(), `AllowReadWrite("/nonexistent"): open: no such file or directory: make it first`) {
 				t.Errorf("Apply: %v, want three errors", err)
 			}
@@ -368,7 +387,7 @@ func TestOneCauseOnce(t *testing.T) {
 	t.Run("a relative path that is missing", func(t *testing.T) {
 		dir := t.TempDir()
 		t.Chdir(dir)
-		_, err := New(V1).AllowRead("nothing").DryRun()
+		_, err := landlock.New(landlock.V1).AllowRead("nothing").DryRun()
 		if want := fmt.Sprintf(`landlock: AllowRead("nothing"): open in %s: no such file or directory: AllowOptional skips what is not there`, dir); err == nil || err.Error() != want || !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%v, want %s", err, want)
 		}
@@ -382,14 +401,14 @@ func TestFilterThatKills(t *testing.T) {
 	if os.Getenv(child) != "" {
 		runtime.LockOSThread()
 		limit := unix.Rlimit{} // no core dump
-		if err := errors.Join(unix.Setrlimit(unix.RLIMIT_CORE, &limit), setNoNewPrivs()); err != nil {
+		if err := errors.Join(unix.Setrlimit(unix.RLIMIT_CORE, &limit), unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)); err != nil {
 			t.Fatal(err)
 		}
-		filterAnswers(t, 0, unix.SYS_LANDLOCK_CREATE_RULESET, unix.SECCOMP_RET_KILL_PROCESS)
-		report, err := New(V1).BestEffort(0).DryRun()
+		testenv.FilterAnswers(t, 0, unix.SYS_LANDLOCK_CREATE_RULESET, unix.SECCOMP_RET_KILL_PROCESS)
+		report, err := landlock.New(landlock.V1).BestEffort(0).DryRun()
 		t.Fatalf("alive: %v, %v", report, err)
 	}
-	cmd := exec.Command(self(), "-test.run=^TestFilterThatKills$")
+	cmd := exec.Command(testenv.Self(), "-test.run=^TestFilterThatKills$")
 	cmd.Env = append(os.Environ(), child+"=1")
 	out, err := cmd.CombinedOutput()
 	exit, ok := errors.AsType[*exec.ExitError](err)
@@ -402,11 +421,11 @@ func TestFilterThatKills(t *testing.T) {
 }
 
 // A failure leaves no_new_privs as it was. Where the kernel refuses the ruleset below
-// ABI 8, it is set, and on all threads: which of them Apply was called on is chance.
+// landlock.ABI 8, it is set, and on all threads: which of them Apply was called on is chance.
 func TestFailureLeavesNoNewPrivs(t *testing.T) {
-	needABI(t, V1)
-	inChild(t, nil, func(t *testing.T, _ string) {
-		needRoot(t, "to install the filter")
+	testenv.NeedABI(t, landlock.V1)
+	testenv.InChild(t, nil, func(t *testing.T, _ string) {
+		testenv.NeedRoot(t, "to install the filter")
 		check := func(when, want string) {
 			t.Helper()
 			threads, err := filepath.Glob("/proc/self/task/*/status")
@@ -420,17 +439,17 @@ func TestFailureLeavesNoNewPrivs(t *testing.T) {
 				}
 			}
 		}
-		if _, err := New(V1).AllowRead("/nonexistent").Apply(); !errors.Is(err, fs.ErrNotExist) {
+		if _, err := landlock.New(landlock.V1).AllowRead("/nonexistent").Apply(); !errors.Is(err, fs.ErrNotExist) {
 			t.Fatalf("Apply: %v, want ErrNotExist", err)
 		}
 		check("a rule that is wrong", "0")
-		refuse(t, unix.SYS_LANDLOCK_RESTRICT_SELF, unix.ENOMEM)
+		testenv.Refuse(t, unix.SYS_LANDLOCK_RESTRICT_SELF, unix.ENOMEM)
 		want := "0"
-		if kernel, _ := Probe(); kernel.ABI < V8 {
+		if kernel, _ := landlock.Probe(); kernel.ABI < landlock.V8 {
 			want = "1"
 		}
 		for range 20 { // which threads it gets is up to the scheduler
-			if _, err := New(V1).Apply(); !errors.Is(err, unix.ENOMEM) {
+			if _, err := landlock.New(landlock.V1).Apply(); !errors.Is(err, unix.ENOMEM) {
 				t.Fatalf("Apply: %v, want ENOMEM", err)
 			}
 			check("a refusal", want)
@@ -441,7 +460,7 @@ func TestFailureLeavesNoNewPrivs(t *testing.T) {
 // From ABI 11 on the kernel sets no_new_privs together with the restriction, on
 // every thread: no prctl is needed, and a failure leaves it unset.
 func TestAtomicNoNewPrivs(t *testing.T) {
-	needABI(t, V11)
+	testenv.NeedABI(t, landlock.V11)
 	check := func(t *testing.T, want string) {
 		t.Helper()
 		threads, err := filepath.Glob("/proc/self/task/*/status")
@@ -456,22 +475,22 @@ func TestAtomicNoNewPrivs(t *testing.T) {
 		}
 	}
 	t.Run("a failure", func(t *testing.T) {
-		inChild(t, nil, func(t *testing.T, _ string) {
-			needRoot(t, "to be restricted without no_new_privs")
+		testenv.InChild(t, nil, func(t *testing.T, _ string) {
+			testenv.NeedRoot(t, "to be restricted without no_new_privs")
 			for err := error(nil); err == nil; { // until no layer is left
-				_, err = NewHandling(Rights{FS: FSMakeChar}).AllowNewPrivs().Apply()
+				_, err = landlock.NewHandling(landlock.Rights{FS: landlock.FSMakeChar}).AllowNewPrivs().Apply()
 			}
-			if _, err := New(V11).Apply(); !errors.Is(err, ErrTooManyLayers) {
+			if _, err := landlock.New(landlock.V11).Apply(); !errors.Is(err, landlock.ErrTooManyLayers) {
 				t.Errorf("Apply: %v, want too many layers", err)
 			}
 			check(t, "0")
 		})
 	})
 	t.Run("without prctl", func(t *testing.T) {
-		inChild(t, nil, func(t *testing.T, _ string) {
-			needRoot(t, "to install the filter")
-			refuse(t, unix.SYS_PRCTL, unix.EINVAL)
-			mustApply(t, NewHandling(Rights{FS: FSMakeChar}))
+		testenv.InChild(t, nil, func(t *testing.T, _ string) {
+			testenv.NeedRoot(t, "to install the filter")
+			testenv.Refuse(t, unix.SYS_PRCTL, unix.EINVAL)
+			testenv.MustApply(t, landlock.NewHandling(landlock.Rights{FS: landlock.FSMakeChar}))
 			check(t, "1")
 		})
 	})
@@ -496,34 +515,5 @@ func dropCapabilities(t *testing.T) {
 	}
 	if err := syscall.Setuid(65534); err != nil {
 		t.Fatal(err)
-	}
-}
-
-// refuse makes one system call fail with errno from now on, on every thread, as
-// the seccomp filter of a container does. It leaves no_new_privs unset.
-func refuse(t *testing.T, number int, errno syscall.Errno) {
-	t.Helper()
-	refuseBy(t, unix.SECCOMP_FILTER_FLAG_TSYNC, number, errno)
-}
-
-// refuseBy is refuse with flags of seccomp: 0 is for the calling thread alone.
-func refuseBy(t *testing.T, flags uintptr, number int, errno syscall.Errno) {
-	t.Helper()
-	filterAnswers(t, flags, number, unix.SECCOMP_RET_ERRNO|uint32(errno))
-}
-
-// filterAnswers makes a filter's action the answer to one system call.
-func filterAnswers(t *testing.T, flags uintptr, number int, action uint32) {
-	t.Helper()
-	filter := []unix.SockFilter{
-		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0}, // seccomp_data.nr
-		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: uint32(number), Jf: 1},
-		{Code: unix.BPF_RET | unix.BPF_K, K: action},
-		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
-	}
-	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
-	_, _, failed := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, uintptr(unsafe.Pointer(&program)))
-	if failed != 0 {
-		t.Fatalf("seccomp: %v", failed)
 	}
 }

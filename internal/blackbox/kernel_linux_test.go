@@ -1,4 +1,4 @@
-package landlock
+package blackbox
 
 import (
 	"errors"
@@ -16,9 +16,11 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"example.com/landlock"
 	"example.com/landlock/internal/allthreads"
 	"example.com/landlock/internal/allthreads/uring"
 	"example.com/landlock/internal/osthread"
+	"example.com/landlock/internal/testenv"
 )
 
 // These tests are of the kernel more than of this package: each holds something
@@ -34,12 +36,12 @@ func TestProbeIsTheKernels(t *testing.T) {
 		return int(answer), 0
 	}
 	abi, errno := ask(unix.LANDLOCK_CREATE_RULESET_VERSION)
-	want, known := map[unix.Errno]error{0: nil, unix.ENOSYS: ErrNotBuilt, unix.EOPNOTSUPP: ErrDisabled, unix.EPERM: ErrBlocked}[errno]
+	want, known := map[unix.Errno]error{0: nil, unix.ENOSYS: landlock.ErrNotBuilt, unix.EOPNOTSUPP: landlock.ErrDisabled, unix.EPERM: landlock.ErrBlocked}[errno]
 	if !known {
 		t.Fatalf("landlock_create_ruleset: %v", errno)
 	}
 	errata, _ := ask(unix.LANDLOCK_CREATE_RULESET_ERRATA) // EINVAL where it cannot be asked
-	if kernel, err := Probe(); err != want || kernel != (Kernel{ABI(abi), Errata(errata)}) {
+	if kernel, err := landlock.Probe(); err != want || kernel != (landlock.Kernel{ABI: landlock.ABI(abi), Errata: landlock.Errata(errata)}) {
 		t.Errorf("Probe: %v, %v, want ABI %d, errata %#x, %v", kernel, err, abi, errata, want)
 	}
 }
@@ -48,22 +50,22 @@ func TestProbeIsTheKernels(t *testing.T) {
 // the right to make files where erratum 4 is mended, and else that to make
 // devices.
 func TestWhiteouts(t *testing.T) {
-	needABI(t, V1)
-	inChild(t, nil, func(t *testing.T, dir string) {
-		kernel, _ := Probe()
-		needed, other := FSMakeChar, FSMakeReg
-		if kernel.Errata&ErratumWhiteouts != 0 {
+	testenv.NeedABI(t, landlock.V1)
+	testenv.InChild(t, nil, func(t *testing.T, dir string) {
+		kernel, _ := landlock.Probe()
+		needed, other := landlock.FSMakeChar, landlock.FSMakeReg
+		if kernel.Errata&landlock.ErratumWhiteouts != 0 {
 			needed, other = other, needed
 		}
-		for right, want := range map[AccessFS]error{needed: nil, other: unix.EACCES} {
+		for right, want := range map[landlock.AccessFS]error{needed: nil, other: unix.EACCES} {
 			folder := filepath.Join(dir, right.String())
 			if err := os.Mkdir(folder, 0o700); err != nil {
 				t.Fatal(err)
 			}
-			s := mustPrepare(t, NewHandling(Rights{FS: FSMakeChar | FSMakeReg}).Allow(right, folder))
+			s := testenv.MustPrepare(t, landlock.NewHandling(landlock.Rights{FS: landlock.FSMakeChar | landlock.FSMakeReg}).Allow(right, folder))
 			err := s.Do(func() error { return unix.Mknod(filepath.Join(folder, "whiteout"), unix.S_IFCHR, 0) })
 			if !errors.Is(err, want) {
-				t.Errorf("with %v alone, erratum 4 mended %t: %v, want %v", right, needed == FSMakeReg, err, want)
+				t.Errorf("with %v alone, erratum 4 mended %t: %v, want %v", right, needed == landlock.FSMakeReg, err, want)
 			}
 		}
 	})
@@ -72,35 +74,37 @@ func TestWhiteouts(t *testing.T) {
 // Moves between directories are denied by layers with filesystem rights. Layers
 // without leave them alone by themselves, but not beside one that has some.
 func TestMovesNeedFilesystemRights(t *testing.T) {
-	someFS := NewHandling(Rights{FS: FSMakeChar})
-	someNet := NewHandling(Rights{Net: NetConnectTCP})
-	scope := NewHandling(Rights{Scope: ScopeAbstractUnixSocket})
-	movable := func(dir string) *Ruleset { return NewHandling(Rights{FS: FSRefer}).Allow(FSRefer, dir) }
+	someFS := landlock.NewHandling(landlock.Rights{FS: landlock.FSMakeChar})
+	someNet := landlock.NewHandling(landlock.Rights{Net: landlock.NetConnectTCP})
+	scope := landlock.NewHandling(landlock.Rights{Scope: landlock.ScopeAbstractUnixSocket})
+	movable := func(dir string) *landlock.Ruleset {
+		return landlock.NewHandling(landlock.Rights{FS: landlock.FSRefer}).Allow(landlock.FSRefer, dir)
+	}
 	for _, test := range []struct {
 		name   string
-		needed ABI
-		layers func(dir string) []*Ruleset
+		needed landlock.ABI
+		layers func(dir string) []*landlock.Ruleset
 		want   error
 	}{
-		{"a filesystem right", V1, func(string) []*Ruleset { return []*Ruleset{someFS} }, unix.EXDEV},
-		{"network rights", V4, func(string) []*Ruleset { return []*Ruleset{someNet} }, nil},
-		{"scopes", V6, func(string) []*Ruleset { return []*Ruleset{scope} }, nil},
-		{"both", V6, func(string) []*Ruleset { return []*Ruleset{someNet, scope} }, nil},
-		{"moves allowed", V2, func(dir string) []*Ruleset { return []*Ruleset{movable(dir)} }, nil},
-		{"moves allowed, above network rights", V4, func(dir string) []*Ruleset { return []*Ruleset{someNet, movable(dir)} }, unix.EXDEV},
-		{"moves allowed, below network rights", V4, func(dir string) []*Ruleset { return []*Ruleset{movable(dir), someNet} }, unix.EXDEV},
-		{"moves allowed, below scopes", V6, func(dir string) []*Ruleset { return []*Ruleset{movable(dir), scope} }, unix.EXDEV},
-		{"moves allowed, below a filesystem right", V2, func(dir string) []*Ruleset { return []*Ruleset{movable(dir), someFS} }, unix.EXDEV},
+		{"a filesystem right", landlock.V1, func(string) []*landlock.Ruleset { return []*landlock.Ruleset{someFS} }, unix.EXDEV},
+		{"network rights", landlock.V4, func(string) []*landlock.Ruleset { return []*landlock.Ruleset{someNet} }, nil},
+		{"scopes", landlock.V6, func(string) []*landlock.Ruleset { return []*landlock.Ruleset{scope} }, nil},
+		{"both", landlock.V6, func(string) []*landlock.Ruleset { return []*landlock.Ruleset{someNet, scope} }, nil},
+		{"moves allowed", landlock.V2, func(dir string) []*landlock.Ruleset { return []*landlock.Ruleset{movable(dir)} }, nil},
+		{"moves allowed, above network rights", landlock.V4, func(dir string) []*landlock.Ruleset { return []*landlock.Ruleset{someNet, movable(dir)} }, unix.EXDEV},
+		{"moves allowed, below network rights", landlock.V4, func(dir string) []*landlock.Ruleset { return []*landlock.Ruleset{movable(dir), someNet} }, unix.EXDEV},
+		{"moves allowed, below scopes", landlock.V6, func(dir string) []*landlock.Ruleset { return []*landlock.Ruleset{movable(dir), scope} }, unix.EXDEV},
+		{"moves allowed, below a filesystem right", landlock.V2, func(dir string) []*landlock.Ruleset { return []*landlock.Ruleset{movable(dir), someFS} }, unix.EXDEV},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			needABI(t, test.needed)
+			testenv.NeedABI(t, test.needed)
 			prepare := func(t *testing.T, dir string) {
-				write(t, filepath.Join(dir, "from", "file"), "text")
-				write(t, filepath.Join(dir, "to", "other"), "text")
+				testenv.Write(t, filepath.Join(dir, "from", "file"), "text")
+				testenv.Write(t, filepath.Join(dir, "to", "other"), "text")
 			}
-			inChild(t, prepare, func(t *testing.T, dir string) {
+			testenv.InChild(t, prepare, func(t *testing.T, dir string) {
 				for _, r := range test.layers(dir) {
-					enforceOnThread(t, mustPrepare(t, r))
+					enforceOnThread(t, testenv.MustPrepare(t, r))
 				}
 				if err := os.Rename(filepath.Join(dir, "from", "file"), filepath.Join(dir, "to", "file")); !errors.Is(err, test.want) {
 					t.Errorf("move: %v, want %v", err, test.want)
@@ -113,7 +117,7 @@ func TestMovesNeedFilesystemRights(t *testing.T) {
 // The TCP rights are for TCP proper. Before erratum 1 was mended they met
 // Multipath TCP too.
 func TestMultipathTCP(t *testing.T) {
-	needABI(t, V4)
+	testenv.NeedABI(t, landlock.V4)
 	socket := func() (int, error) {
 		return unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, unix.IPPROTO_MPTCP)
 	}
@@ -122,9 +126,9 @@ func TestMultipathTCP(t *testing.T) {
 		t.Skip("needs Multipath TCP: ", err)
 	}
 	unix.Close(fd)
-	inChild(t, nil, func(t *testing.T, _ string) {
+	testenv.InChild(t, nil, func(t *testing.T, _ string) {
 		var want error
-		if kernel, _ := Probe(); kernel.Errata&ErratumTCPSockets == 0 {
+		if kernel, _ := landlock.Probe(); kernel.Errata&landlock.ErratumTCPSockets == 0 {
 			want = unix.EACCES
 		}
 		listener, err := listenTCP("127.0.0.1:0")
@@ -133,7 +137,7 @@ func TestMultipathTCP(t *testing.T) {
 		}
 		defer listener.Close()
 		address := &unix.SockaddrInet4{Port: listener.Addr().(*net.TCPAddr).Port, Addr: [4]byte{127, 0, 0, 1}}
-		mustApply(t, NewHandling(Rights{Net: NetBindTCP | NetConnectTCP}))
+		testenv.MustApply(t, landlock.NewHandling(landlock.Rights{Net: landlock.NetBindTCP | landlock.NetConnectTCP}))
 		if _, err := net.Listen("tcp", "127.0.0.1:0"); !errors.Is(err, want) {
 			t.Errorf("net.Listen: %v, want %v", err, want)
 		}
@@ -154,10 +158,10 @@ func TestMultipathTCP(t *testing.T) {
 			}
 		}
 		// net.Listen makes such a socket first: with the filter it goes on to TCP.
-		if socketFilters() != nil {
+		if noFilter() != nil {
 			return
 		}
-		mustApply(t, NewHandling(Rights{Net: NetBindTCP}).FilterSockets())
+		testenv.MustApply(t, landlock.NewHandling(landlock.Rights{Net: landlock.NetBindTCP}).FilterSockets())
 		if _, err := socket(); err != unix.EPROTONOSUPPORT {
 			t.Errorf("a socket of Multipath TCP, with the filter: %v, want EPROTONOSUPPORT", err)
 		}
@@ -169,26 +173,26 @@ func TestMultipathTCP(t *testing.T) {
 
 // A rule is for a file, under all its names, and not for a name.
 func TestRulesFollowFiles(t *testing.T) {
-	needABI(t, V1)
+	testenv.NeedABI(t, landlock.V1)
 	prepare := func(t *testing.T, dir string) {
 		for _, name := range []string{"file", "new file", "dir/old", "new dir/new", "elsewhere/linked"} {
-			write(t, filepath.Join(dir, name), name)
+			testenv.Write(t, filepath.Join(dir, name), name)
 		}
 		if err := os.Link(filepath.Join(dir, "file"), filepath.Join(dir, "elsewhere", "link")); err != nil {
 			t.Fatal(err)
 		}
 	}
-	inChild(t, prepare, func(t *testing.T, dir string) {
+	testenv.InChild(t, prepare, func(t *testing.T, dir string) {
 		if err := os.Chdir(dir); err != nil {
 			t.Fatal(err)
 		}
-		mustApply(t, NewHandling(Rights{FS: FSReadFile}).AllowRead("file", "dir"))
+		testenv.MustApply(t, landlock.NewHandling(landlock.Rights{FS: landlock.FSReadFile}).AllowRead("file", "dir"))
 		for _, move := range [][2]string{{"file", "renamed"}, {"new file", "file"}, {"dir", "renamed dir"}, {"new dir", "dir"}} {
 			if err := os.Rename(move[0], move[1]); err != nil {
 				t.Fatal(err)
 			}
 		}
-		write(t, "renamed dir/newer", "newer")
+		testenv.Write(t, "renamed dir/newer", "newer")
 		for name, want := range map[string]error{
 			"renamed": nil, "elsewhere/link": nil, "renamed dir/old": nil, "renamed dir/newer": nil,
 			"file": unix.EACCES, "dir/new": unix.EACCES, "elsewhere/linked": unix.EACCES,
@@ -205,16 +209,16 @@ func TestRulesFollowFiles(t *testing.T) {
 // and overlayfs for hard links of a lower layer. An open descriptor keeps it. Who
 // lost a rule is denied.
 func TestRulesThatAreLost(t *testing.T) {
-	needABI(t, V1)
+	testenv.NeedABI(t, landlock.V1)
 	if os.Getuid() != 0 {
 		t.Skip("needs root, to have the kernel forget files")
 	}
-	inChildAs(t, inNamespaces(t)[:1], nil, func(t *testing.T, dir string) {
-		kernel, _ := Probe()
+	testenv.InChildAs(t, inNamespaces(t)[:1], nil, func(t *testing.T, dir string) {
+		kernel, _ := landlock.Probe()
 		tracing := mountAt(t, filepath.Join(dir, "tracing"), "tracefs", "")
 		merged := overlay(t, dir)
 		process := fmt.Sprint("/proc/", waiting(t, (*exec.Cmd).Start))
-		own := write(t, filepath.Join(dir, "file"), "text")
+		own := testenv.Write(t, filepath.Join(dir, "file"), "text")
 		rules := []lostRule{
 			{"all of procfs", "/proc", "/proc/meminfo", false},
 			{"a file of procfs", "/proc/meminfo", "/proc/meminfo", true},
@@ -223,7 +227,7 @@ func TestRulesThatAreLost(t *testing.T) {
 			{"sysfs", "/sys/kernel", "/sys/kernel/uevent_seqnum", false},
 			{"a disk, or memory", own, own, false},
 			{"tracefs", tracing + "/trace_options", tracing + "/trace_options", false},
-			{"events of tracefs", tracing + "/events/sched", tracing + "/events/sched/enable", kernel.ABI >= V4}, // since Linux 6.6
+			{"events of tracefs", tracing + "/events/sched", tracing + "/events/sched/enable", kernel.ABI >= landlock.V4}, // since Linux 6.6
 			{"overlayfs", merged + "/single", merged + "/single", false},
 			{"a hard link on overlayfs", merged + "/linked", merged + "/linked", true},
 		}
@@ -252,7 +256,7 @@ func checkLost(t *testing.T, rules []lostRule, held bool) {
 	readable := map[string]func() error{}
 	for _, r := range rules {
 		file := openPathOnly(t, r.path)
-		s := mustPrepare(t, NewHandling(Rights{FS: FSReadFile}).AllowFile(FSReadFile, file))
+		s := testenv.MustPrepare(t, landlock.NewHandling(landlock.Rights{FS: landlock.FSReadFile}).AllowFile(landlock.FSReadFile, file))
 		if held {
 			defer file.Close()
 		} else {
@@ -283,11 +287,11 @@ func checkLost(t *testing.T, rules []lostRule, held bool) {
 // What is beneath /proc/PID/net gets another inode at each look, so a rule for a
 // file there allows nothing from the beginning.
 func TestRulesOnProcNet(t *testing.T) {
-	needABI(t, V1)
-	inChild(t, nil, func(t *testing.T, _ string) {
+	testenv.NeedABI(t, landlock.V1)
+	testenv.InChild(t, nil, func(t *testing.T, _ string) {
 		const file = "/proc/self/net/dev"
 		for rule, want := range map[string]error{file: unix.EACCES, "/proc": nil} {
-			s := mustPrepare(t, NewHandling(Rights{FS: FSReadFile}).Allow(FSReadFile, rule))
+			s := testenv.MustPrepare(t, landlock.NewHandling(landlock.Rights{FS: landlock.FSReadFile}).Allow(landlock.FSReadFile, rule))
 			if err := s.Do(func() error { _, err := os.ReadFile(file); return err }); !errors.Is(err, want) {
 				t.Errorf("read %s by a rule for %s: %v, want %v", file, rule, err, want)
 			}
@@ -299,8 +303,8 @@ func TestRulesOnProcNet(t *testing.T) {
 // the lower layer, and "linked" two.
 func overlay(t *testing.T, dir string) (merged string) {
 	t.Helper()
-	write(t, filepath.Join(dir, "lower", "single"), "text")
-	must(t, os.Link(write(t, filepath.Join(dir, "lower", "linked"), "text"), filepath.Join(dir, "lower", "other")))
+	testenv.Write(t, filepath.Join(dir, "lower", "single"), "text")
+	must(t, os.Link(testenv.Write(t, filepath.Join(dir, "lower", "linked"), "text"), filepath.Join(dir, "lower", "other")))
 	for _, name := range []string{"upper", "work"} {
 		must(t, os.Mkdir(filepath.Join(dir, name), 0o700))
 	}
@@ -326,17 +330,17 @@ func openPathOnly(t *testing.T, path string) *os.File {
 func TestSocketsMadeBefore(t *testing.T) {
 	for _, test := range []struct {
 		name    string
-		since   ABI
-		rights  Rights
+		since   landlock.ABI
+		rights  landlock.Rights
 		address string
 		want    error
 	}{
-		{"abstract", V6, Rights{Scope: ScopeAbstractUnixSocket}, "@%s/", unix.EPERM},
-		{"by path", V9, Rights{FS: FSResolveUnix}, "%s/", unix.EACCES},
+		{"abstract", landlock.V6, landlock.Rights{Scope: landlock.ScopeAbstractUnixSocket}, "@%s/", unix.EPERM},
+		{"by path", landlock.V9, landlock.Rights{FS: landlock.FSResolveUnix}, "%s/", unix.EACCES},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			needABI(t, test.since)
-			inChild(t, nil, func(t *testing.T, dir string) {
+			testenv.NeedABI(t, test.since)
+			testenv.InChild(t, nil, func(t *testing.T, dir string) {
 				address := func(name string) string { return fmt.Sprintf(test.address, dir) + name }
 				listen := func(when string) {
 					stream := mustGet[net.Listener](t)(net.Listen("unix", address(when)))
@@ -346,7 +350,7 @@ func TestSocketsMadeBefore(t *testing.T) {
 				listen("before")
 				connected := mustGet[net.Conn](t)(net.Dial("unixgram", address("before datagram")))
 				defer connected.Close()
-				enforceOnThread(t, mustPrepare(t, NewHandling(test.rights)))
+				enforceOnThread(t, testenv.MustPrepare(t, landlock.NewHandling(test.rights)))
 				listen("after")
 				for when, want := range map[string]error{"before": test.want, "after": nil} {
 					if err := connect(unix.AF_UNIX, unix.SOCK_STREAM, 0, &unix.SockaddrUnix{Name: address(when)}); !errors.Is(err, want) {
@@ -367,12 +371,12 @@ func TestSocketsMadeBefore(t *testing.T) {
 // To send to an address without a family is denied on IPv6 sockets, whatever the
 // rules are: the kernel takes it for no address, and would ask for no port.
 func TestUnspecifiedUDP(t *testing.T) {
-	needABI(t, V10)
-	inChild(t, nil, func(t *testing.T, _ string) {
+	testenv.NeedABI(t, landlock.V10)
+	testenv.InChild(t, nil, func(t *testing.T, _ string) {
 		conn := mustGet[net.PacketConn](t)(net.ListenPacket("udp4", "127.0.0.1:0"))
 		defer conn.Close()
 		port := conn.LocalAddr().(*net.UDPAddr).Port
-		mustApply(t, NewHandling(Rights{Net: NetConnectSendUDP}).AllowSendUDP(uint16(port)))
+		testenv.MustApply(t, landlock.NewHandling(landlock.Rights{Net: landlock.NetConnectSendUDP}).AllowSendUDP(uint16(port)))
 		for domain, want := range map[int]error{unix.AF_INET: nil, unix.AF_INET6: unix.EACCES} {
 			if err := sendUnspecified(domain, port); !errors.Is(err, want) {
 				t.Errorf("send on a socket of family %d: %v, want %v", domain, err, want)
@@ -384,9 +388,9 @@ func TestUnspecifiedUDP(t *testing.T) {
 // What keeps a child from signalling others by a terminal: neither a session of
 // its own nor the lack of a descriptor by itself, but both.
 func TestTerminalThatIsNotShared(t *testing.T) {
-	needABI(t, V1)
-	inChild(t, nil, func(t *testing.T, _ string) {
-		kernel, _ := Probe()
+	testenv.NeedABI(t, landlock.V1)
+	testenv.InChild(t, nil, func(t *testing.T, _ string) {
+		kernel, _ := landlock.Probe()
 		ownSession(t)
 		controller, terminal := openTerminal(t)
 		s := &scene{t: t}
@@ -397,23 +401,23 @@ func TestTerminalThatIsNotShared(t *testing.T) {
 			setsid bool
 			stdin  *os.File
 			try    string
-			sends  unix.Signal // 0: it fails
-			below  ABI         // 0: on every kernel
+			sends  unix.Signal  // 0: it fails
+			below  landlock.ABI // 0: on every kernel
 		}{
 			{"its session and a descriptor", false, terminal, "resize", unix.SIGWINCH, 0},
 			{"a descriptor", true, terminal, "resize", unix.SIGWINCH, 0},
-			{"its session, by /dev/tty", false, nil, "resize=/dev/tty", unix.SIGWINCH, V5},
+			{"its session, by /dev/tty", false, nil, "resize=/dev/tty", unix.SIGWINCH, landlock.V5},
 			{"neither, by /dev/tty", true, nil, "resize=/dev/tty", 0, 0},
-			{"neither, by its name", true, nil, "resize=" + terminal.Name(), unix.SIGWINCH, V5},
+			{"neither, by its name", true, nil, "resize=" + terminal.Name(), unix.SIGWINCH, landlock.V5},
 			{"a descriptor, and an answer", true, terminal, "interrupt", unix.SIGINT, 0},
 		} {
-			r := runnable(bestForChildren()).Allow(FSReadFile|FSWriteFile, "/dev/tty", terminal.Name(), os.DevNull)
+			r := runnable(bestForChildren()).Allow(landlock.FSReadFile|landlock.FSWriteFile, "/dev/tty", terminal.Name(), os.DevNull)
 			cmd, out := try(test.try)
 			cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: test.setsid}
 			if test.stdin != nil {
 				cmd.Stdin = test.stdin
 			}
-			must(t, mustPrepare(t, r).Run(cmd))
+			must(t, testenv.MustPrepare(t, r).Run(cmd))
 			works := test.sends != 0 && (test.below == 0 || kernel.ABI < test.below)
 			if got := strings.HasSuffix(out.String(), ": ok\n"); got != works {
 				t.Errorf("with %s: %s, want it to work: %v", test.name, out, works)
@@ -429,19 +433,19 @@ func TestTerminalThatIsNotShared(t *testing.T) {
 // What a kernel cannot restrict stays allowed, and the Report says so.
 func TestMissingRightsStayAllowed(t *testing.T) {
 	for _, test := range []struct {
-		since ABI
-		right Rights
+		since landlock.ABI
+		right landlock.Rights
 		try   func(dir string) error
 	}{
-		{V3, Rights{FS: FSTruncate}, func(dir string) error { return os.Truncate(filepath.Join(dir, "file"), 0) }},
-		{V4, Rights{Net: NetBindTCP}, func(string) error {
+		{landlock.V3, landlock.Rights{FS: landlock.FSTruncate}, func(dir string) error { return os.Truncate(filepath.Join(dir, "file"), 0) }},
+		{landlock.V4, landlock.Rights{Net: landlock.NetBindTCP}, func(string) error {
 			listener, err := listenTCP("127.0.0.1:0")
 			if err == nil {
 				listener.Close()
 			}
 			return err
 		}},
-		{V5, Rights{FS: FSIoctlDev}, func(string) error {
+		{landlock.V5, landlock.Rights{FS: landlock.FSIoctlDev}, func(string) error {
 			device, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 			if err != nil {
 				return err
@@ -452,14 +456,14 @@ func TestMissingRightsStayAllowed(t *testing.T) {
 			}
 			return err
 		}},
-		{V9, Rights{FS: FSResolveUnix}, func(dir string) error {
+		{landlock.V9, landlock.Rights{FS: landlock.FSResolveUnix}, func(dir string) error {
 			conn, err := net.Dial("unix", filepath.Join(dir, "socket"))
 			if err == nil {
 				conn.Close()
 			}
 			return err
 		}},
-		{V10, Rights{Net: NetBindUDP}, func(string) error {
+		{landlock.V10, landlock.Rights{Net: landlock.NetBindUDP}, func(string) error {
 			conn, err := net.ListenPacket("udp", "127.0.0.1:0")
 			if err == nil {
 				conn.Close()
@@ -468,16 +472,16 @@ func TestMissingRightsStayAllowed(t *testing.T) {
 		}},
 	} {
 		t.Run(test.since.String(), func(t *testing.T) {
-			needABI(t, V1)
-			needBelow(t, test.since)
-			prepare := func(t *testing.T, dir string) { populate(t, dir, FSResolveUnix) }
-			inChild(t, prepare, func(t *testing.T, dir string) {
-				_, err := New(test.since).Apply()
-				if unsupported, ok := errors.AsType[*UnsupportedError](err); !ok || !test.right.minus(unsupported.Missing).isZero() {
+			testenv.NeedABI(t, landlock.V1)
+			testenv.NeedBelow(t, test.since)
+			prepare := func(t *testing.T, dir string) { populate(t, dir, landlock.FSResolveUnix) }
+			testenv.InChild(t, prepare, func(t *testing.T, dir string) {
+				_, err := landlock.New(test.since).Apply()
+				if unsupported, ok := errors.AsType[*landlock.UnsupportedError](err); !ok || minus(test.right, unsupported.Missing) != (landlock.Rights{}) {
 					t.Errorf("strict Apply: %v, want %v to be missing", err, test.right)
 				}
-				report := mustApply(t, New(test.since).BestEffort(V1).AllowReadWrite(os.DevNull))
-				if !test.right.minus(report.Missing).isZero() || report.Complete() {
+				report := testenv.MustApply(t, landlock.New(test.since).BestEffort(landlock.V1).AllowReadWrite(os.DevNull))
+				if minus(test.right, report.Missing) != (landlock.Rights{}) || report.Complete() {
 					t.Errorf("%v, want %v to be missing", report, test.right)
 				}
 				if _, err := os.ReadFile(filepath.Join(dir, "file")); !errors.Is(err, unix.EACCES) {
@@ -508,20 +512,20 @@ func waiting(t *testing.T, start func(*exec.Cmd) error) (pid int) {
 
 // Whom a child of a Sandbox reaches: each has a domain of its own.
 func TestScopesOfChildren(t *testing.T) {
-	needABI(t, V6)
-	inBoth(t, func(t *testing.T, dir string) {
+	testenv.NeedABI(t, landlock.V6)
+	testenv.InBoth(t, func(t *testing.T, dir string) {
 		listener, err := net.Listen("unix", "@"+dir)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer listener.Close()
-		for scope, want := range map[Scope]string{ScopeSignal: "ok", ScopeAbstractUnixSocket: "EPERM"} {
+		for scope, want := range map[landlock.Scope]string{landlock.ScopeSignal: "ok", landlock.ScopeAbstractUnixSocket: "EPERM"} {
 			cmd, out := try("unix=@" + dir)
-			if err := mustPrepare(t, NewHandling(Rights{Scope: scope})).Run(cmd); err != nil || out.String() != lines("unix=@"+dir+": "+want) {
+			if err := testenv.MustPrepare(t, landlock.NewHandling(landlock.Rights{Scope: scope})).Run(cmd); err != nil || out.String() != lines("unix=@"+dir+": "+want) {
 				t.Errorf("scope %v, connect to the parent's abstract socket: %v: %s, want %s", scope, err, out, want)
 			}
 		}
-		s := mustPrepare(t, NewHandling(Rights{Scope: ScopeSignal}))
+		s := testenv.MustPrepare(t, landlock.NewHandling(landlock.Rights{Scope: landlock.ScopeSignal}))
 		sandboxed := waiting(t, s.Start)
 		if err := unix.Kill(sandboxed, 0); err != nil {
 			t.Errorf("to a sandboxed child: %v", err)
@@ -543,10 +547,10 @@ func TestScopesOfChildren(t *testing.T) {
 // paths of their rules need not be allowed to it, and give the child no more
 // than the process has.
 func TestSandboxAfterApply(t *testing.T) {
-	inBoth(t, func(t *testing.T, dir string) {
+	testenv.InBoth(t, func(t *testing.T, dir string) {
 		own, secret := filepath.Join(dir, "own"), filepath.Join(dir, "secret")
-		mustApply(t, runnable(New(V1)).AllowRead(own).AllowReadWrite("/dev/null"))
-		s := mustPrepare(t, runnable(New(V1)).AllowRead(secret).AllowReadWrite(own))
+		testenv.MustApply(t, runnable(landlock.New(landlock.V1)).AllowRead(own).AllowReadWrite("/dev/null"))
+		s := testenv.MustPrepare(t, runnable(landlock.New(landlock.V1)).AllowRead(secret).AllowReadWrite(own))
 		cmd, out := try("read="+filepath.Join(own, "file"), "write="+filepath.Join(own, "file"), "read="+secret)
 		if err := s.Run(cmd); err != nil || !strings.Contains(out.String(), "own/file: ok\nwrite") || strings.Count(out.String(), ": EACCES\n") != 2 {
 			t.Errorf("%v: %s", err, out)
@@ -557,15 +561,15 @@ func TestSandboxAfterApply(t *testing.T) {
 // With one domain for all threads it does not matter which of them signals, and
 // which of them has started a child.
 func TestSignalsAfterApply(t *testing.T) {
-	needABI(t, V8)
-	inBoth(t, func(t *testing.T, _ string) {
+	testenv.NeedABI(t, landlock.V8)
+	testenv.InBoth(t, func(t *testing.T, _ string) {
 		before := waiting(t, (*exec.Cmd).Start)
 		outside, said := try("wait", fmt.Sprint("signal=", os.Getpid()))
 		stdin, err := outside.StdinPipe()
 		if err := errors.Join(err, outside.Start()); err != nil {
 			t.Fatal(err)
 		}
-		mustApply(t, NewHandling(Rights{Scope: ScopeSignal}))
+		testenv.MustApply(t, landlock.NewHandling(landlock.Rights{Scope: landlock.ScopeSignal}))
 		stdin.Close()
 		if err := outside.Wait(); err != nil || strings.Count(said.String(), ": ok") != 2 {
 			t.Errorf("from a process outside: %v: %s", err, said)
@@ -591,10 +595,10 @@ func TestSignalsAfterApply(t *testing.T) {
 // Where each thread has a domain of its own, it is by chance who may signal a
 // child: this is why Apply enforces no scope below ABI 8.
 func TestSignalsOfThreads(t *testing.T) {
-	needABI(t, V6)
-	inBoth(t, func(t *testing.T, _ string) {
-		kernel, _ := Probe()
-		s := mustPrepare(t, NewHandling(Rights{Scope: ScopeSignal}))
+	testenv.NeedABI(t, landlock.V6)
+	testenv.InBoth(t, func(t *testing.T, _ string) {
+		kernel, _ := landlock.Probe()
+		s := testenv.MustPrepare(t, landlock.NewHandling(landlock.Rights{Scope: landlock.ScopeSignal}))
 		child := onItsOwnThread(func() int {
 			enforceOnThread(t, s)
 			pid := waiting(t, (*exec.Cmd).Start)
@@ -612,7 +616,7 @@ func TestSignalsOfThreads(t *testing.T) {
 				t.Errorf("from a thread to another thread's child: %v, want EPERM", err)
 			}
 			var want error
-			if kernel.Errata&ErratumScopedSignals == 0 {
+			if kernel.Errata&landlock.ErratumScopedSignals == 0 {
 				want = unix.EPERM
 			}
 			if err := unix.Kill(os.Getpid(), 0); !errors.Is(err, want) {
@@ -626,9 +630,9 @@ func TestSignalsOfThreads(t *testing.T) {
 // Below ABI 8 any Apply gives each thread a domain of its own, whatever the ruleset
 // handles: none looks into a child that another has started. From there on all do.
 func TestLookingIntoChildrenAfterApply(t *testing.T) {
-	needABI(t, V1)
-	inChild(t, nil, func(t *testing.T, _ string) {
-		kernel, _ := Probe()
+	testenv.NeedABI(t, landlock.V1)
+	testenv.InChild(t, nil, func(t *testing.T, _ string) {
+		kernel, _ := landlock.Probe()
 		// A thread that is made later has the domain of the one that makes it.
 		starter, other := lockedThread(t), lockedThread(t)
 		check := func(who string, child int, want bool) {
@@ -642,14 +646,14 @@ func TestLookingIntoChildrenAfterApply(t *testing.T) {
 		var before, after int
 		starter(func() { before = waiting(t, (*exec.Cmd).Start) })
 		other(func() { check("another thread, before Apply", before, true) })
-		mustApply(t, NewHandling(Rights{FS: FSMakeChar}))
+		testenv.MustApply(t, landlock.NewHandling(landlock.Rights{FS: landlock.FSMakeChar}))
 		starter(func() {
 			check("a child of before Apply", before, false)
 			after = waiting(t, (*exec.Cmd).Start)
 			check("the thread that has started it", after, true)
 		})
 		other(func() {
-			check("another thread", after, kernel.ABI >= V8)
+			check("another thread", after, kernel.ABI >= landlock.V8)
 			check("another thread, its own child", waiting(t, (*exec.Cmd).Start), true)
 			if _, err := os.Readlink("/proc/self/exe"); err != nil {
 				t.Errorf("another thread, its own process: %v", err)
@@ -748,9 +752,9 @@ func onItsOwnThread(f func() int) int {
 // credentials, and a thread that looks for requests. Its other requests are
 // those of the thread that submits them, and restricted.
 func TestRingsMadeBefore(t *testing.T) {
-	needABI(t, V1)
-	inChild(t, nil, func(t *testing.T, dir string) {
-		path := write(t, filepath.Join(dir, "file"), "")
+	testenv.NeedABI(t, landlock.V1)
+	testenv.InChild(t, nil, func(t *testing.T, dir string) {
+		path := testenv.Write(t, filepath.Join(dir, "file"), "")
 		ring := newRing(t, 0)
 		before, err := ring.Register()
 		if err != nil {
@@ -761,7 +765,7 @@ func TestRingsMadeBefore(t *testing.T) {
 				t.Fatalf("before Apply, flags %#x: %v", flags, err)
 			}
 		}
-		mustApply(t, NewHandling(Rights{FS: FSWriteFile}))
+		testenv.MustApply(t, landlock.NewHandling(landlock.Rights{FS: landlock.FSWriteFile}))
 		for _, flags := range []uint8{0, uring.Async} {
 			if err := ring.Open(path, flags, 0); err != unix.EACCES {
 				t.Errorf("after Apply, flags %#x: %v, want EACCES", flags, err)
@@ -774,11 +778,11 @@ func TestRingsMadeBefore(t *testing.T) {
 			t.Errorf("with a thread made after Apply: %v, want EACCES", err)
 		}
 	})
-	inChild(t, nil, func(t *testing.T, dir string) {
-		path := write(t, filepath.Join(dir, "file"), "")
+	testenv.InChild(t, nil, func(t *testing.T, dir string) {
+		path := testenv.Write(t, filepath.Join(dir, "file"), "")
 		ring := newRing(t, uring.SetupSQPoll)
-		_, err := NewHandling(Rights{FS: FSWriteFile}).Apply()
-		if kernel, _ := Probe(); kernel.ABI >= V8 || !allthreads.Supported {
+		_, err := landlock.NewHandling(landlock.Rights{FS: landlock.FSWriteFile}).Apply()
+		if kernel, _ := landlock.Probe(); kernel.ABI >= landlock.V8 || !allthreads.Supported {
 			if err != nil {
 				t.Fatalf("Apply: %v", err)
 			}
@@ -808,10 +812,10 @@ func newRing(t *testing.T, flags uint32) *uring.Ring {
 
 // The right to truncate empties a file without the right to write it.
 func TestTruncateAlone(t *testing.T) {
-	needABI(t, V3)
-	inChild(t, nil, func(t *testing.T, dir string) {
-		path := write(t, filepath.Join(dir, "file"), "text")
-		mustApply(t, NewHandling(Rights{FS: FSWriteFile | FSTruncate}).Allow(FSTruncate, dir))
+	testenv.NeedABI(t, landlock.V3)
+	testenv.InChild(t, nil, func(t *testing.T, dir string) {
+		path := testenv.Write(t, filepath.Join(dir, "file"), "text")
+		testenv.MustApply(t, landlock.NewHandling(landlock.Rights{FS: landlock.FSWriteFile | landlock.FSTruncate}).Allow(landlock.FSTruncate, dir))
 		for name, try := range map[string]func() error{
 			"truncate":         func() error { return os.Truncate(path, 0) },
 			"O_RDONLY|O_TRUNC": func() error { return openAt(unix.AT_FDCWD, path, unix.O_RDONLY|unix.O_TRUNC) },
@@ -829,9 +833,9 @@ func TestTruncateAlone(t *testing.T) {
 // What is on no file system that can be mounted is not restricted: it is opened
 // anew by way of /proc.
 func TestUnmountableIsFree(t *testing.T) {
-	needABI(t, V1)
-	inChild(t, nil, func(t *testing.T, dir string) {
-		path := write(t, filepath.Join(dir, "file"), "text")
+	testenv.NeedABI(t, landlock.V1)
+	testenv.InChild(t, nil, func(t *testing.T, dir string) {
+		path := testenv.Write(t, filepath.Join(dir, "file"), "text")
 		file := mustGet[*os.File](t)(os.Open(path))
 		defer file.Close()
 		memory := mustGet[int](t)(unix.MemfdCreate("memory", unix.MFD_CLOEXEC))
@@ -844,7 +848,7 @@ func TestUnmountableIsFree(t *testing.T) {
 			return openAt(unix.AT_FDCWD, fmt.Sprint("/proc/self/fd/", fd), flags)
 		}
 		pipe, regular := writer.Fd(), file.Fd()
-		mustApply(t, New(V1))
+		testenv.MustApply(t, landlock.New(landlock.V1))
 		if err := errors.Join(reopen(uintptr(memory), unix.O_RDWR), reopen(pipe, unix.O_RDWR)); err != nil {
 			t.Errorf("open a memory file and a pipe anew: %v", err)
 		}
