@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"example.com/landlock/internal/place"
 )
 
 // Check reports whether the ruleset allows access on a path, on this kernel: nil
@@ -162,8 +164,8 @@ func (c *checker) path(access AccessFS, path string) (*DeniedError, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer name.close()
-	if !name.isLink() {
+	defer name.Close()
+	if !name.IsLink() {
 		return c.atFile(access, name)
 	}
 	names := access & fsName
@@ -177,8 +179,8 @@ func (c *checker) path(access AccessFS, path string) (*DeniedError, error) {
 		}
 		return nil, err
 	}
-	defer file.close()
-	if !file.exists() {
+	defer file.Close()
+	if !file.Exists() {
 		names &^= FSMakeReg // which open makes there
 	}
 	denied, err := c.atFile(access&^names, file)
@@ -195,22 +197,30 @@ func (c *checker) path(access AccessFS, path string) (*DeniedError, error) {
 	return denied, nil
 }
 
+// findPlace is [place.Find] for a path of the caller's.
+func findPlace(path string, follow bool) (*place.Place, error) {
+	if err := wrongPath(path); err != nil {
+		return nil, &fs.PathError{Op: "look up", Path: path, Err: err}
+	}
+	return place.Find(path, follow)
+}
+
 // atFile is at, for who asks before.
-func (c *checker) atFile(access AccessFS, p *place) (*DeniedError, error) {
+func (c *checker) atFile(access AccessFS, p *place.Place) (*DeniedError, error) {
 	denied, err := c.at(access, p)
-	if denied != nil && denied.Missing.FS&FSResolveUnix != 0 && p.isSocket() {
+	if denied != nil && denied.Missing.FS&FSResolveUnix != 0 && p.IsSocket() {
 		denied.Uncertain = "a socket that was made in the sandbox can be connected to all the same"
 	}
 	if denied == nil && err == nil && c.isAnothers(p) {
-		err = &fs.PathError{Op: "look above", Path: p.path, Err: errAnothers}
+		err = &fs.PathError{Op: "look above", Path: p.Path, Err: errAnothers}
 	}
 	return denied, err
 }
 
 // isAnothers reports whether it is a file of another process, which shows it to those
 // alone that may trace it: that is not for rules to say.
-func (c *checker) isAnothers(p *place) bool {
-	process, guarded := guardedBy(p.path)
+func (c *checker) isAnothers(p *place.Place) bool {
+	process, guarded := place.Guarded(p.Path)
 	if !guarded || !c.hasDomain() {
 		return false
 	}
@@ -347,14 +357,14 @@ func (e *DeniedError) subject(named string) string {
 func (e *DeniedError) Is(target error) bool { return target == fs.ErrPermission }
 
 // at returns the error for rights that are denied at a place, or nil.
-func (c *checker) at(access AccessFS, p *place) (*DeniedError, error) {
-	access &= c.denied.FS &^ p.neverAsked()
-	if access == 0 || p.inside {
+func (c *checker) at(access AccessFS, p *place.Place) (*DeniedError, error) {
+	access &= c.denied.FS &^ neverAsked(p)
+	if access == 0 || p.Inside {
 		return nil, nil
 	}
 	allowed, err := c.allowed(access, p)
 	if err != nil {
-		return nil, &fs.PathError{Op: "look above", Path: p.path, Err: err}
+		return nil, &fs.PathError{Op: "look above", Path: p.Path, Err: err}
 	}
 	missing := access &^ allowed.sure
 	if missing == 0 {
@@ -363,23 +373,23 @@ func (c *checker) at(access AccessFS, p *place) (*DeniedError, error) {
 	if certain := missing &^ allowed.unsure; certain != 0 {
 		return c.deny(certain, p, allowed.nearest), nil
 	}
-	return nil, &fs.PathError{Op: "look above", Path: p.path, Err: allowed.why}
+	return nil, &fs.PathError{Op: "look above", Path: p.Path, Err: allowed.why}
 }
 
 // neverAsked returns the rights that the kernel does not ask for on such a file. On a
 // directory they are about the files in it.
-func (p *place) neverAsked() (rights AccessFS) {
-	if !p.exists() || p.isDirectory() {
+func neverAsked(p *place.Place) (rights AccessFS) {
+	if !p.Exists() || p.IsDirectory() {
 		return 0
 	}
 	rights = FSReadDir
-	if !p.isDevice() {
+	if !p.IsDevice() {
 		rights |= FSIoctlDev
 	}
-	if !p.isSocket() {
+	if !p.IsSocket() {
 		rights |= FSResolveUnix
 	}
-	if !p.isRegular() {
+	if !p.IsRegular() {
 		rights |= FSTruncate
 	}
 	return rights
@@ -387,12 +397,12 @@ func (p *place) neverAsked() (rights AccessFS) {
 
 // deny returns the error for rights that are missing at a place, or nil where
 // none are.
-func (c *checker) deny(missing AccessFS, p *place, nearest grant) *DeniedError {
+func (c *checker) deny(missing AccessFS, p *place.Place, nearest grant) *DeniedError {
 	if missing == 0 {
 		return nil
 	}
-	e := &DeniedError{Path: p.path, Port: -1, Missing: Rights{FS: missing}, Nearest: nearest.path, Allowed: nearest.allowed}
-	if p.isAtPath() {
+	e := &DeniedError{Path: p.Path, Port: -1, Missing: Rights{FS: missing}, Nearest: nearest.path, Allowed: nearest.allowed}
+	if p.IsAtPath() {
 		c.advise(e, missing, p)
 	} else {
 		e.Uncertain = "no path leads there from here"
@@ -416,12 +426,12 @@ var (
 )
 
 // doubt returns why the kernel may not have the rule for a file any more.
-func (c *checker) doubt(on level) error {
-	if err := on.mayBeLost(); err != nil {
+func (c *checker) doubt(on place.Level) error {
+	if err := on.MayBeLost(); err != nil {
 		return err
 	}
 	for _, loaded := range c.mounts {
-		if loaded.device == on.id.device && mayBeUnmounted(loaded.mount, on.id.mount) {
+		if loaded.Device == on.ID.Device && place.MayBeUnmounted(loaded.Mount, on.ID.Mount) {
 			return errUnmounted
 		}
 	}
@@ -430,17 +440,17 @@ func (c *checker) doubt(on level) error {
 
 // allowed returns what rules allow at a place. It looks no further than it takes to
 // allow access.
-func (c *checker) allowed(access AccessFS, p *place) (allowance, error) {
-	return c.allowedBelow(fileID{}, access, p)
+func (c *checker) allowed(access AccessFS, p *place.Place) (allowance, error) {
+	return c.allowedBelow(place.ID{}, access, p)
 }
 
 // allowedBelow is allowed without the rules for a directory.
-func (c *checker) allowedBelow(top fileID, access AccessFS, p *place) (allowance, error) {
+func (c *checker) allowedBelow(top place.ID, access AccessFS, p *place.Place) (allowance, error) {
 	var all allowance
 	files := c.allRules()
-	err := p.upwards(func(on level) (more bool) {
-		g := files[on.id.onAnyMount()]
-		if g.allowed == 0 || on.id == top {
+	err := p.Upwards(func(on place.Level) (more bool) {
+		g := files[on.ID.OnAnyMount()]
+		if g.allowed == 0 || on.ID == top {
 			return true
 		}
 		if all.nearest.allowed == 0 {
@@ -457,7 +467,7 @@ func (c *checker) allowedBelow(top fileID, access AccessFS, p *place) (allowance
 	if err != nil || access&^all.sure == 0 {
 		return all, err
 	}
-	if above := c.aboveRoot(p.root) &^ all.sure; above != 0 {
+	if above := c.aboveRoot(p.Root) &^ all.sure; above != 0 {
 		all.unsure |= above
 		all.why = errAboveRoot
 	}
@@ -467,16 +477,16 @@ func (c *checker) allowedBelow(top fileID, access AccessFS, p *place) (allowance
 // advise notes the rule that would allow what is missing: for the file itself, or its
 // directory where files are made and removed. There is none where that would be to write
 // beneath a directory of the system's, or where the kernel takes none.
-func (c *checker) advise(e *DeniedError, missing AccessFS, p *place) {
+func (c *checker) advise(e *DeniedError, missing AccessFS, p *place.Place) {
 	e.suggestText("")
 	if c.kernel.ABI == V1 && missing&FSRefer != 0 {
 		return
 	}
-	on := p.path
-	if (missing&^fsFile != 0 || !p.exists()) && !p.isDirectory() {
-		on = filepath.Dir(p.path)
+	on := p.Path
+	if (missing&^fsFile != 0 || !p.Exists()) && !p.IsDirectory() {
+		on = filepath.Dir(p.Path)
 	}
-	c.adviseOn(e, missing, on, on != p.path || p.isDirectory())
+	c.adviseOn(e, missing, on, on != p.Path || p.IsDirectory())
 }
 
 // adviseOn is advise for a path, which may be a directory's.
@@ -555,9 +565,9 @@ func (c *checker) port(access AccessNet, port uint16) *DeniedError {
 
 // move is what a rename, or a link, needs.
 type move struct {
-	from, to *place // neither follows a link at its end
-	link     bool   // from stays
-	exchange bool   // to takes the place of from
+	from, to *place.Place // neither follows a link at its end
+	link     bool         // from stays
+	exchange bool         // to takes the place of from
 }
 
 // errNotMoved is the error where the move fails for other reasons than a ruleset.
@@ -571,39 +581,39 @@ var errMountPoint = errors.New("it is a mount point")
 // whether the kernel answers EXDEV: where it is only about one directory and
 // another, that is.
 func (c *checker) move(m move) (denied []*DeniedError, crossing bool, err error) {
-	if !m.from.exists() || m.exchange && !m.to.exists() {
+	if !m.from.Exists() || m.exchange && !m.to.Exists() {
 		return nil, false, errNotMoved
 	}
-	source, err := m.from.above()
+	source, err := m.from.Above()
 	if err != nil {
 		return nil, false, err
 	}
-	defer source.close()
-	target, err := m.to.above()
+	defer source.Close()
+	target, err := m.to.Above()
 	if err != nil {
 		return nil, false, err
 	}
-	defer target.close()
-	mount := source.id.mount
+	defer target.Close()
+	mount := source.ID.Mount
 	if m.link { // of what is found there, which may be a mount
-		mount = m.from.id.mount
+		mount = m.from.ID.Mount
 	}
-	if mount != target.id.mount {
+	if mount != target.ID.Mount {
 		return nil, false, errNotMoved
 	}
-	if !m.link && m.from.id.mount != mount || m.to.exists() && m.to.id.mount != mount {
+	if !m.link && m.from.ID.Mount != mount || m.to.Exists() && m.to.ID.Mount != mount {
 		return nil, false, errMountPoint
 	}
 	var atSource AccessFS
-	atTarget := m.from.makeRight(c.kernel)
+	atTarget := makeRight(m.from, c.kernel)
 	if !m.link {
 		atSource |= removeRight(m.from)
 		atTarget |= removeRight(m.to)
 	}
 	if m.exchange {
-		atSource |= m.to.makeRight(c.kernel)
+		atSource |= makeRight(m.to, c.kernel)
 	}
-	if source.id == target.id {
+	if source.ID == target.ID {
 		e, err := c.at(atSource|atTarget, target)
 		return appendDenied(nil, e), false, err
 	}
@@ -631,18 +641,18 @@ func (c *checker) move(m move) (denied []*DeniedError, crossing bool, err error)
 }
 
 // mayGain returns the rights that a file may not gain by a move.
-func (c *checker) mayGain(file *place) AccessFS {
-	if file.isDirectory() {
+func (c *checker) mayGain(file *place.Place) AccessFS {
+	if file.IsDirectory() {
 		return c.denied.FS
 	}
 	return c.denied.FS & fsFile
 }
 
 // beforeAndAfter returns what a file is allowed in one directory, and in another.
-func (c *checker) beforeAndAfter(file, from, to *place) (here, there allowance, err error) {
+func (c *checker) beforeAndAfter(file, from, to *place.Place) (here, there allowance, err error) {
 	here, there, err = c.compared(from, to)
-	if own := c.allRules()[file.id.onAnyMount()].allowed; err == nil && own != 0 {
-		if doubt := c.doubt(file.level()); doubt != nil {
+	if own := c.allRules()[file.ID.OnAnyMount()].allowed; err == nil && own != 0 {
+		if doubt := c.doubt(file.Level()); doubt != nil {
 			here.unsure, here.why = here.unsure|own, doubt
 		} else {
 			here.sure |= own
@@ -653,7 +663,7 @@ func (c *checker) beforeAndAfter(file, from, to *place) (here, there allowance, 
 
 // gains returns the error for what a file would be allowed after a move and is
 // not before, or nil.
-func (c *checker) gains(file, from, to *place) (*DeniedError, error) {
+func (c *checker) gains(file, from, to *place.Place) (*DeniedError, error) {
 	here, there, err := c.beforeAndAfter(file, from, to)
 	if err != nil {
 		return nil, err
@@ -665,7 +675,7 @@ func (c *checker) gains(file, from, to *place) (*DeniedError, error) {
 	}
 	e := c.deny(gained, from, here.nearest)
 	if e != nil {
-		e.Uncertain = fmt.Sprintf("a file may not gain rights by a move, and %s allows these", printable(to.path))
+		e.Uncertain = fmt.Sprintf("a file may not gain rights by a move, and %s allows these", printable(to.Path))
 	}
 	return e, nil
 }
@@ -673,17 +683,17 @@ func (c *checker) gains(file, from, to *place) (*DeniedError, error) {
 // settle has the rules that are advised for a move be enough: a file may not gain by those
 // either. They allow no more than is missing, or else it takes as much where the file is.
 func (c *checker) settle(m move, denied []*DeniedError) ([]*DeniedError, error) {
-	source, err := m.from.above()
+	source, err := m.from.Above()
 	if err != nil {
 		return denied, err
 	}
-	defer source.close()
-	target, err := m.to.above()
+	defer source.Close()
+	target, err := m.to.Above()
 	if err != nil {
 		return denied, err
 	}
-	defer target.close()
-	if source.id == target.id {
+	defer target.Close()
+	if source.ID == target.ID {
 		return denied, nil
 	}
 	if denied, err = c.settleOne(m.from, source, target, denied); err == nil && m.exchange {
@@ -692,7 +702,7 @@ func (c *checker) settle(m move, denied []*DeniedError) ([]*DeniedError, error) 
 	return denied, err
 }
 
-func (c *checker) settleOne(file, from, to *place, denied []*DeniedError) ([]*DeniedError, error) {
+func (c *checker) settleOne(file, from, to *place.Place, denied []*DeniedError) ([]*DeniedError, error) {
 	here, there, err := c.beforeAndAfter(file, from, to)
 	if err != nil {
 		return denied, err
@@ -707,18 +717,18 @@ func (c *checker) settleOne(file, from, to *place, denied []*DeniedError) ([]*De
 	}
 	e := c.deny(gained(), from, here.nearest)
 	if e != nil {
-		e.Uncertain = fmt.Sprintf("a file may not gain rights by a move, and the rule for %s would allow these", printable(to.path))
+		e.Uncertain = fmt.Sprintf("a file may not gain rights by a move, and the rule for %s would allow these", printable(to.Path))
 	}
 	return appendDenied(denied, e), nil
 }
 
 // allows reports whether the rule that e advises counts at a place.
-func (e *DeniedError) allows(p *place) bool {
-	return e.Rule != (Rule{}) && isBeneath(p.path, e.Rule.Path)
+func (e *DeniedError) allows(p *place.Place) bool {
+	return e.Rule != (Rule{}) && isBeneath(p.Path, e.Rule.Path)
 }
 
 // advised returns what the rules that are advised allow at a place.
-func advised(p *place, denied []*DeniedError) (access AccessFS) {
+func advised(p *place.Place, denied []*DeniedError) (access AccessFS) {
 	for _, e := range denied {
 		if e.allows(p) {
 			access |= e.Rule.FS
@@ -730,25 +740,47 @@ func advised(p *place, denied []*DeniedError) (access AccessFS) {
 // compared returns what is allowed in two directories, as far as the kernel compares it:
 // on another mount than that of "/" the rule for "/" itself comes too late, unless with it
 // all that is denied is allowed in both.
-func (c *checker) compared(from, to *place) (here, there allowance, err error) {
-	both := func(top fileID) error {
+func (c *checker) compared(from, to *place.Place) (here, there allowance, err error) {
+	both := func(top place.ID) error {
 		if here, err = c.allowedBelow(top, c.denied.FS, from); err == nil {
 			there, err = c.allowedBelow(top, c.denied.FS, to)
 		}
 		return err
 	}
-	if both(fileID{}) != nil || from.id.mount == from.root.mount || c.denied.FS&^(here.sure&there.sure) == 0 {
+	if both(place.ID{}) != nil || from.ID.Mount == from.Root.Mount || c.denied.FS&^(here.sure&there.sure) == 0 {
 		return here, there, err
 	}
-	err = both(from.root)
+	err = both(from.Root)
 	return here, there, err
 }
 
-func removeRight(p *place) AccessFS {
+// makeRight returns the right that making a file of a kind takes.
+func makeRight(p *place.Place, kernel Kernel) AccessFS {
+	switch p.Type() {
+	case fs.ModeSymlink:
+		return FSMakeSym
+	case fs.ModeDir:
+		return FSMakeDir
+	case fs.ModeDevice | fs.ModeCharDevice:
+		if p.IsWhiteout() && kernel.Errata&ErratumWhiteouts != 0 {
+			return FSMakeReg
+		}
+		return FSMakeChar
+	case fs.ModeDevice:
+		return FSMakeBlock
+	case fs.ModeNamedPipe:
+		return FSMakeFifo
+	case fs.ModeSocket:
+		return FSMakeSock
+	}
+	return FSMakeReg
+}
+
+func removeRight(p *place.Place) AccessFS {
 	switch {
-	case !p.exists():
+	case !p.Exists():
 		return 0
-	case p.isDirectory():
+	case p.IsDirectory():
 		return FSRemoveDir
 	}
 	return FSRemoveFile

@@ -4,6 +4,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"example.com/landlock/internal/place"
 )
 
 // opensDevices reports whether devices are opened by a rule, that refuse ioctl then
@@ -13,7 +15,7 @@ func (p *plan) opensDevices(rule *wantedRule, fd int, allowed AccessFS) (bool, e
 	if allowed&(FSReadFile|FSWriteFile) == 0 || p.handled.FS&FSIoctlDev == 0 || !namesDevices(rule.Path) {
 		return false, nil
 	}
-	return hasDevices(fd)
+	return place.HasDevices(fd)
 }
 
 // namesDevices reports whether a path may, by its text, be one of devices.

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"example.com/landlock/internal/place"
 )
 
 // Explain answers why an operation failed. It takes an error of os, net, os/exec
@@ -292,9 +294,9 @@ func filesOperation(e *fs.PathError) operation {
 		}
 		return func(c *checker) []error { return c.opening(path) }
 	case "ioctl":
-		return func(c *checker) []error { return c.failing(path, FSIoctlDev, modeExists) }
+		return func(c *checker) []error { return c.failing(path, FSIoctlDev, place.ModeExists) }
 	case "truncate", "ftruncate":
-		return func(c *checker) []error { return c.failing(path, FSTruncate, modeWrite) }
+		return func(c *checker) []error { return c.failing(path, FSTruncate, place.ModeWrite) }
 	case "mkdir":
 		return inDirectory(path, FSMakeDir)
 	case "mkfifo":

@@ -6,19 +6,21 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"example.com/landlock/internal/place"
 )
 
 // failing returns why a path may not be used: what using says, or else that it is
 // another file than the one that was denied.
 func (c *checker) failing(path string, access AccessFS, mode uint32) []error {
-	if reasons := c.using(path, access, mode); len(reasons) > 0 || !modesAllow(path, mode) {
+	if reasons := c.using(path, access, mode); len(reasons) > 0 || !place.ModesAllow(path, mode) {
 		return reasons
 	}
 	p, err := findPlace(path, true)
 	if err != nil {
 		return notFound(err)
 	}
-	defer p.close()
+	defer p.Close()
 	return c.allowedNow(p)
 }
 
@@ -29,15 +31,15 @@ func (c *checker) using(path string, access AccessFS, mode uint32) []error {
 	if err != nil {
 		return notFound(err)
 	}
-	defer p.close()
-	if !p.exists() || !modesAllow(path, mode) {
+	defer p.Close()
+	if !p.Exists() || !place.ModesAllow(path, mode) {
 		return nil
 	}
 	return c.usingPlace(p, access, path)
 }
 
 // usingPlace is using for a place, which a path has led to.
-func (c *checker) usingPlace(p *place, access AccessFS, path string) []error {
+func (c *checker) usingPlace(p *place.Place, access AccessFS, path string) []error {
 	denied, err := c.at(access, p)
 	switch {
 	case err != nil:
@@ -57,12 +59,12 @@ func (c *checker) opening(path string) []error {
 	if err != nil {
 		return notFound(err)
 	}
-	defer p.close()
-	mayRead, mayWrite := modesAllow(path, modeRead), modesAllow(path, modeWrite)
+	defer p.Close()
+	mayRead, mayWrite := place.ModesAllow(path, place.ModeRead), place.ModesAllow(path, place.ModeWrite)
 	switch {
-	case !p.exists(): // so it was to be made
-		return p.modeToo(c.usingPlace(p, FSMakeReg, path))
-	case p.isDirectory():
+	case !p.Exists(): // so it was to be made
+		return modeToo(p, c.usingPlace(p, FSMakeReg, path))
+	case p.IsDirectory():
 		return c.openingDirectory(p, path, mayRead, mayWrite)
 	}
 	var asked AccessFS
@@ -84,7 +86,7 @@ func (c *checker) opening(path string) []error {
 	if denied.Missing.FS&FSReadFile != 0 {
 		return []error{c.reading(denied, p, path, mayWrite)}
 	}
-	if found, ok := c.replaced(denied.Missing.FS, p.path, path, p.path); ok {
+	if found, ok := c.replaced(denied.Missing.FS, p.Path, path, p.Path); ok {
 		c.narrow(denied, denied.Missing.FS&found.allowed, p)
 		return guess([]error{c.denyReplaced(denied, found)}, "if it was opened for writing")
 	}
@@ -108,8 +110,8 @@ func (c *checker) openingHere(path string) []error {
 	if err != nil {
 		return notFound(err)
 	}
-	defer p.close()
-	if !p.exists() {
+	defer p.Close()
+	if !p.Exists() {
 		return nil
 	}
 	return guess(c.opening(path), "if the path is relative to the working directory, and not to an os.DirFS")
@@ -117,7 +119,7 @@ func (c *checker) openingHere(path string) []error {
 
 // openingDirectory returns why a directory may not have been opened: to be read, or for a
 // file without a name to be made there, which its mode has to let be written for.
-func (c *checker) openingDirectory(p *place, path string, mayRead, mayWrite bool) []error {
+func (c *checker) openingDirectory(p *place.Place, path string, mayRead, mayWrite bool) []error {
 	const unnamed = "if a file without a name was to be made there (O_TMPFILE)"
 	var reading, making []error
 	if mayRead {
@@ -127,7 +129,7 @@ func (c *checker) openingDirectory(p *place, path string, mayRead, mayWrite bool
 		making = c.usingPlace(p, FSReadFile|FSWriteFile, path)
 	}
 	switch {
-	case len(making) == 0 || len(reading) > 0 && isSystems(p.path):
+	case len(making) == 0 || len(reading) > 0 && isSystems(p.Path):
 		return reading
 	case len(reading) == 0:
 		return guess(making, unnamed)
@@ -140,15 +142,15 @@ func (c *checker) openingDirectory(p *place, path string, mayRead, mayWrite bool
 
 // reading returns denied, of a file that may not be opened for reading, as the error for
 // that, and says what else it takes where the file was opened for writing.
-func (c *checker) reading(denied *DeniedError, p *place, path string, mayWrite bool) *DeniedError {
+func (c *checker) reading(denied *DeniedError, p *place.Place, path string, mayWrite bool) *DeniedError {
 	all := denied.Missing.FS
 	writing := all &^ FSReadFile
 	c.narrow(denied, FSReadFile, p)
 	denied.Uncertain = besidesReading(p, writing != 0, mayWrite)
-	lost, wasForWriting := c.replaced(writing, p.path, path, p.path)
+	lost, wasForWriting := c.replaced(writing, p.Path, path, p.Path)
 	switch made := c.madeNow(all, p); {
-	case wasForWriting && !isSystems(filepath.Dir(p.path)):
-		other := &DeniedError{Path: p.path}
+	case wasForWriting && !isSystems(filepath.Dir(p.Path)):
+		other := &DeniedError{Path: p.Path}
 		c.narrow(other, all&lost.allowed, p)
 		other = c.denyReplaced(other, lost)
 		why := ", "
@@ -161,7 +163,7 @@ func (c *checker) reading(denied *DeniedError, p *place, path string, mayWrite b
 	case made != Rule{} && mayWrite:
 		denied.Uncertain += ": if it was just made, " + made.String()
 	}
-	if found, ok := c.replaced(FSReadFile, p.path, path, p.path); ok {
+	if found, ok := c.replaced(FSReadFile, p.Path, path, p.Path); ok {
 		return c.denyReplaced(denied, found)
 	}
 	return denied
@@ -169,34 +171,34 @@ func (c *checker) reading(denied *DeniedError, p *place, path string, mayWrite b
 
 // madeNow returns the rule that allows what is missing on a file that the open itself
 // may have made: a rule for the file would come too late for the next one.
-func (c *checker) madeNow(missing AccessFS, p *place) Rule {
-	if c.denied.FS&FSMakeReg == 0 || missing&^FSTruncate == 0 || !p.isRegular() || !p.empty || !p.mayChange() {
+func (c *checker) madeNow(missing AccessFS, p *place.Place) Rule {
+	if c.denied.FS&FSMakeReg == 0 || missing&^FSTruncate == 0 || !p.IsRegular() || !p.Empty || !p.MayChange() {
 		return Rule{}
 	}
-	directory, err := p.above()
+	directory, err := p.Above()
 	if err != nil {
 		return Rule{}
 	}
-	defer directory.close()
-	if denied, err := c.at(FSMakeReg, directory); err != nil || denied != nil || isSystems(directory.path) {
+	defer directory.Close()
+	if denied, err := c.at(FSMakeReg, directory); err != nil || denied != nil || isSystems(directory.Path) {
 		return Rule{}
 	}
-	return Rule{Path: directory.path, Port: -1, FS: missing}
+	return Rule{Path: directory.Path, Port: -1, FS: missing}
 }
 
 // narrow makes e about no more than these rights.
-func (c *checker) narrow(e *DeniedError, missing AccessFS, p *place) {
+func (c *checker) narrow(e *DeniedError, missing AccessFS, p *place.Place) {
 	e.Missing.FS = missing
 	c.advise(e, missing, p)
 	suggestPreset(e)
 }
 
 // besidesReading returns what else may have been asked of a file that may not be read.
-func besidesReading(p *place, writingDenied, mayWrite bool) string {
+func besidesReading(p *place.Place, writingDenied, mayWrite bool) string {
 	switch {
-	case writingDenied && !isSystems(filepath.Dir(p.path)):
-		return fmt.Sprintf("if it was opened for writing, AllowReadWrite(%q)", p.path)
-	case !writingDenied && mayWrite && p.isRegular():
+	case writingDenied && !isSystems(filepath.Dir(p.Path)):
+		return fmt.Sprintf("if it was opened for writing, AllowReadWrite(%q)", p.Path)
+	case !writingDenied && mayWrite && p.IsRegular():
 		return "os.Create and os.CreateTemp read as well, and leave an empty file where they may not"
 	}
 	return ""
@@ -226,7 +228,7 @@ func presetForTerminal(path string) string {
 	switch inPts := filepath.Dir(path) == "/dev/pts"; {
 	case path == "/dev/tty":
 		return "Terminal"
-	case path != "/dev/tty0" && (inPts || strings.HasPrefix(path, "/dev/tty")) && isStream(path):
+	case path != "/dev/tty0" && (inPts || strings.HasPrefix(path, "/dev/tty")) && place.IsStream(path):
 		return "Terminal"
 	case inPts || path == "/dev/ptmx":
 		return "PseudoTerminals"
@@ -242,21 +244,21 @@ func inDirectory(path string, access AccessFS) operation {
 		if err != nil {
 			return notFound(err)
 		}
-		defer p.close()
+		defer p.Close()
 		return c.above(p, access, path)
 	}
 }
 
 // above returns why rights are denied in the directory of a place.
-func (c *checker) above(p *place, access AccessFS, path string) []error {
-	directory, err := p.above()
-	if errors.Is(err, errNothingAbove) {
+func (c *checker) above(p *place.Place, access AccessFS, path string) []error {
+	directory, err := p.Above()
+	if errors.Is(err, place.ErrNothingAbove) {
 		return nil
 	}
 	if err != nil {
 		return cannotTell(err)
 	}
-	defer directory.close()
+	defer directory.Close()
 	denied, err := c.at(access, directory)
 	if err != nil {
 		return cannotTell(err)
@@ -267,13 +269,13 @@ func (c *checker) above(p *place, access AccessFS, path string) []error {
 	if access&(access-1) != 0 {
 		uncertain([]error{denied}, "one of them, which the error does not tell")
 	}
-	return p.modeToo([]error{c.orReplaced(denied, filepath.Dir(path))})
+	return modeToo(p, []error{c.orReplaced(denied, filepath.Dir(path))})
 }
 
 // modeToo says of reasons why nothing is made or removed in the directory of a place
 // where its mode is one too: the kernel asks Landlock first.
-func (p *place) modeToo(reasons []error) []error {
-	if p.mayChange() {
+func modeToo(p *place.Place, reasons []error) []error {
+	if p.MayChange() {
 		return reasons
 	}
 	return uncertain(reasons, "the mode of the directory forbids it too")
@@ -285,8 +287,8 @@ func (c *checker) removing(path, op string) []error {
 	if err != nil {
 		return notFound(err)
 	}
-	defer p.close()
-	if !p.exists() {
+	defer p.Close()
+	if !p.Exists() {
 		return nil
 	}
 	access := removeRight(p)
@@ -306,19 +308,19 @@ func (c *checker) moving(from, to, op string, answer bool) []error {
 	if err != nil {
 		return notFound(err)
 	}
-	defer old.close()
+	defer old.Close()
 	new, err := findPlace(to, false)
 	if err != nil {
 		return notFound(err)
 	}
-	defer new.close()
+	defer new.Close()
 	m := move{from: old, to: new, link: op == "link", exchange: op == "exchange"}
 	denied, crossing, err := c.move(m)
 	if c.kernel.ABI == V1 && slices.ContainsFunc(denied, func(e *DeniedError) bool { return e.Missing.FS&FSRefer != 0 }) {
 		crossing = true // it asks nothing else then
 	}
 	switch {
-	case errors.Is(err, errNotMoved), errors.Is(err, errMountPoint), errors.Is(err, errNothingAbove):
+	case errors.Is(err, errNotMoved), errors.Is(err, errMountPoint), errors.Is(err, place.ErrNothingAbove):
 		return nil
 	case err != nil:
 		return cannotTell(err)
@@ -329,7 +331,7 @@ func (c *checker) moving(from, to, op string, answer bool) []error {
 	}
 	for i, e := range denied {
 		asked := filepath.Dir(to)
-		if e.Path == filepath.Dir(old.path) {
+		if e.Path == filepath.Dir(old.Path) {
 			asked = filepath.Dir(from)
 		}
 		denied[i] = c.orReplaced(e, asked)
@@ -341,10 +343,10 @@ func (c *checker) moving(from, to, op string, answer bool) []error {
 	for _, e := range denied {
 		reasons = append(reasons, e)
 	}
-	if len(reasons) > 0 && (op == "link" || old.mayChange()) {
-		new.modeToo(reasons[:1])
+	if len(reasons) > 0 && (op == "link" || old.MayChange()) {
+		modeToo(new, reasons[:1])
 	} else if len(reasons) > 0 {
-		old.modeToo(reasons[:1])
+		modeToo(old, reasons[:1])
 	}
 	return reasons
 }

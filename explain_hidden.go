@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+
+	"example.com/landlock/internal/place"
 )
 
 // Some errors name what was wanted and not what was refused on the way. Then it is
@@ -73,7 +75,7 @@ func findNamed(err error, path, name string) (found reflect.Value) {
 // there is and which is denied, and names the preset for it.
 func (c *checker) lacking(preset string, access AccessFS, paths ...string) []error {
 	for _, path := range paths {
-		if reasons := c.using(path, access, modeRead); len(reasons) > 0 {
+		if reasons := c.using(path, access, place.ModeRead); len(reasons) > 0 {
 			return suggestCall(reasons, "Use(preset."+preset+")")
 		}
 	}
@@ -99,7 +101,7 @@ func (c *checker) findingGroup() []error {
 // findingPort returns why a port may not have been found by its name. Those that are in
 // the table of package net are found without a file.
 func (c *checker) findingPort() []error {
-	return guess(c.using("/etc/services", FSReadFile, modeRead), "or there is no such service")
+	return guess(c.using("/etc/services", FSReadFile, place.ModeRead), "or there is no such service")
 }
 
 // dnsOperation returns what a lookup takes. Where resolv.conf cannot be read,
@@ -264,7 +266,7 @@ func (c *checker) startingAnother(text string) []error {
 func (c *checker) loading(text string) []error {
 	if library := libraryIn(text); library != "" {
 		for _, dir := range libraryDirectories() {
-			if reasons := c.using(filepath.Join(dir, library), FSReadFile, modeRead); len(reasons) > 0 {
+			if reasons := c.using(filepath.Join(dir, library), FSReadFile, place.ModeRead); len(reasons) > 0 {
 				return suggestPrograms(reasons)
 			}
 		}
@@ -275,7 +277,7 @@ func (c *checker) loading(text string) []error {
 // guessPrograms returns the guess that what lies in one of these directories was needed.
 func (c *checker) guessPrograms(access AccessFS, directories []string) []error {
 	for _, dir := range directories {
-		if reasons := c.using(dir, access, modeRead); len(reasons) > 0 {
+		if reasons := c.using(dir, access, place.ModeRead); len(reasons) > 0 {
 			return guess(suggestPrograms(reasons), "a program or library there may have been needed: the exit status does not say")
 		}
 	}

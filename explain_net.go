@@ -7,6 +7,8 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+
+	"example.com/landlock/internal/place"
 )
 
 func makesSocket(call string) bool { return call == "socket" || call == "socketpair" }
@@ -93,7 +95,7 @@ func (s socketCall) operation() operation {
 	case unix && s.call == "bind":
 		return inDirectory(s.address, FSMakeSock)
 	case unix:
-		return func(c *checker) []error { return c.failing(s.address, FSResolveUnix, modeWrite) }
+		return func(c *checker) []error { return c.failing(s.address, FSResolveUnix, place.ModeWrite) }
 	case s.call == "bind":
 		address := s.address
 		if s.local != "" {
@@ -146,7 +148,7 @@ func (s socketCall) ports(needs ...portAccess) operation {
 			if denied == nil {
 				continue
 			}
-			if access == NetBindTCP && s.op == "listen" && !c.sockets && !mayBind(int(port)) {
+			if access == NetBindTCP && s.op == "listen" && !c.sockets && !place.MayBind(int(port)) {
 				reasons = append(reasons, errPrivilegedPort)
 				guess([]error{denied}, "if it is no Multipath TCP socket, which is net.Listen's default and passes Landlock")
 			}

@@ -3,6 +3,8 @@ package landlock
 import (
 	"io/fs"
 	"path/filepath"
+
+	"example.com/landlock/internal/place"
 )
 
 // guardedProcess returns the directory in /proc of the process that a path goes through, if
@@ -12,15 +14,15 @@ func guardedProcess(path string) (dir string, ok bool) {
 	if absolute, err := absolute(path); err == nil {
 		path = absolute
 	}
-	if dir, ok = guardedBy(path); ok {
+	if dir, ok = place.Guarded(path); ok {
 		return dir, true
 	}
 	p, err := findPlace(path, true)
 	if err != nil {
 		return "", false
 	}
-	defer p.close()
-	return guardedBy(p.path)
+	defer p.Close()
+	return place.Guarded(p.Path)
 }
 
 // absolute returns a path from the root, and cleans nothing: what is before ".." may
@@ -38,17 +40,17 @@ func absolute(path string) (string, error) {
 func lookingInto(e *fs.PathError, process string, otherwise operation) operation {
 	return func(c *checker) []error {
 		outside := []error{&DeniedError{Path: e.Path, Port: -1, what: processOutside}}
-		seen := sightUnknown
+		seen := place.SightUnknown
 		if c.hasDomain() {
-			seen = seeProcess(process)
+			seen = place.See(process)
 		}
 		switch seen {
-		case sightRefused:
+		case place.SightRefused:
 			if c.kernel.ABI < V8 {
 				uncertain(outside, "below ABI 8 a child that another thread has started is outside too")
 			}
 			return outside
-		case sightDoubted:
+		case place.SightDoubted:
 			return guess(outside, "or it may not be looked into without a sandbox either")
 		}
 		var reasons []error
@@ -57,7 +59,7 @@ func lookingInto(e *fs.PathError, process string, otherwise operation) operation
 		}
 		const unseen = "if it is outside the sandbox in which this was tried: it is not for this thread"
 		switch {
-		case seen == sightUnknown, e.Op == "open" && !modesAllow(e.Path, modeRead):
+		case seen == place.SightUnknown, e.Op == "open" && !place.ModesAllow(e.Path, place.ModeRead):
 			return reasons
 		case certain(reasons):
 			return uncertain(reasons, "and the process must not be outside the sandbox")

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"example.com/landlock/internal/place"
 	"example.com/landlock/internal/program"
 )
 
@@ -23,7 +24,7 @@ func (c *checker) executing(program string) []error {
 		if slices.Contains(files[:i], file) {
 			continue // a script may be its own interpreter
 		}
-		for _, reason := range c.using(file, FSExecute|FSReadFile, modeExecute) {
+		for _, reason := range c.using(file, FSExecute|FSReadFile, place.ModeExecute) {
 			all = append(all, reason)
 			if denied, ok := reason.(*DeniedError); ok {
 				denials = append(denials, denied)
@@ -31,7 +32,7 @@ func (c *checker) executing(program string) []error {
 		}
 	}
 	if len(all) == 0 && len(files) > 0 {
-		return c.failing(program, FSExecute|FSReadFile, modeExecute)
+		return c.failing(program, FSExecute|FSReadFile, place.ModeExecute)
 	}
 	single := c.needsNoMore(files)
 	for i, denied := range denials {
@@ -70,7 +71,7 @@ func (c *checker) needsNoMore(files []string) bool {
 	if !canRead(last) {
 		return false
 	}
-	return !isLoaderOf(files) || len(c.using(filepath.Dir(last), FSReadFile, modeExists)) == 0
+	return !isLoaderOf(files) || len(c.using(filepath.Dir(last), FSReadFile, place.ModeExists)) == 0
 }
 
 // programName returns the name by which a program is found in PATH, or else its path.
@@ -119,7 +120,7 @@ func programFiles(path string) []string {
 	var files []string
 	for loader := false; len(files) < mostFiles && path != ""; {
 		info, err := os.Stat(path)
-		if err != nil || !info.Mode().IsRegular() || !mayExecute(path) {
+		if err != nil || !info.Mode().IsRegular() || !place.MayExecute(path) {
 			break // cannot be run without the sandbox either
 		}
 		files = append(files, path)

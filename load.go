@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 
+	"example.com/landlock/internal/place"
 	"example.com/landlock/internal/seccomp"
 )
 
@@ -24,7 +25,7 @@ type loaded struct {
 
 	open    opener          // of the rules' paths
 	files   []fileRule      // what each rule was added for
-	mounts  []fileID        // the first of each file system
+	mounts  []place.ID      // the first of each file system
 	below   *bool           // whether the working directory is beneath "/"; nil: not asked yet
 	skipped map[string]bool // what report.Skipped names
 }
@@ -198,7 +199,7 @@ func (l *loaded) addOpenRule(rule *wantedRule, fd int) error {
 	if allowed == 0 && flags == 0 {
 		return l.tryRule(fd, rule)
 	}
-	id, directory, removed, err := identifyRule(fd)
+	id, directory, removed, err := place.Opened(fd)
 	if err != nil {
 		return err
 	}
@@ -209,7 +210,7 @@ func (l *loaded) addOpenRule(rule *wantedRule, fd int) error {
 	}
 	if l.ruleset != noRuleset {
 		err = addPath(l.ruleset, fd, allowed, flags)
-	} else if hasNoPlace(fd) {
+	} else if place.IsNowhere(fd) {
 		err = errNoPlace
 	}
 	if err != nil {
@@ -227,8 +228,8 @@ func (l *loaded) addOpenRule(rule *wantedRule, fd int) error {
 	}
 	l.noteMount(id)
 	l.files = append(l.files, fileRule{
-		id: id.onAnyMount(), rule: rule, allowed: allowed, directory: directory, removed: removed, devices: devices,
-		unreached: directory && !removed && l.mayLeadOut(rule) && !reachable(fd, id, rule.Path),
+		id: id.OnAnyMount(), rule: rule, allowed: allowed, directory: directory, removed: removed, devices: devices,
+		unreached: directory && !removed && l.mayLeadOut(rule) && !place.Reachable(fd, id, rule.Path),
 	})
 	return nil
 }
@@ -238,16 +239,16 @@ func (l *loaded) addOpenRule(rule *wantedRule, fd int) error {
 // that is not there itself.
 func (l *loaded) mayLeadOut(rule *wantedRule) bool {
 	if rule.isRelative() && l.below == nil {
-		below := workingDirectoryReached()
+		below := place.WorkingDirectoryReachable()
 		l.below = &below
 	}
 	return rule.Open || strings.Contains(rule.Path, "/proc/") || rule.isRelative() && !*l.below
 }
 
 // noteMount keeps by which mount a file system was met first.
-func (l *loaded) noteMount(id fileID) {
+func (l *loaded) noteMount(id place.ID) {
 	for i := range l.mounts {
-		if l.mounts[i].device == id.device {
+		if l.mounts[i].Device == id.Device {
 			return
 		}
 	}
@@ -297,7 +298,7 @@ func (l *loaded) newChecker() (*checker, error) {
 	}
 	if len(c.rules) > 0 {
 		var err error
-		if c.root, err = rootDirectory(); err != nil {
+		if c.root, err = place.Root(); err != nil {
 			return nil, fmt.Errorf("landlock: find out what is loaded: %w", err)
 		}
 	}
@@ -337,7 +338,7 @@ func (r *Ruleset) onTarget() (layers, error) {
 	if mistakes := r.notToLoad(); len(mistakes) > 0 {
 		return nil, joined(mistakes)
 	}
-	if !hasPlaces {
+	if !place.Supported {
 		return nil, ErrNotBuilt
 	}
 	p, err := r.fit(Kernel{ABI: newest, Errata: ^Errata(0)}, nil, oneThread)

@@ -3,6 +3,8 @@ package landlock
 import (
 	"path/filepath"
 	"sync"
+
+	"example.com/landlock/internal/place"
 )
 
 // noRuleset stands in place of a ruleset's descriptor where there is nothing to
@@ -20,13 +22,13 @@ type checker struct {
 	strict  bool   // the ruleset is loaded with all rules, or not at all
 	ports   map[uint16]AccessNet
 	rules   []fileRule
-	mounts  []fileID // by which the first rule of each file system was loaded
-	root    fileID   // what "/" was
-	here    string   // the working directory, if a rule's path is relative to it
+	mounts  []place.ID // by which the first rule of each file system was loaded
+	root    place.ID   // what "/" was
+	here    string     // the working directory, if a rule's path is relative to it
 
 	once    sync.Once
-	files   map[fileID]grant // of rules, made when it is asked for
-	outside AccessFS         // what rules allow that may be for directories above "/"
+	files   map[place.ID]grant // of rules, made when it is asked for
+	outside AccessFS           // what rules allow that may be for directories above "/"
 
 	pathsOnce sync.Once
 	paths     map[string][]*fileRule // of rules, made when an error is explained by it
@@ -36,7 +38,7 @@ type checker struct {
 
 // fileRule is a rule for a path, and the file that was there.
 type fileRule struct {
-	id        fileID // on any mount
+	id        place.ID // on any mount
 	rule      *wantedRule
 	allowed   AccessFS
 	directory bool
@@ -67,9 +69,9 @@ func (c *checker) absolutePath(rule *wantedRule) string {
 }
 
 // allRules returns the rules by their files.
-func (c *checker) allRules() map[fileID]grant {
+func (c *checker) allRules() map[place.ID]grant {
 	c.once.Do(func() {
-		c.files = make(map[fileID]grant, len(c.rules))
+		c.files = make(map[place.ID]grant, len(c.rules))
 		for i := range c.rules {
 			f := &c.rules[i]
 			g, known := c.files[f.id]
@@ -88,7 +90,7 @@ func (c *checker) allRules() map[fileID]grant {
 
 // aboveRoot returns what rules may allow on directories above the root of this
 // process, where the kernel goes on and no path leads to.
-func (c *checker) aboveRoot(root fileID) AccessFS {
+func (c *checker) aboveRoot(root place.ID) AccessFS {
 	c.allRules()
 	if root == c.root {
 		return c.outside

@@ -3,6 +3,8 @@ package landlock
 import (
 	"fmt"
 	"strings"
+
+	"example.com/landlock/internal/place"
 )
 
 // operation finds out why what was tried is denied: no reason where a ruleset
@@ -47,7 +49,7 @@ func cannotTell(err error) []error {
 // notFound is cannotTell for a path that could not be looked up. One that leads
 // nowhere is reason enough, and none of Landlock's.
 func notFound(err error) []error {
-	if leadsNowhere(err) {
+	if place.LeadsNowhere(err) {
 		return nil
 	}
 	return cannotTell(err)

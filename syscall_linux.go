@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"example.com/landlock/internal/allthreads"
+	"example.com/landlock/internal/place"
 	"example.com/landlock/internal/seccomp"
 )
 
@@ -42,20 +43,9 @@ func answer(call string, errno syscall.Errno) error {
 	err := os.NewSyscallError(call, errno)
 	switch errno {
 	case unix.EINVAL, unix.E2BIG, unix.EFAULT, unix.ENOMSG, unix.EBADF, unix.EBADFD, unix.ENOMEM, unix.EMFILE, unix.ENFILE:
-		return needsDescriptors(err)
+		return place.NeedsDescriptors(err)
 	}
 	return fmt.Errorf("%w: %w", ErrBlocked, err)
-}
-
-// needsDescriptors adds to an error what to do where there are no descriptors left.
-func needsDescriptors(err error) error {
-	switch {
-	case errors.Is(err, unix.EMFILE):
-		return fmt.Errorf("%w: raise RLIMIT_NOFILE", err)
-	case errors.Is(err, unix.ENFILE):
-		return fmt.Errorf("%w: raise sysctl fs.file-max", err)
-	}
-	return err
 }
 
 func addPath(ruleset, parent int, access AccessFS, flags uint32) error {
@@ -112,7 +102,7 @@ func addRuleError(errno syscall.Errno) error {
 // openError returns why a path cannot be opened. Where the directory that its lookup
 // starts at cannot be opened for the same reason, that is so for all paths.
 func openError(path string, errno syscall.Errno) error {
-	err := needsDescriptors(os.NewSyscallError("open", errno))
+	err := place.NeedsDescriptors(os.NewSyscallError("open", errno))
 	relative := path[0] != '/'
 	switch {
 	case errno != unix.ENOENT && cannotOpen("/.", errno):

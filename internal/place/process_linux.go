@@ -1,4 +1,4 @@
-package landlock
+package place
 
 import (
 	"errors"
@@ -10,26 +10,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// seeProcess asks the kernel whether this thread may trace a process, by a link that
+// See asks the kernel whether this thread may trace a process, by a link that
 // it shows to nobody else. Reading a link is no access that a rule is about.
-func seeProcess(dir string) sight {
+func See(dir string) Sight {
 	if _, err := os.Lstat("/proc/self/task/" + filepath.Base(dir)); err == nil {
-		return sightUnknown // itself, which may always
+		return SightUnknown // itself, which may always
 	}
 	var stat unix.Stat_t
 	if unix.Stat(dir+"/environ", &stat) != nil {
-		return sightUnknown
+		return SightUnknown
 	}
 	_, err := os.Readlink(dir + "/cwd")
 	switch {
 	case !errors.Is(err, unix.EACCES):
-		return sightGranted
+		return SightGranted
 	case !mayTrace(&stat):
-		return sightUnknown
+		return SightUnknown
 	case !asCapable(dir) || os.Getuid() == 0 && !capable(unix.CAP_SYS_PTRACE): // root's own are kept from it too, and do not look so
-		return sightDoubted
+		return SightDoubted
 	}
-	return sightRefused
+	return SightRefused
 }
 
 // mayTrace reports whether this user may trace the process that a file belongs to: the
@@ -71,9 +71,9 @@ func capabilities(pid int) (sets [2]unix.CapUserData, err error) {
 	return sets, err
 }
 
-// mayBind reports whether it is sure that the kernel lets this thread listen on a port,
+// MayBind reports whether it is sure that the kernel lets this thread listen on a port,
 // but for Landlock.
-func mayBind(port int) bool {
+func MayBind(port int) bool {
 	if port == 0 || capable(unix.CAP_NET_BIND_SERVICE) {
 		return true
 	}

@@ -1,4 +1,4 @@
-package landlock
+package place
 
 import (
 	"errors"
@@ -13,24 +13,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// place is where a path leads to. Its files are opened with O_PATH, which
-// Landlock leaves alone, changes nothing and works on any kind of file.
-type place struct {
-	parent int    // the directory that the last element was looked up in; -1 where the path has none
-	file   int    // what is there; -1 where nothing is
-	name   string // the last element
-	path   string // all of it, for people
-	id     fileID // of file, as all below
-	kind   uint32 // S_IFREG and so on; 0 where nothing is
-	number uint64 // of a device
-	names  uint32 // how many it has
-	empty  bool
-	root   fileID // of this process, where the way up ends
-	inside bool   // a file of the kernel's own, such as a pipe, which no rule is about
-}
+// Supported says that there are system calls here to look paths up with.
+const Supported = true
 
 // identify returns which file is open. Whatever the mount, it is only known by statx.
-func identify(fd int) (id fileID, kind uint32, err error) {
+func identify(fd int) (id ID, kind uint32, err error) {
 	var stat unix.Statx_t
 	err = statx(fd, "", unix.AT_EMPTY_PATH, &stat)
 	return idOf(&stat), uint32(stat.Mode) & unix.S_IFMT, err
@@ -48,13 +35,13 @@ func statx(at int, path string, flags int, stat *unix.Statx_t) error {
 	}
 }
 
-func idOf(stat *unix.Statx_t) fileID {
-	return fileID{unix.Mkdev(stat.Dev_major, stat.Dev_minor), stat.Ino, stat.Mnt_id}
+func idOf(stat *unix.Statx_t) ID {
+	return ID{unix.Mkdev(stat.Dev_major, stat.Dev_minor), stat.Ino, stat.Mnt_id}
 }
 
-// identifyRule is identify for a file that a rule is for. It allocates nothing, and asks
-// no server of a network file system once more.
-func identifyRule(fd int) (id fileID, directory, removed bool, err error) {
+// Opened returns which file is open, and whether it is a directory, and was removed. It
+// allocates nothing, and asks no server of a network file system once more.
+func Opened(fd int) (id ID, directory, removed bool, err error) {
 	var stat unix.Statx_t
 	var noPath byte
 	errno := unix.EINTR
@@ -63,20 +50,20 @@ func identifyRule(fd int) (id fileID, directory, removed bool, err error) {
 			statxMask, uintptr(unsafe.Pointer(&stat)), 0)
 	}
 	if errno != 0 {
-		return fileID{}, false, false, os.NewSyscallError("statx", errno)
+		return ID{}, false, false, os.NewSyscallError("statx", errno)
 	}
 	return idOf(&stat), stat.Mode&unix.S_IFMT == unix.S_IFDIR, stat.Nlink == 0, nil
 }
 
-// mayBeUnmounted reports whether a mount may be gone. here is one that is there. Before
+// MayBeUnmounted reports whether a mount may be gone. here is one that is there. Before
 // Linux 6.8 numbers of mounts are not unique, and tell nothing.
-func mayBeUnmounted(mount, here uint64) bool {
+func MayBeUnmounted(mount, here uint64) bool {
 	const firstUnique = 1 << 31
 	if mount == here || mount <= firstUnique {
 		return false
 	}
 	err := statmount(mount)
-	// A mount that is out of sight is EPERM, and so is a seccomp filter's refusal.
+	// A mount that is out of Sight is EPERM, and so is a seccomp filter's refusal.
 	return err != nil && !(err == unix.EPERM && statmount(here) == nil)
 }
 
@@ -93,9 +80,9 @@ func statmount(mount uint64) error {
 	return nil
 }
 
-// hasNoPlace reports whether an open file is none that a rule can be for: one of a file
+// IsNowhere reports whether an open file is none that a rule can be for: one of a file
 // system of the kernel's own, which no path leads to.
-func hasNoPlace(fd int) bool {
+func IsNowhere(fd int) bool {
 	var stat unix.Statfs_t
 	if unix.Fstatfs(fd, &stat) != nil {
 		return false
@@ -104,35 +91,32 @@ func hasNoPlace(fd int) bool {
 	case unix.PIPEFS_MAGIC, unix.SOCKFS_MAGIC, unix.ANON_INODE_FS_MAGIC, unix.NSFS_MAGIC, unix.PID_FS_MAGIC:
 		return true
 	}
-	p := place{file: fd}
+	p := Place{file: fd}
 	return p.identify() == nil && p.isMemory()
 }
 
-// workingDirectoryReached reports whether the working directory is beneath the root of
+// WorkingDirectoryReachable reports whether the working directory is beneath the root of
 // this process. Then so is all that is looked up from there.
-func workingDirectoryReached() bool {
+func WorkingDirectoryReachable() bool {
 	fd, err := unix.Open(".", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return false
 	}
 	defer unix.Close(fd)
 	id, _, err := identify(fd)
-	return err == nil && reachable(fd, id, "")
+	return err == nil && Reachable(fd, id, "")
 }
 
-// hasPlaces says that there are system calls here to look paths up with.
-const hasPlaces = true
-
-// rootDirectory returns which directory "/" is, for this process.
-func rootDirectory() (fileID, error) {
+// Root returns which directory "/" is, for this process.
+func Root() (ID, error) {
 	var stat unix.Statx_t
 	err := statx(unix.AT_FDCWD, "/", 0, &stat)
 	return idOf(&stat), err
 }
 
-// reachable reports whether a path leads to an open directory, which is then beneath
+// Reachable reports whether a path leads to an open directory, which is then beneath
 // the root of this process: the one that it was opened by, or that it has now.
-func reachable(fd int, id fileID, openedBy string) bool {
+func Reachable(fd int, id ID, openedBy string) bool {
 	if filepath.IsAbs(openedBy) && !strings.Contains(openedBy, "/proc/") && leadsTo(openedBy, id) {
 		return true
 	}
@@ -141,32 +125,29 @@ func reachable(fd int, id fileID, openedBy string) bool {
 }
 
 // leadsTo reports whether a path leads to a file, by whatever mount.
-func leadsTo(path string, id fileID) bool {
+func leadsTo(path string, id ID) bool {
 	var stat unix.Statx_t
-	return statx(unix.AT_FDCWD, path, 0, &stat) == nil && idOf(&stat).onAnyMount() == id.onAnyMount()
+	return statx(unix.AT_FDCWD, path, 0, &stat) == nil && idOf(&stat).OnAnyMount() == id.OnAnyMount()
 }
 
 // pathOf returns the path of an open file, as far as /proc knows it.
 func pathOf(fd int) (string, error) { return os.Readlink("/proc/self/fd/" + strconv.Itoa(fd)) }
 
-// findPlace looks a path up as the kernel does. With follow it goes on where the
+// Find looks a path up as the kernel does. With follow it goes on where the
 // last element is a symbolic link. The caller closes the place.
-func findPlace(path string, follow bool) (p *place, err error) {
-	p = &place{parent: -1, file: -1}
+func Find(path string, follow bool) (p *Place, err error) {
+	p = &Place{parent: -1, file: -1}
 	defer func() {
 		if err != nil {
-			p.close()
-			err = needsDescriptors(&fs.PathError{Op: "look up", Path: path, Err: err})
+			p.Close()
+			err = NeedsDescriptors(&fs.PathError{Op: "look up", Path: path, Err: err})
 		}
 	}()
-	if err := wrongPath(path); err != nil {
-		return p, err
-	}
 	if len(path) >= unix.PathMax {
 		return p, unix.ENAMETOOLONG
 	}
 	rest := path
-	for links := range maxLinks + 1 {
+	for links := range MaxLinks + 1 {
 		target, err := p.step(rest, follow)
 		if err != nil {
 			return p, err
@@ -175,7 +156,7 @@ func findPlace(path string, follow bool) (p *place, err error) {
 			if links > 0 {
 				err = p.isFoundBy(path)
 			}
-			p.path = p.describe(path)
+			p.Path = p.describe(path)
 			return p, err
 		}
 		rest = target
@@ -188,13 +169,13 @@ var errChanged = errors.New("it was changed meanwhile")
 
 // isFoundBy returns why the kernel does not find the place by a path in which links were
 // followed here: it counts those of the directories too, and a mount may forbid them.
-func (p *place) isFoundBy(path string) error {
+func (p *Place) isFoundBy(path string) error {
 	var stat unix.Statx_t
 	err := statx(unix.AT_FDCWD, path, 0, &stat)
 	switch {
-	case err == unix.ENOENT && !p.exists():
+	case err == unix.ENOENT && !p.Exists():
 		return nil
-	case err == nil && (!p.exists() || idOf(&stat) != p.id):
+	case err == nil && (!p.Exists() || idOf(&stat) != p.ID):
 		return errChanged
 	}
 	return err
@@ -202,7 +183,7 @@ func (p *place) isFoundBy(path string) error {
 
 // step looks up a path that begins at p.parent, and returns where the link at
 // its end leads to, which begins there too.
-func (p *place) step(path string, follow bool) (target string, err error) {
+func (p *Place) step(path string, follow bool) (target string, err error) {
 	at := p.parent
 	if at < 0 {
 		at = unix.AT_FDCWD
@@ -215,7 +196,7 @@ func (p *place) step(path string, follow bool) (target string, err error) {
 		if err != nil {
 			return "", err
 		}
-		p.close()
+		p.Close()
 		p.parent, p.file, p.name = -1, fd, ""
 		return "", p.identify()
 	}
@@ -226,7 +207,7 @@ func (p *place) step(path string, follow bool) (target string, err error) {
 	if err != nil {
 		return "", err
 	}
-	p.close()
+	p.Close()
 	p.parent, p.name, p.kind = parent, name, 0
 	p.file, err = unix.Openat(parent, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err == unix.ENOENT {
@@ -251,7 +232,7 @@ func (p *place) step(path string, follow bool) (target string, err error) {
 
 // parentIsThere returns an error where the directory was removed: nothing can be made in
 // it any more.
-func (p *place) parentIsThere() error {
+func (p *Place) parentIsThere() error {
 	var stat unix.Stat_t
 	err := unix.Fstat(p.parent, &stat)
 	if err == nil && stat.Nlink == 0 {
@@ -263,7 +244,7 @@ func (p *place) parentIsThere() error {
 // readLink returns the target of the link that the place is. A link of /proc
 // that leads straight to a file it follows itself, since its text need not be a
 // path to that.
-func (p *place) readLink(mustBeDir bool) (string, error) {
+func (p *Place) readLink(mustBeDir bool) (string, error) {
 	buffer := make([]byte, unix.PathMax)
 	n, err := unix.Readlinkat(p.file, "", buffer)
 	if err != nil {
@@ -285,7 +266,7 @@ func (p *place) readLink(mustBeDir bool) (string, error) {
 		}
 		return target, nil
 	}
-	if err := p.jump(target); err != nil || !mustBeDir || p.isDirectory() {
+	if err := p.jump(target); err != nil || !mustBeDir || p.IsDirectory() {
 		return "", err
 	}
 	return "", unix.ENOTDIR
@@ -293,40 +274,40 @@ func (p *place) readLink(mustBeDir bool) (string, error) {
 
 // jump makes p the place of what a link of /proc leads to, of which its text
 // tells the path where there is one.
-func (p *place) jump(text string) error {
+func (p *Place) jump(text string) error {
 	fd, err := unix.Openat(p.parent, p.name, unix.O_PATH|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return err
 	}
-	p.close()
+	p.Close()
 	p.parent, p.file, p.name = -1, fd, text
 	if err := p.identify(); err != nil {
 		return err
 	}
 	if !filepath.IsAbs(text) || p.isMemory() {
-		p.inside = true
+		p.Inside = true
 		return nil
 	}
 	if p.kind == unix.S_IFDIR {
 		return nil
 	}
-	named, err := findPlace(text, false)
-	if err == nil && (named.id != p.id || p.names != 1) { // a file with several names may be another one's
-		named.close()
+	named, err := Find(text, false)
+	if err == nil && (named.ID != p.ID || p.names != 1) { // a file with several names may be another one's
+		named.Close()
 		err = errNoName
 	}
 	if err != nil {
 		return errNoName
 	}
-	p.close()
+	p.Close()
 	*p = *named
 	return nil
 }
 
 // isMemory reports whether a file is on the mount of the kernel's own where memfd_create
 // makes files: the name of such a file could be anybody's.
-func (p *place) isMemory() bool {
-	if p.kind != unix.S_IFREG || unix.Major(p.id.device) != 0 {
+func (p *Place) isMemory() bool {
+	if p.kind != unix.S_IFREG || unix.Major(p.ID.Device) != 0 {
 		return false
 	}
 	other, err := unix.MemfdCreate("landlock", unix.MFD_CLOEXEC)
@@ -335,11 +316,11 @@ func (p *place) isMemory() bool {
 	}
 	defer unix.Close(other)
 	id, _, err := identify(other)
-	return err == nil && id.device == p.id.device && id.mount == p.id.mount
+	return err == nil && id.Device == p.ID.Device && id.Mount == p.ID.Mount
 }
 
 // identify finds out what was opened.
-func (p *place) identify() error {
+func (p *Place) identify() error {
 	var stat unix.Statx_t
 	if err := statx(p.file, "", unix.AT_EMPTY_PATH, &stat); err != nil {
 		return err
@@ -347,8 +328,8 @@ func (p *place) identify() error {
 	if stat.Attributes&unix.STATX_ATTR_AUTOMOUNT != 0 {
 		return errAutomount
 	}
-	p.id, p.kind, p.names = idOf(&stat), uint32(stat.Mode)&unix.S_IFMT, stat.Nlink
-	p.number, p.empty = unix.Mkdev(stat.Rdev_major, stat.Rdev_minor), stat.Size == 0
+	p.ID, p.kind, p.names = idOf(&stat), uint32(stat.Mode)&unix.S_IFMT, stat.Nlink
+	p.number, p.Empty = unix.Mkdev(stat.Rdev_major, stat.Rdev_minor), stat.Size == 0
 	return nil
 }
 
@@ -357,8 +338,8 @@ var errAutomount = errors.New("something else is mounted there once it is used")
 var errNoName = errors.New("the file that this link leads to has no name by which its directory could be found")
 
 // describe returns the path of the place; given is how it was asked for.
-func (p *place) describe(given string) string {
-	if p.inside {
+func (p *Place) describe(given string) string {
+	if p.Inside {
 		return p.name
 	}
 	fd, name := p.parent, p.name
@@ -375,18 +356,18 @@ func (p *place) describe(given string) string {
 	return filepath.Join(dir, name)
 }
 
-// isAtPath reports whether its path leads to the place: not beneath what covers it, or
+// IsAtPath reports whether its path leads to the place: not beneath what covers it, or
 // from another root.
-func (p *place) isAtPath() bool {
+func (p *Place) IsAtPath() bool {
 	var stat unix.Statx_t
-	if p.exists() {
-		return statx(unix.AT_FDCWD, p.path, unix.AT_SYMLINK_NOFOLLOW, &stat) == nil && idOf(&stat) == p.id
+	if p.Exists() {
+		return statx(unix.AT_FDCWD, p.Path, unix.AT_SYMLINK_NOFOLLOW, &stat) == nil && idOf(&stat) == p.ID
 	}
 	id, _, err := identify(p.parent)
-	return err == nil && statx(unix.AT_FDCWD, filepath.Dir(p.path), unix.AT_SYMLINK_NOFOLLOW, &stat) == nil && idOf(&stat) == id
+	return err == nil && statx(unix.AT_FDCWD, filepath.Dir(p.Path), unix.AT_SYMLINK_NOFOLLOW, &stat) == nil && idOf(&stat) == id
 }
 
-func (p *place) close() {
+func (p *Place) Close() {
 	for _, fd := range []int{p.parent, p.file} {
 		if fd >= 0 {
 			unix.Close(fd)
@@ -395,58 +376,49 @@ func (p *place) close() {
 	p.parent, p.file = -1, -1
 }
 
-func (p *place) exists() bool      { return p.kind != 0 }
-func (p *place) isDirectory() bool { return p.kind == unix.S_IFDIR }
-func (p *place) isRegular() bool   { return p.kind == unix.S_IFREG }
-func (p *place) isLink() bool      { return p.kind == unix.S_IFLNK }
-func (p *place) isSocket() bool    { return p.kind == unix.S_IFSOCK }
-func (p *place) isDevice() bool    { return p.kind == unix.S_IFCHR || p.kind == unix.S_IFBLK }
+func (p *Place) Exists() bool      { return p.kind != 0 }
+func (p *Place) IsDirectory() bool { return p.kind == unix.S_IFDIR }
+func (p *Place) IsRegular() bool   { return p.kind == unix.S_IFREG }
+func (p *Place) IsLink() bool      { return p.kind == unix.S_IFLNK }
+func (p *Place) IsSocket() bool    { return p.kind == unix.S_IFSOCK }
+func (p *Place) IsDevice() bool    { return p.kind == unix.S_IFCHR || p.kind == unix.S_IFBLK }
 
-// makeRight returns the right that making a file of this kind takes.
-func (p *place) makeRight(kernel Kernel) AccessFS {
+// IsWhiteout reports whether it is what overlayfs marks with what was removed.
+func (p *Place) IsWhiteout() bool { return p.kind == unix.S_IFCHR && p.number == 0 }
+
+// Type returns what kind of file is there: 0 for a regular one, and where nothing is.
+func (p *Place) Type() fs.FileMode {
 	switch p.kind {
 	case unix.S_IFLNK:
-		return FSMakeSym
+		return fs.ModeSymlink
 	case unix.S_IFDIR:
-		return FSMakeDir
+		return fs.ModeDir
 	case unix.S_IFCHR:
-		if p.number == 0 && kernel.Errata&ErratumWhiteouts != 0 {
-			return FSMakeReg // as overlayfs marks what was removed
-		}
-		return FSMakeChar
+		return fs.ModeDevice | fs.ModeCharDevice
 	case unix.S_IFBLK:
-		return FSMakeBlock
+		return fs.ModeDevice
 	case unix.S_IFIFO:
-		return FSMakeFifo
+		return fs.ModeNamedPipe
 	case unix.S_IFSOCK:
-		return FSMakeSock
+		return fs.ModeSocket
 	}
-	return FSMakeReg
+	return 0
 }
 
-// level is a file or a directory on the way up.
-type level struct {
-	id        fileID
-	mountRoot bool   // it is the root of its mount
-	dir       int    // an open directory, or the file itself,
-	back      string // and the way from there: "", "..", "../.." and so on
-	names     uint32 // how many a file has that is no directory
-}
-
-// level is the first.
-func (p *place) level() level {
-	l := level{id: p.id, dir: p.file}
-	if !p.isDirectory() {
+// Level is the first.
+func (p *Place) Level() Level {
+	l := Level{ID: p.ID, dir: p.file}
+	if !p.IsDirectory() {
 		l.names = p.names
 	}
 	return l
 }
 
-// mayBeLost returns why the kernel may have lost a rule for this, or given its number to
+// MayBeLost returns why the kernel may have lost a rule for this, or given its number to
 // another file: some file systems give all files but the root (number 1) other inodes
 // when memory is short.
-func (l level) mayBeLost() error {
-	if unix.Major(l.id.device) != 0 || l.id.inode == 1 {
+func (l Level) MayBeLost() error {
+	if unix.Major(l.ID.Device) != 0 || l.ID.Inode == 1 {
 		return nil
 	}
 	fd, err := l.open()
@@ -470,28 +442,28 @@ func (l level) mayBeLost() error {
 }
 
 // open opens it once more.
-func (l level) open() (fd int, err error) {
+func (l Level) open() (fd int, err error) {
 	if l.back == "" {
 		fd, err = unix.FcntlInt(uintptr(l.dir), unix.F_DUPFD_CLOEXEC, 3)
 	} else {
 		fd, err = unix.Openat(l.dir, l.back, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	}
-	return fd, needsDescriptors(err)
+	return fd, NeedsDescriptors(err)
 }
 
-// upwards calls visit for the file itself and for each directory above it, to
+// Upwards calls visit for the file itself and for each directory above it, to
 // the root of this process, as long as it wants more: that is the way on which the
 // kernel looks for rules. It leads across mount points.
-func (p *place) upwards(visit func(level) (more bool)) error {
-	root, err := rootDirectory()
+func (p *Place) Upwards(visit func(Level) (more bool)) error {
+	root, err := Root()
 	if err != nil {
 		return err
 	}
-	p.root = root
-	if p.parent < 0 && p.isDirectory() {
+	p.Root = root
+	if p.parent < 0 && p.IsDirectory() {
 		return upwardsFrom(p.file, root, visit)
 	}
-	if p.exists() && !visit(p.level()) {
+	if p.Exists() && !visit(p.Level()) {
 		return nil
 	}
 	if p.parent < 0 {
@@ -503,8 +475,8 @@ func (p *place) upwards(visit func(level) (more bool)) error {
 // maxBack is how long a way back may be before it begins anew.
 const maxBack = 192
 
-func upwardsFrom(start int, root fileID, visit func(level) (more bool)) error {
-	here := level{dir: start}
+func upwardsFrom(start int, root ID, visit func(Level) (more bool)) error {
+	here := Level{dir: start}
 	defer func() {
 		if here.dir != start {
 			unix.Close(here.dir)
@@ -514,17 +486,17 @@ func upwardsFrom(start int, root fileID, visit func(level) (more bool)) error {
 		return err
 	}
 	for {
-		if !visit(here) || here.id == root {
+		if !visit(here) || here.ID == root {
 			return nil
 		}
 		above, err := here.above(root)
-		if err != nil || above.id == here.id { // above the top is the top
+		if err != nil || above.ID == here.ID { // above the top is the top
 			return err
 		}
 		if here = above; len(here.back) > maxBack {
 			fd, err := here.open()
 			if err != nil {
-				return needsDescriptors(err)
+				return NeedsDescriptors(err)
 			}
 			if here.dir != start {
 				unix.Close(here.dir)
@@ -535,14 +507,14 @@ func upwardsFrom(start int, root fileID, visit func(level) (more bool)) error {
 }
 
 // look finds out what is there.
-func (l *level) look() error {
+func (l *Level) look() error {
 	flags := 0
 	if l.back == "" {
 		flags = unix.AT_EMPTY_PATH
 	}
 	var stat unix.Statx_t
 	err := statx(l.dir, l.back, flags, &stat)
-	l.id, l.mountRoot = idOf(&stat), stat.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0
+	l.ID, l.mountRoot = idOf(&stat), stat.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0
 	return err
 }
 
@@ -552,75 +524,75 @@ var errCovered = errors.New("a directory above is covered by a mount")
 
 // above returns the directory above one. Where a mount covers that, ".." leads to the
 // mount, and the kernel looks at what is beneath.
-func (l level) above(root fileID) (level, error) {
-	above := level{dir: l.dir, back: ".."}
+func (l Level) above(root ID) (Level, error) {
+	above := Level{dir: l.dir, back: ".."}
 	if l.back != "" {
 		above.back = l.back + "/.."
 	}
-	if err := above.look(); err != nil || above.id.mount == l.id.mount || above.id == l.id {
+	if err := above.look(); err != nil || above.ID.Mount == l.ID.Mount || above.ID == l.ID {
 		return above, err
 	}
 	fd, err := l.open()
 	if err != nil {
-		return level{}, err
+		return Level{}, err
 	}
 	defer unix.Close(fd)
 	path, err := pathOf(fd)
 	if err != nil {
-		return level{}, err
+		return Level{}, err
 	}
 	name := filepath.Base(path)
 	if l.mountRoot && l.isAt(above.dir, above.back+"/"+name) {
 		return above, nil
 	}
 	if l.isAt(unix.AT_FDCWD, "/"+name) { // a path that begins at the root begins beneath what covers it
-		above.id = root
+		above.ID = root
 		return above, nil
 	}
-	return level{}, errCovered
+	return Level{}, errCovered
 }
 
 // isAt reports whether a path leads to this very directory, by this very mount.
-func (l level) isAt(dir int, path string) bool {
+func (l Level) isAt(dir int, path string) bool {
 	var stat unix.Statx_t
-	return statx(dir, path, unix.AT_SYMLINK_NOFOLLOW, &stat) == nil && idOf(&stat) == l.id
+	return statx(dir, path, unix.AT_SYMLINK_NOFOLLOW, &stat) == nil && idOf(&stat) == l.ID
 }
 
-// above returns the directory that a place is in.
-func (p *place) above() (*place, error) {
+// Above returns the directory that a place is in.
+func (p *Place) Above() (*Place, error) {
 	if p.parent < 0 {
-		return nil, errNothingAbove // "/", or a path that ends in a dot: it cannot be removed, made or moved
+		return nil, ErrNothingAbove // "/", or a path that ends in a dot: it cannot be removed, made or moved
 	}
 	fd, err := unix.FcntlInt(uintptr(p.parent), unix.F_DUPFD_CLOEXEC, 3)
 	if err != nil {
-		return nil, needsDescriptors(err)
+		return nil, NeedsDescriptors(err)
 	}
-	above := &place{parent: -1, file: fd}
-	above.id, above.kind, err = identify(fd)
+	above := &Place{parent: -1, file: fd}
+	above.ID, above.kind, err = identify(fd)
 	if err != nil {
-		above.close()
+		above.Close()
 		return nil, err
 	}
-	above.path = filepath.Dir(p.path)
+	above.Path = filepath.Dir(p.Path)
 	return above, nil
 }
 
-// modesAllow reports whether a file's mode, and what else is not Landlock's,
+// ModesAllow reports whether a file's mode, and what else is not Landlock's,
 // lets this process use it: by reading (4), writing (2) and executing (1).
-func modesAllow(path string, mode uint32) bool {
+func ModesAllow(path string, mode uint32) bool {
 	return unix.Faccessat(unix.AT_FDCWD, path, mode, unix.AT_EACCESS) == nil
 }
 
-// mayExecute reports whether a file's mode and its mount let this process execute
+// MayExecute reports whether a file's mode and its mount let this process execute
 // it.
-func mayExecute(path string) bool {
+func MayExecute(path string) bool {
 	var stat unix.Statfs_t
-	return modesAllow(path, modeExecute) && unix.Statfs(path, &stat) == nil && stat.Flags&unix.ST_NOEXEC == 0
+	return ModesAllow(path, ModeExecute) && unix.Statfs(path, &stat) == nil && stat.Flags&unix.ST_NOEXEC == 0
 }
 
-// leadsNowhere reports whether an error of findPlace says that its path leads
+// LeadsNowhere reports whether an error of Find says that its path leads
 // nowhere: so whatever is tried there fails, with Landlock or without.
-func leadsNowhere(err error) bool {
+func LeadsNowhere(err error) bool {
 	for _, errno := range []error{unix.ENOENT, unix.ENOTDIR, unix.EACCES, unix.ELOOP, unix.ENAMETOOLONG, unix.EINVAL} {
 		if errors.Is(err, errno) {
 			return true
@@ -629,62 +601,19 @@ func leadsNowhere(err error) bool {
 	return false
 }
 
-// mayChange reports whether the mode of the directory that a place is in lets this
+// MayChange reports whether the mode of the directory that a place is in lets this
 // process make and remove files there.
-func (p *place) mayChange() bool {
-	return p.parent >= 0 && unix.Faccessat(p.parent, ".", modeWrite|modeExecute, unix.AT_EACCESS) == nil
+func (p *Place) MayChange() bool {
+	return p.parent >= 0 && unix.Faccessat(p.parent, ".", ModeWrite|ModeExecute, unix.AT_EACCESS) == nil
 }
 
-// memoryDevices is the number of /dev/null and its kin, on which nobody calls ioctl.
-const memoryDevices = 1
-
-// hasDevices reports whether an open file is a device, but for /dev/null and its kin,
-// or a directory of devices: /dev or /dev/pts with what is mounted there, whatever they
-// are called.
-func hasDevices(fd int) (bool, error) {
-	var file unix.Stat_t
-	if err := unix.Fstat(fd, &file); err != nil {
-		return false, fmt.Errorf("fstat: %w", err)
+// NeedsDescriptors adds to an error what to do where there are no descriptors left.
+func NeedsDescriptors(err error) error {
+	switch {
+	case errors.Is(err, unix.EMFILE):
+		return fmt.Errorf("%w: raise RLIMIT_NOFILE", err)
+	case errors.Is(err, unix.ENFILE):
+		return fmt.Errorf("%w: raise sysctl fs.file-max", err)
 	}
-	switch file.Mode & unix.S_IFMT {
-	case unix.S_IFBLK:
-		return true, nil
-	case unix.S_IFCHR:
-		return unix.Major(uint64(file.Rdev)) != memoryDevices, nil
-	case unix.S_IFDIR:
-		return isDirectoryOfDevices(&file)
-	}
-	return false, nil
-}
-
-func isDirectoryOfDevices(dir *unix.Stat_t) (bool, error) {
-	var root unix.Stat_t
-	if err := unix.Stat("/", &root); err != nil {
-		return false, fmt.Errorf("stat /: %w", err)
-	}
-	for _, path := range []string{"/dev", "/dev/pts"} {
-		var stat unix.Stat_t
-		if unix.Stat(path, &stat) != nil {
-			continue // then it has no devices
-		}
-		// All of a file system that is mounted for devices is theirs.
-		if stat.Dev == dir.Dev && (stat.Ino == dir.Ino || stat.Dev != root.Dev) {
-			return true, nil
-		}
-	}
-	return false, nil
-}
-
-// isStream reports whether a file is what this process has as a standard stream.
-func isStream(path string) bool {
-	var file, stream unix.Stat_t
-	if unix.Stat(path, &file) != nil {
-		return false
-	}
-	for fd := range 3 {
-		if unix.Fstat(fd, &stream) == nil && stream.Dev == file.Dev && stream.Ino == file.Ino {
-			return true
-		}
-	}
-	return false
+	return err
 }

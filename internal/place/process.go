@@ -1,4 +1,4 @@
-package landlock
+package place
 
 import "strings"
 
@@ -13,7 +13,9 @@ var guardedFiles = map[string]bool{
 	"syscall": true, "timerslack_ns": true,
 }
 
-func guardedBy(path string) (dir string, ok bool) {
+// Guarded returns the directory in /proc of the process that a path goes through, and
+// whether it is one of its guarded files that it goes through. Links are not followed.
+func Guarded(path string) (dir string, ok bool) {
 	names := strings.FieldsFunc(path, func(r rune) bool { return r == '/' })
 	if len(names) < 3 || names[0] != "proc" || !isNumber(names[1]) {
 		return "", false
@@ -27,12 +29,12 @@ func guardedBy(path string) (dir string, ok bool) {
 
 func isNumber(name string) bool { return name != "" && strings.Trim(name, "0123456789") == "" }
 
-// sight says what the kernel lets this thread see of a process.
-type sight int
+// Sight is what the kernel lets this thread see of a process.
+type Sight int
 
 const (
-	sightUnknown sight = iota // it is gone, another user's, or one of this process's threads
-	sightGranted
-	sightDoubted // refused, which it may be without a sandbox too
-	sightRefused // though this user may
+	SightUnknown Sight = iota // it is gone, another user's, or one of this process's threads
+	SightGranted
+	SightDoubted // refused, which it may be without a sandbox too
+	SightRefused // though this user may
 )
