@@ -3,14 +3,8 @@ package landlock
 import (
 	"bytes"
 	"errors"
-	"io/fs"
 	"os/exec"
-	"strings"
-)
-
-var (
-	errStarted   = errors.New("exec: already started") // as os/exec
-	errNoCommand = errors.New("landlock: start a child: nil command")
+	"sync"
 )
 
 // Start starts cmd inside the sandbox and does not wait for it. It does what
@@ -69,40 +63,39 @@ func (s *Sandbox) Start(cmd *exec.Cmd) error {
 	if cmd == nil {
 		return errNoCommand
 	}
-	wrong, noProgram := wrongAttributes(cmd), wrongProgram(cmd)
-	switch {
-	case s == nil:
-		return failStart(cmd, errClosed)
-	case wrong != nil:
-		return failStart(cmd, wrong)
-	case s.unrestricted && !s.closed.Load():
-		return cmd.Start()
-	case cmd.Process != nil:
-		return errStarted
-	case cmd.Err != nil:
-		return failStart(cmd, cmd.Err)
-	case noProgram != nil:
-		return failStart(cmd, noProgram)
+	if err := s.checkCmd(cmd); err != nil {
+		return failStart(cmd, err)
 	}
-	return s.start(cmd)
+	if s.unrestricted {
+		return cmd.Start()
+	}
+	if _, twice := beingStarted.LoadOrStore(cmd, nil); twice {
+		return errStarted // and os/exec must not start it as it is
+	}
+	defer beingStarted.Delete(cmd)
+	child, err := s.build(cmd)
+	if err != nil {
+		return failStart(cmd, err)
+	}
+	started, err := child.start(cmd)
+	if err != nil {
+		return err
+	}
+	return s.settle(started)
 }
 
-// wrongProgram returns what os/exec answers where cmd.Path can be no program's.
-func wrongProgram(cmd *exec.Cmd) error {
-	switch {
-	case cmd.Path == "":
-		return errors.New("exec: no command")
-	case strings.ContainsRune(cmd.Path, 0):
-		return &fs.PathError{Op: "fork/exec", Path: cmd.Path, Err: errInvalid}
-	}
-	return nil
-}
+// beingStarted holds each cmd that looks otherwise than its owner left it: to
+// start it meanwhile would be to start it without a sandbox.
+var beingStarted sync.Map
 
 // failStart makes cmd.Start fail with err, so that it cleans up after itself.
-// os/exec starts nothing where Err is set.
+// os/exec starts nothing where Err is set. A cmd that is started keeps what it has.
 func failStart(cmd *exec.Cmd, err error) error {
 	if cmd == nil {
 		return errNoCommand
+	}
+	if err == errStarted {
+		return err
 	}
 	if cmd.Err == nil {
 		cmd.Err = err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"os/exec"
 	"sync/atomic"
 	"unsafe"
 
@@ -28,11 +29,8 @@ type handover struct {
 	slot  int      // the number of that in the child
 	took  right    // the file whose number it is
 
-	rights   []int   // descriptors that are sent
-	owned    []int   // to close here
-	socket   uintptr // where the stub has the number of its end
-	received uintptr // and those of what was sent
-	limit    uintptr // and the child's RLIMIT_NOFILE
+	rights []int // descriptors that are sent
+	owned  []int // to close here
 }
 
 // right is a file that is sent, by its place among all.
@@ -40,16 +38,38 @@ type right int
 
 const noRight right = -1
 
+// noFile stands in place of a descriptor where there is nothing to send.
+const noFile = -1
+
 // send adds a file to what is sent.
 func (h *handover) send(fd int) right {
 	h.rights = append(h.rights, fd)
 	return right(len(h.rights) - 1)
 }
 
-// sendOwn is send for a file that is closed here then.
+// sendOwn is send for a file, if there is one, that is closed here then.
 func (h *handover) sendOwn(fd int) right {
+	if fd == noFile {
+		return noRight
+	}
 	h.owned = append(h.owned, fd)
 	return h.send(fd)
+}
+
+// taken is where the stub has what it takes over.
+type taken struct {
+	files  uintptr // the numbers that they have in the stub
+	socket uintptr // the number of its end
+	limit  uintptr // the child's RLIMIT_NOFILE
+}
+
+// number returns the address of the descriptor that a file has in the stub, and 0 for
+// none.
+func (t taken) number(of right) uintptr {
+	if of == noRight {
+		return 0
+	}
+	return t.files + 4*uintptr(of)
 }
 
 func newHandover() (*handover, error) {
@@ -112,10 +132,10 @@ var someThread atomic.Int64
 // chooseSlot chooses the number of the socket in the child: that of a stream for
 // which os/exec has no pipe to copy, or of one of the ExtraFiles, or the one
 // after them.
-func (c *child) chooseSlot() error {
-	for fd, stream := range []any{c.was.Stdin, c.was.Stdout, c.was.Stderr} {
+func (h *handover) chooseSlot(cmd *exec.Cmd) error {
+	for fd, stream := range []any{cmd.Stdin, cmd.Stdout, cmd.Stderr} {
 		file, isFile := stream.(*os.File)
-		if stream != nil && !isFile || c.controls(fd) {
+		if stream != nil && !isFile || controls(cmd, fd) {
 			continue
 		}
 		if stream == nil {
@@ -127,50 +147,51 @@ func (c *child) chooseSlot() error {
 			if err != nil {
 				return &os.PathError{Op: "open", Path: os.DevNull, Err: err} // as os/exec
 			}
-			c.slot, c.took = fd, c.sendOwn(null)
+			h.slot, h.took = fd, h.sendOwn(null)
 			return nil
 		}
-		c.takeSlot(fd, file)
+		h.takeSlot(fd, file)
 		return nil
 	}
-	for i, file := range c.was.ExtraFiles {
-		if fd := 3 + i; !c.controls(fd) {
-			c.takeSlot(fd, file)
+	for i, file := range cmd.ExtraFiles {
+		if fd := 3 + i; !controls(cmd, fd) {
+			h.takeSlot(fd, file)
 			return nil
 		}
 	}
-	c.slot = 3 + len(c.was.ExtraFiles)
+	h.slot = 3 + len(cmd.ExtraFiles)
 	return nil
 }
 
 // takeSlot has the socket take the place of a file of cmd's. It is nothing to
 // send where that is nil or closed: then the program has nothing there.
-func (c *child) takeSlot(fd int, file *os.File) {
-	c.slot = fd
+func (h *handover) takeSlot(fd int, file *os.File) {
+	h.slot = fd
 	if number := file.Fd(); number != ^uintptr(0) { // which makes it block, as os/exec does
-		c.took = c.send(int(number))
+		h.took = h.send(int(number))
 	}
 }
 
 // controls reports whether os/exec makes a descriptor the child's terminal, or
 // gives that up, before the stub runs.
-func (c *child) controls(fd int) bool {
-	return c.attr != nil && (c.attr.Setctty && fd == c.attr.Ctty || c.attr.Noctty && fd == 0)
+func controls(cmd *exec.Cmd, fd int) bool {
+	attr := cmd.SysProcAttr
+	return attr != nil && (attr.Setctty && fd == attr.Ctty || attr.Noctty && fd == 0)
 }
 
 // handOver sends the stub's files. Where nothing of cmd's is in the slot, what the
 // child would inherit there is sent with them.
-func (c *child) handOver() error {
-	defer c.closeOwned()
-	if c.slot < 3+len(c.was.ExtraFiles) || !inherits(c.slot) {
-		if len(c.rights) == 0 {
+func (h *handover) handOver(cmd *exec.Cmd) error {
+	defer h.closeOwned()
+	if h.slot < 3+len(cmd.ExtraFiles) || !inherits(h.slot) {
+		if len(h.rights) == 0 {
 			return nil
 		}
-		return sendError(os.NewSyscallError("sendmsg", unix.Sendmsg(int(c.here.Fd()), []byte{0}, unix.UnixRights(c.rights...), nil, unix.MSG_DONTWAIT)))
+		return sendError(os.NewSyscallError("sendmsg", unix.Sendmsg(int(h.here.Fd()), []byte{0}, unix.UnixRights(h.rights...), nil, unix.MSG_DONTWAIT)))
 	}
-	sent, err := stub.SendInherited(int(c.here.Fd()), c.slot, c.rights)
+	sent, err := stub.SendInherited(int(h.here.Fd()), h.slot, h.rights)
 	if sent {
-		c.took = c.send(c.slot)
+		h.took = h.send(h.slot)
 	}
 	return sendError(err)
 }
@@ -195,43 +216,37 @@ func inherits(fd int) bool {
 // takeOver has the stub receive what was sent, and put back what its socket took
 // the place of. It may have more descriptors meanwhile than the program: os/exec
 // gives a child the soft limit that this process was started with.
-func (c *child) takeOver() error {
+func (h *handover) takeOver(image *stub.Image) (t taken, err error) {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		return fmt.Errorf("landlock: start a child: %w", os.NewSyscallError("getrlimit", err))
+		return t, fmt.Errorf("landlock: start a child: %w", os.NewSyscallError("getrlimit", err))
 	}
 	limit.Cur = limit.Max
-	slot := uintptr(c.slot)
-	c.limit = c.image.Writable(bytesOf(new(unix.Rlimit)))
-	c.image.Add(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, c.image.Data(bytesOf(&limit)), c.limit)
-	c.socket = c.image.Writable(bytesOf(new(int32(c.slot)))) // until it has another
-	c.image.Add(unix.SYS_FCNTL|stub.Store, slot, unix.F_DUPFD_CLOEXEC, 3, 0, c.socket)
-	if len(c.rights) > 0 {
-		c.receive()
+	slot := uintptr(h.slot)
+	t.limit = image.Writable(bytesOf(new(unix.Rlimit)))
+	image.Add(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, image.Data(bytesOf(&limit)), t.limit)
+	t.socket = image.Writable(bytesOf(new(int32(h.slot)))) // until it has another
+	image.Add(unix.SYS_FCNTL|stub.Store, slot, unix.F_DUPFD_CLOEXEC, 3, 0, t.socket)
+	if len(h.rights) > 0 {
+		t.files = receive(image, slot, len(h.rights))
 	}
-	if c.took == noRight {
-		c.image.Add(unix.SYS_CLOSE, slot)
+	if h.took == noRight {
+		image.Add(unix.SYS_CLOSE, slot)
 	} else {
-		c.image.Add(unix.SYS_DUP3|stub.Indirect, c.number(c.took), slot)
+		image.Add(unix.SYS_DUP3|stub.Indirect, t.number(h.took), slot)
 	}
-	c.taking = len(c.image.Calls())
-	return nil
+	return t, nil
 }
 
-// restoreLimit has the stub give the program the limit that the child had.
-func (c *child) restoreLimit() { c.image.Add(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, c.limit) }
-
-// number returns the address of the descriptor that a file has in the stub.
-func (h *handover) number(r right) uintptr { return h.received + 4*uintptr(r) }
-
-// receive has the stub receive one message, with a byte and files.
-func (c *child) receive() {
-	none := make([]int, len(c.rights))
+// receive has the stub receive one message, with a byte and files. It returns the address
+// of the numbers that they have there.
+func receive(image *stub.Image, socket uintptr, count int) (files uintptr) {
+	none := make([]int, count)
 	for i := range none {
 		none[i] = math.MaxInt32 // a number that is nobody's, where less is received
 	}
 	control := unix.UnixRights(none...)
-	vector := struct{ base, length uintptr }{c.image.Writable([]byte{0}), 1}
+	vector := struct{ base, length uintptr }{image.Writable([]byte{0}), 1}
 	message := struct {
 		name        uintptr
 		nameLength  uint32
@@ -241,22 +256,14 @@ func (c *child) receive() {
 		controlSize uintptr
 		flags       int32
 	}{
-		vectors: c.image.Data(bytesOf(&vector)), vectorCount: 1,
-		control: c.image.Writable(control), controlSize: uintptr(len(control)),
+		vectors: image.Data(bytesOf(&vector)), vectorCount: 1,
+		control: image.Writable(control), controlSize: uintptr(len(control)),
 	}
-	c.received = message.control + uintptr(unix.CmsgLen(0))
-	c.image.Add(unix.SYS_RECVMSG, uintptr(c.slot), c.image.Writable(bytesOf(&message)), unix.MSG_CMSG_CLOEXEC)
-	last := right(len(c.rights) - 1) // which is missing where there is no room for all
-	c.image.Add(unix.SYS_FCNTL|stub.Indirect, c.number(last), unix.F_GETFD)
-}
-
-// awaitProgram returns once the stub has become the program, or failed.
-func (h *handover) awaitProgram() (failure stub.Failure, failed bool, err error) {
-	failure, failed, err = stub.ReadFailure(h.here)
-	if errors.Is(err, unix.ECONNRESET) { // it was killed before it received anything
-		return stub.Failure{}, false, nil
-	}
-	return failure, failed, err
+	files = message.control + uintptr(unix.CmsgLen(0))
+	image.Add(unix.SYS_RECVMSG, socket, image.Writable(bytesOf(&message)), unix.MSG_CMSG_CLOEXEC)
+	last := files + 4*uintptr(count-1) // which is missing where there is no room for all
+	image.Add(unix.SYS_FCNTL|stub.Indirect, last, unix.F_GETFD)
+	return files
 }
 
 // keepClear gives the stub's end of the socket a number here that is above least.
@@ -264,9 +271,9 @@ func (h *handover) awaitProgram() (failure stub.Failure, failed bool, err error)
 // those that it passes, over whatever the child would inherit there. So it makes
 // sure, as far as there is room, that the highest is this one, and that nobody has
 // those that follow.
-func (c *child) keepClear(least int) error {
+func (h *handover) keepClear(cmd *exec.Cmd, least int) error {
 	highest, moved := least, 1 // the pipe of os/exec's own
-	for slot, file := range append(c.streams(), c.was.ExtraFiles...) {
+	for slot, file := range append(streams(cmd), cmd.ExtraFiles...) {
 		if fd := file.Fd(); fd != ^uintptr(0) {
 			highest = max(highest, int(fd))
 			if int(fd) < slot {
@@ -275,23 +282,23 @@ func (c *child) keepClear(least int) error {
 		}
 	}
 	const ofExec = 16 // descriptors that os/exec opens itself, for pipes and /dev/null: they take the lowest numbers
-	numbers, err := reserve(c.there, highest+ofExec, 1+moved)
+	numbers, err := reserve(h.there, highest+ofExec, 1+moved)
 	if err != nil { // there are not so many
-		numbers, err = reserve(c.there, least+1, 1+moved)
+		numbers, err = reserve(h.there, least+1, 1+moved)
 	}
 	if err != nil {
 		return fmt.Errorf("landlock: start a child: %w", os.NewSyscallError("fcntl", err))
 	}
-	c.there.Close()
-	c.there = os.NewFile(uintptr(numbers[0]), "landlock-there")
-	c.owned = append(c.owned, numbers[1:]...)
+	h.there.Close()
+	h.there = os.NewFile(uintptr(numbers[0]), "landlock-there")
+	h.owned = append(h.owned, numbers[1:]...)
 	return nil
 }
 
 // streams returns cmd's standard streams, nil for those that are no files.
-func (c *child) streams() []*os.File {
+func streams(cmd *exec.Cmd) []*os.File {
 	files := make([]*os.File, 3)
-	for i, stream := range []any{c.was.Stdin, c.was.Stdout, c.was.Stderr} {
+	for i, stream := range []any{cmd.Stdin, cmd.Stdout, cmd.Stderr} {
 		files[i], _ = stream.(*os.File)
 	}
 	return files

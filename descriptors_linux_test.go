@@ -2,6 +2,7 @@ package landlock
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -50,21 +51,21 @@ func TestInheritedIsSentAsItWasFound(t *testing.T) {
 		rounds = 100_000
 	}
 	for range rounds {
-		c := &child{}
-		if c.handover, err = newHandover(); err != nil {
+		h, err := newHandover()
+		if err != nil {
 			t.Fatal(err)
 		}
-		c.slot = slot
-		if err := c.handOver(); err != nil {
+		h.slot = slot
+		if err := h.handOver(new(exec.Cmd)); err != nil {
 			t.Fatal(err)
 		}
-		for _, name := range received(t, c.there) {
+		for _, name := range received(t, h.there) {
 			if sent++; name != inherited {
 				t.Errorf("sent: %s", name)
 			}
 		}
-		c.here.Close()
-		c.there.Close()
+		h.here.Close()
+		h.there.Close()
 	}
 	close(stop)
 	all.Wait()

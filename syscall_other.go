@@ -2,10 +2,6 @@
 
 package landlock
 
-import (
-	"os/exec"
-)
-
 // Without an ABI nothing below is ever called.
 
 func createRuleset(handled, quiet Rights, size uintptr) (int, error)         { return -1, ErrNotBuilt }
@@ -22,8 +18,3 @@ type opener struct{}
 func (opener) path(path string) (int, error) { return -1, ErrNotBuilt }
 func (opener) closeLater(fd int)             {}
 func (opener) close()                        {}
-
-func wrongAttributes(cmd *exec.Cmd) error { return nil }
-
-func (s *Sandbox) start(cmd *exec.Cmd) error { return failStart(cmd, ErrNotBuilt) }
-func (s *Sandbox) wrap(cmd *exec.Cmd) error  { return ErrNotBuilt }

@@ -61,7 +61,10 @@ func (s *Sandbox) Wrap(cmd *exec.Cmd) error {
 	if cmd == nil {
 		return errNoCommand
 	}
-	err := s.wrapOrFail(cmd)
+	err := s.checkCmd(cmd)
+	if err == nil && !s.unrestricted {
+		err = s.wrap(cmd)
+	}
 	if err != nil && err != errStarted {
 		disable(cmd, err)
 	}
@@ -75,25 +78,6 @@ func disable(cmd *exec.Cmd, err error) {
 		cmd.Err = err
 	}
 	cmd.Path = ""
-}
-
-func (s *Sandbox) wrapOrFail(cmd *exec.Cmd) error {
-	wrong, noProgram := wrongAttributes(cmd), wrongProgram(cmd)
-	switch {
-	case s == nil || s.closed.Load():
-		return errClosed
-	case cmd.Process != nil:
-		return errStarted
-	case cmd.Err != nil:
-		return cmd.Err
-	case wrong != nil:
-		return wrong
-	case s.unrestricted:
-		return nil
-	case noProgram != nil:
-		return noProgram
-	}
-	return s.wrap(cmd)
 }
 
 // Wrap is Prepare and [Sandbox.Wrap] in one, for a single child. See there.

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"example.com/landlock/internal/program"
 	"example.com/landlock/internal/stub"
 )
 
@@ -32,18 +33,13 @@ import (
 // them has here. The stub's is between them, since another of its numbers, which is
 // among ExtraFiles, is higher.
 func (s *Sandbox) wrap(cmd *exec.Cmd) error {
-	if !stub.Supported {
-		return errNoStub
-	}
 	if attr := cmd.SysProcAttr; attr != nil && (attr.Chroot != "" || attr.Ptrace) {
 		return errors.New("landlock: wrap: SysProcAttr has Chroot or Ptrace, which a cmd that others start cannot have: use Sandbox.Start")
 	}
 	if _, twice := wrapped.Load(cmd.Path); twice {
 		return errors.New("landlock: wrap: the cmd is wrapped already")
 	}
-	c := &child{sandbox: s, cmd: cmd, was: *cmd, attr: cmd.SysProcAttr, image: stub.Talking(), handover: &handover{}, alone: true}
-	w, err := c.makeWrapper()
-	c.closeOwned()
+	w, err := s.buildWrapper(cmd)
 	if err != nil {
 		return err
 	}
@@ -79,92 +75,137 @@ func wrapperPath(number int) string {
 	return path
 }
 
-// makeWrapper opens what the stub gets, and makes the stub.
+// buildWrapper opens what the stub gets, and makes the stub.
 //
 // The second file is the program, where the stub cannot go by its path, or else the
 // stub.
-func (c *child) makeWrapper() (w wrapper, err error) {
-	if err := c.longPaths(); err != nil {
-		return w, err
-	}
+func (s *Sandbox) buildWrapper(cmd *exec.Cmd) (w wrapper, err error) {
 	if err := procIsThere(); err != nil {
 		return w, err
 	}
-	file, err := newMemoryFile()
+	file, err := stub.NewFile()
 	if err != nil {
-		return w, err
+		return w, fmt.Errorf("landlock: start a child: %w", err)
 	}
 	defer file.Close()
 	if err := sharesDescriptors(file); err != nil {
 		return w, err
 	}
-	ruleset, err := c.openRuleset()
+	ruleset, err := s.copyRuleset()
 	if err != nil {
 		return w, err
 	}
-	if c.program, err = c.openProgram(); err != nil {
+	if ruleset != noFile {
+		w.files[0] = os.NewFile(uintptr(ruleset), "landlock-ruleset")
+	}
+	defer func() {
+		if err != nil {
+			w.files[0].Close()
+		}
+	}()
+	program, err := readProgram(cmd)
+	if err != nil {
 		return w, err
 	}
-	var mark [4]byte
-	if _, err := unix.Getrandom(mark[:], 0); err != nil {
-		return w, fmt.Errorf("landlock: wrap: %w", os.NewSyscallError("getrandom", err))
-	}
-	position := binary.NativeEndian.Uint32(mark[:]) >> 1 // as many bits as a position has everywhere
-	c.wrapperCalls(ruleset, position)
-	if err := fillMemoryFile(file, c.image.Bytes(0)); err != nil {
+	defer program.Close()
+	position, err := unlikely()
+	if err != nil {
 		return w, err
 	}
-	second := int(file.Fd())
-	if c.program != noRight {
-		second = c.rights[c.program]
+	image := s.wrapperImage(cmd, ruleset != noFile, program != nil, position)
+	if err := stub.WriteFile(file, image.Bytes(0)); err != nil {
+		return w, fmt.Errorf("landlock: start a child: %w", err)
 	}
-	if _, err := unix.Seek(second, int64(position), io.SeekStart); err != nil {
+	second := file
+	if program != nil {
+		second = program
+	}
+	if _, err := unix.Seek(int(second.Fd()), int64(position), io.SeekStart); err != nil {
 		return w, fmt.Errorf("landlock: wrap: mark the program: %w", os.NewSyscallError("lseek", err))
 	}
-	return c.numberWrapper(file, ruleset, second)
+	if w.number, w.files[1], err = numberWrapper(cmd, file, second); err != nil {
+		return w, err
+	}
+	if w.files[0] == nil {
+		w.files[0] = w.files[1]
+	}
+	return w, nil
 }
 
-// wrapperCalls writes down what the stub does, and what it says.
-func (c *child) wrapperCalls(ruleset right, position uint32) {
-	failed := "landlock: exec " + printable(c.was.Path) + ": "
-	c.takeFiles(position)
+// readProgram opens the program where the stub cannot go by its path, and returns nil
+// where it can. It has a position, by which the stub knows it, and so it is open for
+// reading.
+func readProgram(cmd *exec.Cmd) (*os.File, error) {
+	if here, err := foundHere(cmd, len(wrapper{}.files)); err != nil || !here {
+		return nil, err
+	}
+	file, err := program.Open(programPath(cmd))
+	if err != nil {
+		return nil, startError(cmd, err)
+	}
+	return file, nil
+}
+
+// unlikely returns a position that no other file is likely to have.
+func unlikely() (position uint32, err error) {
+	var random [4]byte
+	if _, err := unix.Getrandom(random[:], 0); err != nil {
+		return 0, fmt.Errorf("landlock: wrap: %w", os.NewSyscallError("getrandom", err))
+	}
+	return binary.NativeEndian.Uint32(random[:]) >> 1, nil // as many bits as a position has everywhere
+}
+
+// wrapperImage writes down what the stub does, and what it says.
+func (s *Sandbox) wrapperImage(cmd *exec.Cmd, ruleset, program bool, position uint32) stub.Image {
+	image := stub.Talking()
+	failed := "landlock: exec " + printable(cmd.Path) + ": "
+	first, second := takeFiles(&image, cmd, position)
 	const changed = "cmd.ExtraFiles is not what Wrap has left there: append to it, and change nothing else of it"
-	c.image.Say(failed+"take over the sandbox: ",
+	image.Say(failed+"take over the sandbox: ",
 		stub.Reason{Errno: int(unix.EBADF), Text: changed, Status: stub.StatusFailed},
 		stub.Reason{Errno: int(unix.ESPIPE), Text: changed, Status: stub.StatusFailed})
-	c.restrict(ruleset)
-	c.image.Say(failed, c.restrictReasons()...)
-	c.execute()
-	c.image.Say(failed,
+	if !ruleset {
+		first = 0
+	}
+	s.restrictStub(&image, first)
+	image.Say(failed, s.restrictReasons()...)
+	if !program {
+		second = 0
+	}
+	executeProgram(&image, cmd, second)
+	image.Say(failed,
 		stub.Reason{Errno: int(unix.ENOENT), Text: unix.ENOENT.Error(), Status: stub.StatusMissing},
 		stub.Reason{Errno: int(unix.ENOTDIR), Text: unix.ENOTDIR.Error(), Status: stub.StatusMissing},
-		stub.Reason{Errno: int(unix.EACCES), Text: c.sandbox.refusal(programPath(c.cmd)), Status: stub.StatusFailed})
+		stub.Reason{Errno: int(unix.EACCES), Text: s.refusal(programPath(cmd)), Status: stub.StatusFailed})
+	return image
 }
 
 // takeFiles has the stub close its files once it executes the program, and fail where
 // the second is not this one: then they have other numbers, or are another cmd's. It
-// knows its own by its position, to which nobody else has put a file.
-func (c *child) takeFiles(position uint32) {
-	first := uint32(3 + len(c.was.ExtraFiles))
-	c.received = c.image.Writable(bytesOf(&[2]uint32{first, first + 1}))
-	found := c.image.Writable(bytesOf(new(uint32)))
-	c.image.Add(unix.SYS_LSEEK|stub.Store, uintptr(first+1), 0, io.SeekCurrent, 0, found)
-	c.image.Add(stub.Same|stub.Indirect, found, uintptr(position), uintptr(unix.EBADF))
-	c.image.Add(unix.SYS_FCNTL, uintptr(first), unix.F_SETFD, unix.FD_CLOEXEC)
-	c.image.Add(unix.SYS_FCNTL, uintptr(first+1), unix.F_SETFD, unix.FD_CLOEXEC)
+// knows its own by its position, to which nobody else has put a file. It returns the
+// addresses of their descriptors there.
+func takeFiles(image *stub.Image, cmd *exec.Cmd, position uint32) (first, second uintptr) {
+	number := uintptr(3 + len(cmd.ExtraFiles))
+	first = image.Writable(bytesOf(&[2]uint32{uint32(number), uint32(number + 1)}))
+	found := image.Writable(bytesOf(new(uint32)))
+	image.Add(unix.SYS_LSEEK|stub.Store, number+1, 0, io.SeekCurrent, 0, found)
+	image.Add(stub.Same|stub.Indirect, found, uintptr(position), uintptr(unix.EBADF))
+	image.Add(unix.SYS_FCNTL, number, unix.F_SETFD, unix.FD_CLOEXEC)
+	image.Add(unix.SYS_FCNTL, number+1, unix.F_SETFD, unix.FD_CLOEXEC)
+	return first, first + 4
 }
 
 // restrictReasons returns what Start would say of a restriction that fails.
-func (c *child) restrictReasons() []stub.Reason {
+func (s *Sandbox) restrictReasons() []stub.Reason {
 	var reasons []stub.Reason
 	add := func(errno syscall.Errno, err error) {
 		text := strings.TrimPrefix(err.Error(), "landlock: ")
 		reasons = append(reasons, stub.Reason{Errno: int(errno), Text: text, Status: stub.StatusFailed})
 	}
 	for _, errno := range []syscall.Errno{unix.E2BIG, unix.EPERM} {
-		add(errno, restrictError(errno, c.sandbox.setsNoNewPrivs()))
+		add(errno, restrictError(errno, s.setsNoNewPrivs()))
 	}
-	if c.sandbox.filter != nil {
+	if s.filter != nil {
 		add(unix.EACCES, filterError(os.NewSyscallError("seccomp", unix.EACCES)))
 	}
 	return reasons
@@ -189,37 +230,30 @@ func (s *Sandbox) refusal(program string) string {
 
 // numberWrapper gives the stub a number that os/exec puts no file under, and the second
 // file one above that.
-func (c *child) numberWrapper(file *os.File, ruleset right, second int) (w wrapper, err error) {
+func numberWrapper(cmd *exec.Cmd, file, second *os.File) (number int, above *os.File, err error) {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		return w, fmt.Errorf("landlock: wrap: %w", os.NewSyscallError("getrlimit", err))
+		return 0, nil, fmt.Errorf("landlock: wrap: %w", os.NewSyscallError("getrlimit", err))
 	}
-	least := 5 + len(c.was.ExtraFiles)
+	least := 5 + len(cmd.ExtraFiles)
 	// Above all others are those that os/exec needs itself, or moves files to whose
 	// numbers are in its way.
 	const appended = 200
-	ofExec := uint64(16 + len(c.was.ExtraFiles) + appended)
+	ofExec := uint64(16 + len(cmd.ExtraFiles) + appended)
 	for _, more := range []int{1000, 500, appended + 50} {
-		if w.number, err = unix.FcntlInt(file.Fd(), unix.F_DUPFD_CLOEXEC, least+more); err != nil {
-			continue
-		}
-		above, err := unix.FcntlInt(uintptr(second), unix.F_DUPFD_CLOEXEC, w.number+1)
-		if err == nil && uint64(above)+ofExec >= limit.Cur {
-			unix.Close(above)
-			err = unix.EMFILE
-		}
+		number, err := unix.FcntlInt(file.Fd(), unix.F_DUPFD_CLOEXEC, least+more)
 		if err != nil {
-			unix.Close(w.number)
 			continue
 		}
-		w.files[1] = os.NewFile(uintptr(above), "landlock-stub")
-		w.files[0] = w.files[1]
-		if ruleset != noRight {
-			w.files[0] = os.NewFile(uintptr(c.rights[ruleset]), "landlock-ruleset")
-			c.owned = slices.DeleteFunc(c.owned, func(fd int) bool { return fd == c.rights[ruleset] })
+		above, err := unix.FcntlInt(second.Fd(), unix.F_DUPFD_CLOEXEC, number+1)
+		if err == nil && uint64(above)+ofExec < limit.Cur {
+			return number, os.NewFile(uintptr(above), "landlock-stub"), nil
 		}
-		return w, nil
+		if err == nil {
+			unix.Close(above)
+		}
+		unix.Close(number)
 	}
-	return w, fmt.Errorf("landlock: wrap: RLIMIT_NOFILE is %d, and must be above %d for this cmd: raise it (ulimit -n): %w",
+	return 0, nil, fmt.Errorf("landlock: wrap: RLIMIT_NOFILE is %d, and must be above %d for this cmd: raise it (ulimit -n): %w",
 		limit.Cur, uint64(least+appended+50)+ofExec, unix.EMFILE)
 }

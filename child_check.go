@@ -1,0 +1,51 @@
+package landlock
+
+import (
+	"errors"
+	"io/fs"
+	"os/exec"
+	"strings"
+)
+
+var (
+	errStarted   = errors.New("exec: already started") // as os/exec
+	errNoCommand = errors.New("landlock: start a child: nil command")
+)
+
+// checkCmd returns why cmd cannot be started in the sandbox, as far as that can be known
+// before anything is done for it. A cmd that can be is started as it is where the
+// Sandbox is unrestricted, and else by a stub.
+func (s *Sandbox) checkCmd(cmd *exec.Cmd) error {
+	if s == nil || s.closed.Load() {
+		return errClosed
+	}
+	if cmd.Process != nil {
+		return errStarted
+	}
+	if cmd.Err != nil {
+		return cmd.Err
+	}
+	if err := wrongAttributes(cmd); err != nil || s.unrestricted {
+		return err
+	}
+	if err := wrongProgram(cmd); err != nil {
+		return err
+	}
+	return noStubFor(cmd)
+}
+
+// wrongProgram returns what os/exec answers where cmd.Path can be no program's.
+func wrongProgram(cmd *exec.Cmd) error {
+	switch {
+	case cmd.Path == "":
+		return errors.New("exec: no command")
+	case strings.ContainsRune(cmd.Path, 0):
+		return startError(cmd, errInvalid)
+	}
+	return nil
+}
+
+// startError is an error as os/exec has it for a program that cannot be started.
+func startError(cmd *exec.Cmd, err error) error {
+	return &fs.PathError{Op: "fork/exec", Path: cmd.Path, Err: err}
+}
