@@ -2,7 +2,6 @@ package landlock
 
 import (
 	"errors"
-	"io/fs"
 	"os/exec"
 	"strings"
 )
@@ -43,9 +42,4 @@ func wrongProgram(cmd *exec.Cmd) error {
 		return startError(cmd, errInvalid)
 	}
 	return nil
-}
-
-// startError is an error as os/exec has it for a program that cannot be started.
-func startError(cmd *exec.Cmd, err error) error {
-	return &fs.PathError{Op: "fork/exec", Path: cmd.Path, Err: err}
 }

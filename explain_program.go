@@ -2,6 +2,7 @@ package landlock
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -107,6 +108,11 @@ func programPath(cmd *exec.Cmd) string {
 		path = filepath.Join(cmd.Dir, path)
 	}
 	return path
+}
+
+// startError is an error as os/exec has it for a program that cannot be started.
+func startError(cmd *exec.Cmd, err error) error {
+	return &fs.PathError{Op: "fork/exec", Path: cmd.Path, Err: err}
 }
 
 // mostFiles is how many the kernel opens to run a program, but for a loader: it follows five

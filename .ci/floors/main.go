@@ -47,27 +47,11 @@ func check() (wrong []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	floors := map[string]int{}
-	for floor, file := range order {
-		if _, err := os.Stat(file); err != nil {
-			wrong = append(wrong, fmt.Sprintf("%s is listed in %s, and is not there", file, list))
-		}
-		if _, twice := floors[file]; twice {
-			wrong = append(wrong, fmt.Sprintf("%s is listed in %s twice", file, list))
-		}
-		floors[file] = floor
-	}
-	files, err := filepath.Glob("*.go")
-	if err != nil {
-		return nil, err
-	}
-	for _, file := range files {
-		if _, ok := floors[file]; !ok && !strings.HasSuffix(file, "_test.go") {
-			wrong = append(wrong, fmt.Sprintf("%s is not listed in %s", file, list))
-		}
+	if wrong, err = compare(order); err != nil || len(wrong) > 0 {
+		return wrong, err
 	}
 	for _, system := range systems {
-		up, err := arrows(system, floors)
+		up, err := arrows(system, order)
 		if err != nil {
 			return wrong, fmt.Errorf("%s: %w", system, err)
 		}
@@ -75,6 +59,29 @@ func check() (wrong []string, err error) {
 			if !slices.Contains(wrong, arrow) {
 				wrong = append(wrong, arrow)
 			}
+		}
+	}
+	return wrong, nil
+}
+
+// compare returns which files are listed and not there, there and not listed, or
+// listed twice.
+func compare(order []string) (wrong []string, err error) {
+	there, err := filepath.Glob("*.go")
+	if err != nil {
+		return nil, err
+	}
+	for i, file := range order {
+		if !slices.Contains(there, file) {
+			wrong = append(wrong, fmt.Sprintf("%s is listed in %s, and is not there", file, list))
+		}
+		if slices.Contains(order[:i], file) {
+			wrong = append(wrong, fmt.Sprintf("%s is listed in %s twice", file, list))
+		}
+	}
+	for _, file := range there {
+		if !strings.HasSuffix(file, "_test.go") && !slices.Contains(order, file) {
+			wrong = append(wrong, fmt.Sprintf("%s is not listed in %s", file, list))
 		}
 	}
 	return wrong, nil
@@ -104,7 +111,7 @@ func listed() (files []string, err error) {
 }
 
 // arrows returns the uses of what is declared above, as this system compiles them.
-func arrows(system string, floors map[string]int) (up []string, err error) {
+func arrows(system string, order []string) (up []string, err error) {
 	goos, goarch, _ := strings.Cut(system, "/")
 	names, exports, err := compiled(goos, goarch)
 	if err != nil {
@@ -133,7 +140,7 @@ func arrows(system string, floors map[string]int) (up []string, err error) {
 			continue
 		}
 		use, declared := fset.Position(name.Pos()), fset.Position(object.Pos())
-		if floors[use.Filename] < floors[declared.Filename] {
+		if slices.Index(order, use.Filename) < slices.Index(order, declared.Filename) {
 			up = append(up, fmt.Sprintf("%s:%d uses %s, declared in %s", use.Filename, use.Line, name.Name, declared.Filename))
 		}
 	}
