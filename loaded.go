@@ -65,7 +65,7 @@ func (p *plan) newChecker(ruleset int) (*checker, error) {
 		}
 	}
 	if slices.ContainsFunc(c.rules, func(f fileRule) bool { return f.rule.isRelative() }) {
-		c.here, _ = syscall.Getwd() // without it less can be explained
+		c.here, _ = syscall.Getwd() // without it less can be explained; os.Getwd would link much more
 	}
 	if len(c.rules) > 0 {
 		var err error
