@@ -65,7 +65,9 @@ func (s *Sandbox) Exec(argv0 string, argv, envv []string) error {
 		result <- err
 		return false
 	})
-	return s.explain(<-result, argv0)
+	err := <-result
+	forgetApart()
+	return s.explain(err, argv0)
 }
 
 func execError(path string, err error) error { return &fs.PathError{Op: "exec", Path: path, Err: err} }
@@ -125,7 +127,9 @@ func (s *Sandbox) Do(f func() error) error {
 		o.call(f)
 		return false
 	})
-	return (<-result).pass()
+	o := <-result
+	forgetApart()
+	return o.pass()
 }
 
 // beginDo restricts this thread for a Do, and lets go of applyLock, which its

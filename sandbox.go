@@ -175,9 +175,9 @@ func (s *Sandbox) Close() error {
 // of descriptors is an error. Afterwards Exec and Do have to read /proc/thread-self:
 // allow reading /proc.
 //
-// It sets no_new_privs first, unless AllowNewPrivs was called. Where an error
-// comes after that, no_new_privs may stay set below ABI 8 on other architectures
-// than amd64 and arm64.
+// It sets no_new_privs first, unless AllowNewPrivs was called. Where the kernel then
+// refuses the ruleset below ABI 8, as with ErrTooManyLayers, no_new_privs stays set, on
+// every thread.
 //
 // It waits while an Exec is under way, and fails while a Do is running or from
 // inside one.

@@ -314,7 +314,7 @@ func restrictEachThread(ruleset int, flags uint32, noNewPrivs bool) error {
 
 // signalEachThread is restrictEachThread by means of this module.
 func signalEachThread(ruleset int, flags uint32, noNewPrivs bool) error {
-	err := onOwnThread(func() error { return allthreads.Restrict(ruleset, flags, noNewPrivs) })
+	err := allthreads.Restrict(ruleset, flags, noNewPrivs)
 	failure, ok := errors.AsType[*allthreads.Error](err)
 	switch {
 	case !ok:

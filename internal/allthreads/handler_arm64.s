@@ -31,7 +31,7 @@ countin:
 	CBNZW R5, countin
 	FULL_BARRIER
 
-	// Is this signal ours? Then si_value is the generation and the thread id.
+	// Is this signal ours? Then si_value is the generation and the thread's number.
 	MOVW 8(R1), R4 // si_code
 	CMPW $SI_QUEUE, R4
 	BNE  foreign
@@ -42,8 +42,8 @@ countin:
 	BNE  foreign
 
 	// Park: tell in which sweep, and wake the caller where it is the last.
-	MOVWU 24(R1), R4 // si_value, lower half: the thread id
-	MOVD board_threads(R19), R5
+	MOVWU 24(R1), R4 // si_value, lower half: the thread's number
+	MOVD $·entries(SB), R5
 	ADD  R4<<2, R5, R5
 	MOVWU board_sweep(R19), R4
 	STLRW R4, (R5)
@@ -77,8 +77,9 @@ wait:
 	JMP  wait
 
 ordered:
-	CMPW $const_orderRestrict, R4
-	BNE  leave
+	CMPW $const_orderLeave, R4
+	BEQ  leave
+	MOVW R4, R20
 	MOVWU board_noNewPrivs(R19), R4
 	CBZW R4, restrict
 	MOVD $PR_SET_NO_NEW_PRIVS, R0
@@ -91,6 +92,8 @@ ordered:
 	CBNZ R0, failed
 
 restrict:
+	CMPW $const_orderRestrict, R20
+	BNE  leave
 	MOVWU board_ruleset(R19), R0
 	MOVWU board_flags(R19), R1
 	MOVD $SYS_landlock_restrict_self, R8
