@@ -294,7 +294,7 @@ func (l *loaded) newChecker() (*checker, error) {
 		}
 	}
 	if slices.ContainsFunc(c.rules, func(f fileRule) bool { return f.rule.isRelative() }) {
-		c.here, _ = syscall.Getwd() // without it less can be explained
+		c.here, _ = syscall.Getwd() // without it less can be explained; os.Getwd would link much more
 	}
 	if len(c.rules) > 0 {
 		var err error
