@@ -21,13 +21,9 @@ type child struct {
 	taking int                  // how many of its calls are there to get its files
 }
 
-// gifts are what the stub gets.
-type gifts struct {
-	ruleset right
-	program right // where the stub cannot go by its path
-	root    right // where the stub cannot go by its path
-	kept    *[2]unix.CapUserData
-}
+// gifts are the files that the stub gets: the ruleset, if there is one, and the program
+// and a new root where it cannot go by their paths.
+type gifts struct{ ruleset, program, root right }
 
 // build makes the stub for cmd. First it opens and sends what the stub gets, and then it
 // writes down the calls.
@@ -73,9 +69,6 @@ func (s *Sandbox) give(cmd *exec.Cmd, c *child) (g gifts, err error) {
 		return g, err
 	}
 	g.program = c.sendOwn(program)
-	if c.attr, g.kept, err = attributes(cmd); err != nil {
-		return g, err
-	}
 	root, err := openRoot(cmd)
 	if err != nil {
 		return g, err
@@ -116,6 +109,10 @@ func attributes(cmd *exec.Cmd) (attr *syscall.SysProcAttr, kept *[2]unix.CapUser
 
 // makeStub writes down what the stub does, and makes its file.
 func (s *Sandbox) makeStub(cmd *exec.Cmd, c *child, g gifts) error {
+	attr, kept, err := attributes(cmd)
+	if err != nil {
+		return err
+	}
 	var image stub.Image
 	t, err := c.takeOver(&image)
 	if err != nil {
@@ -128,10 +125,10 @@ func (s *Sandbox) makeStub(cmd *exec.Cmd, c *child, g gifts) error {
 		image.Add(unix.SYS_PTRACE, unix.PTRACE_TRACEME)
 	}
 	s.restrictStub(&image, t.number(g.ruleset))
-	giveUpChroot(&image, g.kept)
+	giveUpChroot(&image, kept)
 	image.Add(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, t.limit) // as the child had it
 	executeProgram(&image, cmd, t.number(g.program))
-	c.calls = image.Calls()
+	c.attr, c.calls = attr, image.Calls()
 	return c.makeFile(cmd, image.Bytes(t.socket))
 }
 

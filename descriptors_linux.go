@@ -56,22 +56,6 @@ func (h *handover) sendOwn(fd int) right {
 	return h.send(fd)
 }
 
-// taken is where the stub has what it takes over.
-type taken struct {
-	files  uintptr // the numbers that they have in the stub
-	socket uintptr // the number of its end
-	limit  uintptr // the child's RLIMIT_NOFILE
-}
-
-// number returns the address of the descriptor that a file has in the stub, and 0 for
-// none.
-func (t taken) number(of right) uintptr {
-	if of == noRight {
-		return 0
-	}
-	return t.files + 4*uintptr(of)
-}
-
 func newHandover() (*handover, error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -211,6 +195,22 @@ func sendError(err error) error {
 func inherits(fd int) bool {
 	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
 	return err == nil && flags&unix.FD_CLOEXEC == 0
+}
+
+// taken is where the stub has what it takes over.
+type taken struct {
+	files  uintptr // the numbers of what was sent
+	socket uintptr // that of its end
+	limit  uintptr // the child's RLIMIT_NOFILE
+}
+
+// number returns the address of the descriptor that a file has in the stub, and 0 for
+// none.
+func (t taken) number(r right) uintptr {
+	if r == noRight {
+		return 0
+	}
+	return t.files + 4*uintptr(r)
 }
 
 // takeOver has the stub receive what was sent, and put back what its socket took

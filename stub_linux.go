@@ -98,13 +98,13 @@ func ownExecutable(path string) (bool, error) {
 	return err == nil && os.SameFile(found, own), err
 }
 
-// restrictStub has a stub restrict itself. It has the ruleset's descriptor at an address,
-// which is 0 where there is no ruleset.
+// restrictStub has a stub restrict itself. If there is a ruleset, it has its descriptor at
+// an address.
 func (s *Sandbox) restrictStub(image *stub.Image, ruleset uintptr) {
 	if s.noNewPrivs {
 		image.Add(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1)
 	}
-	if ruleset != 0 {
+	if s.file != nil {
 		image.Add(unix.SYS_LANDLOCK_RESTRICT_SELF|stub.Indirect, ruleset, uintptr(s.flags))
 	}
 	if filter := s.filter; filter != nil {

@@ -112,7 +112,7 @@ func (s *Sandbox) buildWrapper(cmd *exec.Cmd) (w wrapper, err error) {
 	if err != nil {
 		return w, err
 	}
-	image := s.wrapperImage(cmd, ruleset != noFile, program != nil, position)
+	image := s.wrapperImage(cmd, program != nil, position)
 	if err := stub.WriteFile(file, image.Bytes(0)); err != nil {
 		return w, fmt.Errorf("landlock: start a child: %w", err)
 	}
@@ -156,7 +156,7 @@ func unlikely() (position uint32, err error) {
 }
 
 // wrapperImage writes down what the stub does, and what it says.
-func (s *Sandbox) wrapperImage(cmd *exec.Cmd, ruleset, program bool, position uint32) stub.Image {
+func (s *Sandbox) wrapperImage(cmd *exec.Cmd, program bool, position uint32) stub.Image {
 	image := stub.Talking()
 	failed := "landlock: exec " + printable(cmd.Path) + ": "
 	first, second := takeFiles(&image, cmd, position)
@@ -164,9 +164,6 @@ func (s *Sandbox) wrapperImage(cmd *exec.Cmd, ruleset, program bool, position ui
 	image.Say(failed+"take over the sandbox: ",
 		stub.Reason{Errno: int(unix.EBADF), Text: changed, Status: stub.StatusFailed},
 		stub.Reason{Errno: int(unix.ESPIPE), Text: changed, Status: stub.StatusFailed})
-	if !ruleset {
-		first = 0
-	}
 	s.restrictStub(&image, first)
 	image.Say(failed, s.restrictReasons()...)
 	if !program {
