@@ -756,7 +756,7 @@ func (w *checkWorld) try(rules *landlock.Sandbox, op *checkOp, counts []*checkCo
 			n.allowed++
 		case foreseen && denied:
 			n.denied++
-		case said != nil && !foreseen && said != errMountPoint && (err == nil || denied && !otherwise):
+		case said != nil && !foreseen && said != errNeverMoved && (err == nil || denied && !otherwise):
 			n.untold++
 		}
 	}
@@ -1045,10 +1045,8 @@ func predictExec(rules *landlock.Sandbox, path string) error {
 
 // predictMove asks Explain, as Check has no move, for both of the kernel's answers.
 func predictMove(rules *landlock.Sandbox, op *checkOp) error {
-	for _, path := range []string{op.path, op.other} {
-		if mountOf(path) != mountOf(directoryOf(path)+".") {
-			return errMountPoint
-		}
+	if isNoEntry(op.path) || isNoEntry(op.other) || op.kind != "link" && isMountPoint(op.path) || isMountPoint(op.other) {
+		return errNeverMoved
 	}
 	var untold error
 	for _, errno := range []error{unix.EACCES, unix.EXDEV} {
@@ -1064,9 +1062,19 @@ func predictMove(rules *landlock.Sandbox, op *checkOp) error {
 	return untold
 }
 
-// errMountPoint is for what a mount covers, and the kernel does not move in any case:
-// it looks at what is beneath, which no path leads to.
-var errMountPoint = errors.New("it is a mount point")
+// isNoEntry reports whether a path names nothing in a directory.
+func isNoEntry(path string) bool {
+	return slices.Contains([]string{"/", ".", ".."}, filepath.Base(path))
+}
+
+func isMountPoint(path string) bool {
+	id, err := identify(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW)
+	return err == nil && id.mount != mountOf(directoryOf(path)+".")
+}
+
+// errNeverMoved is for what the kernel does not move in any case: nor does it say what
+// it looks at before, which beneath a mount point no path leads to.
+var errNeverMoved = errors.New("it cannot be moved in any case")
 
 func (w *checkWorld) newOp() *checkOp {
 	if w.IntN(12) == 0 {
