@@ -279,14 +279,14 @@ func TestExplainReplaced(t *testing.T) {
 // A rule's relative path is taken from where the working directory is, and not from the
 // link that led there.
 func TestExplainReplacedFromLink(t *testing.T) {
-	inBoth(t, func(t *testing.T, dir string) {
+	testenv.InBoth(t, func(t *testing.T, dir string) {
 		file := filepath.Join(dir, "own", "file")
 		if err := os.Symlink("own", filepath.Join(dir, "link")); err != nil {
 			t.Fatal(err)
 		}
 		t.Chdir(filepath.Join(dir, "link")) // which sets PWD
-		s := mustPrepare(t, NewHandling(Rights{FS: V1.FS()}).AllowRead("file"))
-		write(t, file+".new", "")
+		s := testenv.MustPrepare(t, landlock.NewHandling(landlock.Rights{FS: landlock.V1.FS()}).AllowRead("file"))
+		testenv.Write(t, file+".new", "")
 		if err := os.Rename(file+".new", file); err != nil {
 			t.Fatal(err)
 		}
