@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os/exec"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -29,7 +30,7 @@ func wrongAttributes(cmd *exec.Cmd) error {
 	}
 	for _, capability := range attr.AmbientCaps {
 		if capability >= 64 { // at which the Go runtime would end this process
-			return mistake{fmt.Errorf("landlock: start a child: SysProcAttr.AmbientCaps has %d: capabilities are numbers below 64: %w", capability, errInvalid)}
+			return mistake{fmt.Errorf("landlock: start a child: SysProcAttr.AmbientCaps has %d: capabilities are numbers below 64: %w", capability, syscall.EINVAL)}
 		}
 	}
 	if attr.Setctty && attr.Ctty >= 3+len(cmd.ExtraFiles) { // where the stub has files

@@ -7,6 +7,7 @@ import (
 	"runtime"
 
 	"example.com/landlock/internal/osthread"
+	"example.com/landlock/internal/system"
 )
 
 var errInsideDo = errors.New("landlock: Exec or Do from inside a Do: " +
@@ -41,7 +42,7 @@ func (s *Sandbox) Exec(argv0 string, argv, envv []string) error {
 		return errClosed
 	}
 	if s.unrestricted && !s.closed.Load() {
-		return execError(argv0, execve(argv0, argv, envv))
+		return execError(argv0, system.Exec(argv0, argv, envv))
 	}
 	if insideDo() {
 		return errInsideDo
@@ -61,7 +62,7 @@ func (s *Sandbox) Exec(argv0 string, argv, envv []string) error {
 			err = s.withFd(s.restrictThread)
 		}
 		if err == nil {
-			err = execError(argv0, execve(argv0, argv, envv))
+			err = execError(argv0, system.Exec(argv0, argv, envv))
 		}
 		result <- err
 		return false

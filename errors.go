@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"reflect"
 	"strconv"
+
+	"example.com/landlock/internal/system"
 )
 
 // Why there is no Landlock to be had. Each of them Is [errors.ErrUnsupported],
@@ -33,7 +35,7 @@ var (
 // process: the kernel takes 16, those of its parents included. Nothing has changed.
 // It Is E2BIG.
 var ErrTooManyLayers error = &sentinel{"landlock: no room for another layer: the kernel stacks 16 on a process: " +
-	"put the restrictions into fewer rulesets", errTooBig}
+	"put the restrictions into fewer rulesets", system.E2BIG}
 
 // PartialError says that some threads of this process are restricted and some
 // are not, because the kernel failed half way. There is no way back, and no

@@ -7,8 +7,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"example.com/landlock/internal/place"
+	"example.com/landlock/internal/system"
 )
 
 // Explain answers why an operation failed. It takes an error of os, net, os/exec
@@ -175,7 +177,7 @@ func explain(err error, reasons []error) error {
 // explain adds to the error of an execve which files the ruleset has to allow:
 // the kernel says EACCES and not whether it means the program or its loader.
 func (s *Sandbox) explain(err error, path string) error {
-	if !errors.Is(err, errDenied) {
+	if !errors.Is(err, syscall.EACCES) {
 		return err
 	}
 	return explain(err, s.checker.executing(path))
@@ -244,12 +246,12 @@ func operationOf(err error, alone bool) operation {
 
 // callOperation returns what a system call that has no path was for.
 func callOperation(e *os.SyscallError) operation {
-	switch denied := answered(e, errDenied); {
+	switch denied := answered(e, syscall.EACCES); {
 	case denied && makesSocket(e.Syscall):
 		return (*checker).someSocket
 	case denied && e.Syscall == "ioctl":
 		return (*checker).controlling
-	case !answered(e, errNotPermitted):
+	case !answered(e, syscall.EPERM):
 		return nil
 	}
 	switch e.Syscall {
@@ -269,7 +271,7 @@ func pathOperation(e *fs.PathError) operation {
 		return nil
 	}
 	o := filesOperation(e)
-	if answered(e.Err, errDenied) || answered(e.Err, errNotPermitted) {
+	if answered(e.Err, syscall.EACCES) || answered(e.Err, syscall.EPERM) {
 		if process, ok := guardedProcess(e.Path); ok {
 			return lookingInto(e, process, o)
 		}
@@ -280,7 +282,7 @@ func pathOperation(e *fs.PathError) operation {
 // filesOperation returns what failed with EACCES, which is Landlock's answer where
 // rules are about files.
 func filesOperation(e *fs.PathError) operation {
-	if !answered(e.Err, errDenied) {
+	if !answered(e.Err, syscall.EACCES) {
 		return nil
 	}
 	path := e.Path
@@ -318,7 +320,7 @@ func filesOperation(e *fs.PathError) operation {
 // linkOperation returns what failed with two paths. The kernel answers EXDEV
 // where it is about moving alone.
 func linkOperation(e *os.LinkError) operation {
-	denied, crossing := answered(e.Err, errDenied), answered(e.Err, errCrossDevice)
+	denied, crossing := answered(e.Err, syscall.EACCES), answered(e.Err, system.EXDEV)
 	if !denied && !crossing || wrongPath(e.New) != nil {
 		return nil
 	}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"syscall"
 
 	"example.com/landlock/internal/place"
 )
@@ -47,7 +48,7 @@ func lookupText(err error) (text string) {
 		if t := reflect.TypeOf(err); t.Kind() != reflect.Pointer || t.Elem().PkgPath() != "fmt" && t.Elem().PkgPath() != "errors" {
 			return false
 		}
-		if said := err.Error(); strings.HasPrefix(said, "user: lookup ") && strings.HasSuffix(said, ": "+errDenied.Error()) {
+		if said := err.Error(); strings.HasPrefix(said, "user: lookup ") && strings.HasSuffix(said, ": "+syscall.EACCES.Error()) {
 			text = said
 		}
 		return text != ""
@@ -151,7 +152,7 @@ func isNoQuestion(text string) bool {
 // the C library's, which names none. A Dial of the program's own may have asked another.
 func nobodyAnswers(server, text string) bool {
 	if server == "" {
-		return strings.Contains(text, "Temporary failure in name resolution") || strings.Contains(text, errDenied.Error())
+		return strings.Contains(text, "Temporary failure in name resolution") || strings.Contains(text, syscall.EACCES.Error())
 	}
 	return strings.Contains(text, "connection refused") && (!strings.Contains(text, ":") || strings.Contains(text, server+":"))
 }
@@ -159,7 +160,7 @@ func nobodyAnswers(server, text string) bool {
 // reachingServer returns why a server of names was not reached, where the text of an
 // error is about that.
 func (c *checker) reachingServer(text string) []error {
-	if !strings.Contains(text, errDenied.Error()) {
+	if !strings.Contains(text, syscall.EACCES.Error()) {
 		return nil
 	}
 	denied := c.port(NetConnectSendUDP, 53)
@@ -181,7 +182,7 @@ func (c *checker) reachingServer(text string) []error {
 // returns that, and nothing else in the standard library that is often met.
 func errnoOperation(err error) operation {
 	for {
-		if err == errDenied {
+		if err == syscall.EACCES {
 			return (*checker).findingTimeZone
 		}
 		// Somebody else's errors may say more than is seen here.

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"example.com/landlock/internal/place"
 )
@@ -86,9 +87,9 @@ func (s socketCall) operation() operation {
 	unix := strings.HasPrefix(s.network, "unix")
 	abstract := unix && strings.HasPrefix(s.address, "@")
 	switch {
-	case abstract && answered(s.err, errNotPermitted) && s.call != "bind":
+	case abstract && answered(s.err, syscall.EPERM) && s.call != "bind":
 		return func(c *checker) []error { return c.scope(ScopeAbstractUnixSocket, "") }
-	case !answered(s.err, errDenied) || abstract:
+	case !answered(s.err, syscall.EACCES) || abstract:
 		return nil
 	case makesSocket(s.call):
 		return s.making

@@ -2,7 +2,6 @@ package landlock
 
 import (
 	"fmt"
-	"os"
 	"sync"
 )
 
@@ -74,19 +73,7 @@ func (k Kernel) String() string {
 // loads a ruleset, whatever its floor.
 func Probe() (Kernel, error) { return probeOnce() }
 
-var probeOnce = sync.OnceValues(probe)
-
-func probe() (Kernel, error) {
-	abi, errata, err := askKernel()
-	switch err {
-	case nil:
-		return Kernel{ABI(abi), Errata(errata)}, nil
-	case errNoCall:
-		return Kernel{}, ErrNotBuilt
-	case errNotSupported:
-		return Kernel{}, ErrDisabled
-	case errNotPermitted, errDenied:
-		return Kernel{}, ErrBlocked
-	}
-	return Kernel{}, fmt.Errorf("landlock: ask for the kernel's ABI: %w", os.NewSyscallError("landlock_create_ruleset", err))
-}
+var probeOnce = sync.OnceValues(func() (Kernel, error) {
+	abi, errata, err := probe()
+	return Kernel{ABI(abi), Errata(errata)}, err
+})

@@ -13,7 +13,7 @@ import (
 	"example.com/landlock/internal/seccomp"
 )
 
-var errOnlyDirectories error = &sentinel{"not a directory, and only directories can have these rights", errNotDirectory}
+var errOnlyDirectories error = &sentinel{"not a directory, and only directories can have these rights", syscall.ENOTDIR}
 
 // loaded is a ruleset that the kernel has: the plan that it follows, its descriptor,
 // which is noRuleset where there is nothing to enforce, and what answers for it. The
@@ -275,7 +275,7 @@ func (l *loaded) tryRule(fd int, rule *wantedRule) error {
 		return &commonError{fmt.Errorf("landlock: make a ruleset to try rules with: %w", err)}
 	}
 	defer closeFd(own)
-	if err = addPath(own, fd, access, 0); access == FSReadDir && errors.Is(err, errInvalid) {
+	if err = addPath(own, fd, access, 0); access == FSReadDir && errors.Is(err, syscall.EINVAL) {
 		return errOnlyDirectories
 	}
 	return err

@@ -21,6 +21,29 @@ const ruleNetPort = 2 // LANDLOCK_RULE_NET_PORT, which x/sys/unix lacks
 // netPortAttr is struct landlock_net_port_attr, which x/sys/unix lacks.
 type netPortAttr struct{ allowedAccess, port uint64 }
 
+// probe asks the kernel for its ABI and errata.
+func probe() (abi, errata uintptr, err error) {
+	abi, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
+	switch errno {
+	case 0:
+	case unix.ENOSYS:
+		return 0, 0, ErrNotBuilt
+	case unix.EOPNOTSUPP:
+		return 0, 0, ErrDisabled
+	case unix.EPERM, unix.EACCES:
+		return 0, 0, ErrBlocked
+	default:
+		return 0, 0, fmt.Errorf("landlock: ask for the kernel's ABI: %w", os.NewSyscallError("landlock_create_ruleset", errno))
+	}
+	// A kernel without this query answers EINVAL: it has fixed nothing that
+	// it can tell of.
+	errata, _, errno = unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_ERRATA)
+	if errno != 0 {
+		errata = 0
+	}
+	return abi, errata, nil
+}
+
 func createRuleset(handled, quiet Rights, size uintptr) (int, error) {
 	attr := unix.LandlockRulesetAttr{
 		Handled_access_fs:  uint64(handled.FS),

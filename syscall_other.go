@@ -2,6 +2,8 @@
 
 package landlock
 
+func probe() (abi, errata uintptr, err error) { return 0, 0, ErrNotBuilt }
+
 // Without an ABI nothing below is ever called.
 
 func createRuleset(handled, quiet Rights, size uintptr) (int, error)         { return -1, ErrNotBuilt }

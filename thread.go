@@ -6,6 +6,7 @@ import (
 	"maps"
 	"runtime"
 	"sync"
+	"syscall"
 	"time"
 
 	"example.com/landlock/internal/osthread"
@@ -187,7 +188,7 @@ func (r *restriction) enforce(ruleset int) error {
 
 // filterError says what failed where the seccomp filter does.
 func filterError(err error) error {
-	if errors.Is(err, errDenied) {
+	if errors.Is(err, syscall.EACCES) {
 		return fmt.Errorf("landlock: filter sockets: %w: with AllowNewPrivs, which leaves no_new_privs unset, it takes CAP_SYS_ADMIN", err)
 	}
 	return fmt.Errorf("landlock: filter sockets: %w", err)
