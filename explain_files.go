@@ -3,12 +3,30 @@ package landlock
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"example.com/landlock/internal/place"
 )
+
+// operation finds out why what was tried is denied: no reason where a ruleset
+// does not deny it.
+type operation func(c *checker) []error
+
+// cannotTell is the reason where a reason could not be looked for.
+func cannotTell(err error) []error {
+	return []error{fmt.Errorf("landlock: whether the ruleset denies it cannot be told: %w", err)}
+}
+
+// notFound is cannotTell for a path that could not be looked up. One that leads
+// nowhere is reason enough, and none of Landlock's.
+func notFound(err error) []error {
+	if place.LeadsNowhere(err) {
+		return nil
+	}
+	return cannotTell(err)
+}
 
 // failing returns why a path may not be used: what using says, or else that it is
 // another file than the one that was denied.
@@ -301,63 +319,14 @@ func (c *checker) removing(path, op string) []error {
 	return c.above(p, access, path)
 }
 
-// moving returns why a file may not be moved or linked, where that is what the
-// kernel's answer was about.
-func (c *checker) moving(from, to, op string, answer bool) []error {
-	old, err := findPlace(from, false)
-	if err != nil {
-		return notFound(err)
-	}
-	defer old.Close()
-	new, err := findPlace(to, false)
-	if err != nil {
-		return notFound(err)
-	}
-	defer new.Close()
-	m := move{from: old, to: new, link: op == "link", exchange: op == "exchange"}
-	denied, crossing, err := c.move(m)
-	if c.kernel.ABI == V1 && slices.ContainsFunc(denied, func(e *DeniedError) bool { return e.Missing.FS&FSRefer != 0 }) {
-		crossing = true // it asks nothing else then
-	}
+func removeRight(p *place.Place) AccessFS {
 	switch {
-	case errors.Is(err, errNotMoved), errors.Is(err, errMountPoint), errors.Is(err, place.ErrNothingAbove):
-		return nil
-	case err != nil:
-		return cannotTell(err)
-	case crossing != answer:
-		return nil
-	case len(denied) == 0 && answer:
-		return []error{c.otherLayer()}
+	case !p.Exists():
+		return 0
+	case p.IsDirectory():
+		return FSRemoveDir
 	}
-	for i, e := range denied {
-		asked := filepath.Dir(to)
-		if e.Path == filepath.Dir(old.Path) {
-			asked = filepath.Dir(from)
-		}
-		denied[i] = c.orReplaced(e, asked)
-	}
-	if denied, err = c.settle(m, denied); err != nil {
-		return cannotTell(err)
-	}
-	var reasons []error
-	for _, e := range denied {
-		reasons = append(reasons, e)
-	}
-	if len(reasons) > 0 && (op == "link" || old.MayChange()) {
-		modeToo(new, reasons[:1])
-	} else if len(reasons) > 0 {
-		modeToo(old, reasons[:1])
-	}
-	return reasons
-}
-
-// otherLayer says whose answer EXDEV is where this ruleset allows a move.
-func (c *checker) otherLayer() error {
-	if c.denied.FS == 0 {
-		return errors.New("landlock: no rule can allow the move here: this ruleset handles no filesystem right, and some kernels deny moves for such a layer too; " +
-			"or another layer denies it")
-	}
-	return errors.New("landlock: this ruleset allows the move: another layer denies it, which needs a rule with FSRefer too, or the file system has reasons of its own")
+	return FSRemoveFile
 }
 
 // controlling returns why an ioctl may have failed on a device of which nothing is known.
@@ -368,4 +337,76 @@ func (c *checker) controlling() []error {
 	denied := &DeniedError{Port: -1, Missing: Rights{FS: FSIoctlDev}}
 	denied.suggestText("for the terminal of this process, Use(preset.Terminal), and for others Use(preset.PseudoTerminals)")
 	return guess([]error{denied}, "or the device has reasons of its own: the error does not say which it is")
+}
+
+// guardedProcess returns the directory in /proc of the process that a path goes through, if
+// it is one of its guarded files that it goes through. Links are not followed at
+// first: what comes after one that is refused cannot be.
+func guardedProcess(path string) (dir string, ok bool) {
+	if absolute, err := absolute(path); err == nil {
+		path = absolute
+	}
+	if dir, ok = place.Guarded(path); ok {
+		return dir, true
+	}
+	p, err := findPlace(path, true)
+	if err != nil {
+		return "", false
+	}
+	defer p.Close()
+	return place.Guarded(p.Path)
+}
+
+// absolute returns a path from the root, and cleans nothing: what is before ".." may
+// be a link.
+func absolute(path string) (string, error) {
+	if filepath.IsAbs(path) {
+		return path, nil
+	}
+	here, err := filepath.Abs(".")
+	return here + "/" + path, err
+}
+
+// lookingInto returns why a file of a process may not be looked into: the process is
+// outside the sandbox, or whatever else it is.
+func lookingInto(e *fs.PathError, process string, otherwise operation) operation {
+	return func(c *checker) []error {
+		outside := []error{&DeniedError{Path: e.Path, Port: -1, what: processOutside}}
+		seen := place.SightUnknown
+		if c.hasDomain() {
+			seen = place.See(process)
+		}
+		switch seen {
+		case place.SightRefused:
+			if c.kernel.ABI < V8 {
+				uncertain(outside, "below ABI 8 a child that another thread has started is outside too")
+			}
+			return outside
+		case place.SightDoubted:
+			return guess(outside, "or it may not be looked into without a sandbox either")
+		}
+		var reasons []error
+		if otherwise != nil {
+			reasons = otherwise(c)
+		}
+		const unseen = "if it is outside the sandbox in which this was tried: it is not for this thread"
+		switch {
+		case seen == place.SightUnknown, e.Op == "open" && !place.ModesAllow(e.Path, place.ModeRead):
+			return reasons
+		case certain(reasons):
+			return uncertain(reasons, "and the process must not be outside the sandbox")
+		}
+		return append(guess(outside, unseen), reasons...)
+	}
+}
+
+const processOutside = "the process is outside the sandbox, and no rule can allow to look into it"
+
+// tracing returns why a system call may not have been let into another process.
+func (c *checker) tracing() []error {
+	if !c.hasDomain() {
+		return nil
+	}
+	return guess([]error{&DeniedError{Port: -1, what: processOutside}},
+		"or it is another user's, or may not be traced without a sandbox either")
 }

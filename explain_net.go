@@ -158,3 +158,11 @@ func (s socketCall) ports(needs ...portAccess) operation {
 		return reasons
 	}
 }
+
+// scope returns why something outside the sandbox was not reached.
+func (c *checker) scope(scope Scope, unless string) []error {
+	if c.denied.Scope&scope == 0 {
+		return nil
+	}
+	return []error{&DeniedError{Port: -1, Missing: Rights{Scope: scope}, Uncertain: unless}}
+}
