@@ -102,6 +102,28 @@ func (s *Sandbox) CheckNet(access AccessNet, port uint16) error {
 	return checkPort(s.layers, access, port)
 }
 
+// onTarget returns what would answer for r on a kernel that can restrict all that r
+// handles.
+func (r *Ruleset) onTarget() (layers, error) {
+	r = r.orEmpty()
+	if mistakes := r.notToLoad(); len(mistakes) > 0 {
+		return nil, joined(mistakes)
+	}
+	if !place.Supported {
+		return nil, ErrNotBuilt
+	}
+	p, err := r.fit(Kernel{ABI: newest, Errata: ^Errata(0)}, nil, oneThread)
+	if err != nil {
+		return nil, err
+	}
+	l := &loaded{plan: p, ruleset: noRuleset}
+	if errs := l.addRules(); len(errs) > 0 {
+		return nil, joined(errs)
+	}
+	c, err := l.newChecker()
+	return layers{c}, err
+}
+
 // checkPath is Check for what answers.
 func checkPath(answers func() (layers, error), access AccessFS, path string) error {
 	if unknown := access &^ knownRights.FS; access == 0 || unknown != 0 {

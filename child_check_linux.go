@@ -67,6 +67,10 @@ var wrongCloneflags = []struct {
 	{unix.CLONE_IO, "CLONE_IO", "the child's queue of input and output would be this process's"},
 }
 
+// errNoStub is why Start cannot work on some architectures.
+var errNoStub error = &sentinel{"landlock: start a child: no sandboxed children on this architecture, only on 386, amd64 and arm64: " +
+	"use Exec in a program of its own", errors.ErrUnsupported}
+
 // noStubFor returns why no stub can start cmd. It has no room for all paths that are too
 // long for the kernel.
 func noStubFor(cmd *exec.Cmd) error {

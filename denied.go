@@ -243,21 +243,3 @@ func uncertain(reasons []error, why string) []error {
 	}
 	return reasons
 }
-
-// suggestCall has reasons name a call in place of a rule.
-func suggestCall(reasons []error, call string) []error {
-	for _, reason := range reasons {
-		if denied, ok := reason.(*DeniedError); ok {
-			denied.suggestText(call)
-		}
-	}
-	return reasons
-}
-
-// The presets that reasons name.
-const (
-	usersPreset     = "Users"
-	dnsPreset       = "DNS"
-	timeZonesPreset = "TimeZones"
-	nullPreset      = "NullDevices"
-)

@@ -78,14 +78,6 @@ func (e *PartialError) Error() string {
 // Unwrap returns the kernel's answer.
 func (e *PartialError) Unwrap() error { return e.Err }
 
-// errNoThreads is why Apply cannot work in some binaries on some kernels.
-var errNoThreads error = &sentinel{"landlock: cannot restrict all threads of a binary with cgo on this architecture below ABI 8 (Linux 7.0): " +
-	"build with CGO_ENABLED=0", errors.ErrUnsupported}
-
-// errNoStub is why Start cannot work on some architectures.
-var errNoStub error = &sentinel{"landlock: start a child: no sandboxed children on this architecture, only on 386, amd64 and arm64: " +
-	"use Exec in a program of its own", errors.ErrUnsupported}
-
 // sentinel is an error with a text of its own that Is another one.
 type sentinel struct {
 	text string
@@ -97,14 +89,6 @@ func (e *sentinel) Unwrap() error { return e.is }
 
 // invalid returns an error that Is [fs.ErrInvalid].
 func invalid(text string) error { return &sentinel{text, fs.ErrInvalid} }
-
-// The mistakes that need no more words.
-var (
-	errNothing   = invalid("landlock: the ruleset handles no right at all")
-	errEmptyPath = invalid("empty path")
-	errNUL       = invalid("path contains a NUL byte")
-	errNilFile   = invalid("nil file")
-)
 
 // errNoPlace is the error for what lies in no filesystem. The kernel takes no rule
 // for it, and asks for none.

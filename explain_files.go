@@ -28,6 +28,14 @@ func notFound(err error) []error {
 	return cannotTell(err)
 }
 
+// The presets that reasons name.
+const (
+	usersPreset     = "Users"
+	dnsPreset       = "DNS"
+	timeZonesPreset = "TimeZones"
+	nullPreset      = "NullDevices"
+)
+
 // failing returns why a path may not be used: what using says, or else that it is
 // another file than the one that was denied.
 func (c *checker) failing(path string, access AccessFS, mode uint32) []error {

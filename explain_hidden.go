@@ -83,6 +83,16 @@ func (c *checker) lacking(preset string, access AccessFS, paths ...string) []err
 	return nil
 }
 
+// suggestCall has reasons name a call in place of a rule.
+func suggestCall(reasons []error, call string) []error {
+	for _, reason := range reasons {
+		if denied, ok := reason.(*DeniedError); ok {
+			denied.suggestText(call)
+		}
+	}
+	return reasons
+}
+
 func (c *checker) readingUsers() []error {
 	return c.lacking(usersPreset, FSReadFile, "/etc/passwd")
 }

@@ -331,28 +331,6 @@ func (w *wanted) isAs(other *wanted) bool {
 		w.filtersSockets() == other.filtersSockets() && w.bestEffort == other.bestEffort && w.floor == other.floor
 }
 
-// onTarget returns what would answer for r on a kernel that can restrict all that r
-// handles.
-func (r *Ruleset) onTarget() (layers, error) {
-	r = r.orEmpty()
-	if mistakes := r.notToLoad(); len(mistakes) > 0 {
-		return nil, joined(mistakes)
-	}
-	if !place.Supported {
-		return nil, ErrNotBuilt
-	}
-	p, err := r.fit(Kernel{ABI: newest, Errata: ^Errata(0)}, nil, oneThread)
-	if err != nil {
-		return nil, err
-	}
-	l := &loaded{plan: p, ruleset: noRuleset}
-	if errs := l.addRules(); len(errs) > 0 {
-		return nil, joined(errs)
-	}
-	c, err := l.newChecker()
-	return layers{c}, err
-}
-
 // joined returns errors as one, of which there is at least one.
 func joined(errs []error) error {
 	if len(errs) == 1 {

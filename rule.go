@@ -150,6 +150,11 @@ func (r Rule) misshapen() error {
 	return nil
 }
 
+var (
+	errEmptyPath = invalid("empty path")
+	errNUL       = invalid("path contains a NUL byte")
+)
+
 // wrongPath returns why no kernel would take a rule for a path.
 func wrongPath(path string) error {
 	switch {

@@ -62,6 +62,12 @@ type applied struct {
 	layers layers
 }
 
+// The mistakes that need no more words.
+var (
+	errNothing = invalid("landlock: the ruleset handles no right at all")
+	errNilFile = invalid("nil file")
+)
+
 // New returns a ruleset that handles every right of the target ABI: they are
 // denied unless a rule allows them. The target is explicit so that an update of
 // this module, or of the kernel, never denies more than was tested.

@@ -311,6 +311,10 @@ func signalEachThread(ruleset int, flags uint32, noNewPrivs bool) error {
 	return fmt.Errorf("landlock: reach all threads, none is restricted: %w", failure)
 }
 
+// errNoThreads is why Apply cannot work in some binaries on some kernels.
+var errNoThreads error = &sentinel{"landlock: cannot restrict all threads of a binary with cgo on this architecture below ABI 8 (Linux 7.0): " +
+	"build with CGO_ENABLED=0", errors.ErrUnsupported}
+
 func noNewPrivsError(err error) error {
 	return fmt.Errorf("landlock: set no_new_privs: %w", os.NewSyscallError("prctl", err))
 }
