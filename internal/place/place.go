@@ -41,16 +41,16 @@ var ErrNothingAbove = errors.New("it has no directory above")
 type Place struct {
 	Path   string // all of it, for people
 	ID     ID     // of the file, where there is one
-	Empty  bool   // the file
 	Root   ID     // of this process, where the way up ends
+	Empty  bool   // the file
 	Inside bool   // a file of the kernel's own, such as a pipe, which no rule is about
 
+	kind   uint32 // S_IFREG and so on; 0 where nothing is
+	names  uint32 // how many it has
+	number uint64 // of a device
 	parent int    // the directory that the last element was looked up in; -1 where the path has none
 	file   int    // what is there; -1 where nothing is
 	name   string // the last element
-	kind   uint32 // of the file, as all below: S_IFREG and so on; 0 where nothing is
-	number uint64 // of a device
-	names  uint32 // how many it has
 }
 
 // Level is a file or a directory on the way up.
