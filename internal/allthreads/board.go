@@ -44,18 +44,22 @@ const (
 )
 
 // mostThreads is how many threads a try can hold.
-const mostThreads = 1 << 16
+const mostThreads = 1 << 15
 
-// The threads that a try has found, in this order. It is no memory of the try's own:
-// to map some, and above all to unmap it while other threads run, takes longer than
-// all the rest.
+// table has the threads that a try has found, where the hash of its id puts each. It is
+// no memory of the try's own: to map some, and above all to unmap it while other
+// threads run, takes longer than all the rest. What belongs together lies together,
+// since the first touch of each page takes as long as some system calls.
+var table [2 * mostThreads]struct {
+	id     uint32
+	entry  uint32 // what is known of it
+	before uint32 // the place of the one that was found before it
+	_      uint32
+}
+
 var (
-	ids     [mostThreads]uint32
-	entries [mostThreads]uint32 // what is known of each
-	found   uint32              // how many there are
-
-	// places is a hash table of the ids: one more than where in ids one is.
-	places [2 * mostThreads]uint32
+	found  uint32 // how many threads are in the table
+	latest uint32 // the place of the last of them
 )
 
 // The entry of a thread: one of these, or the sweep during which it parked.

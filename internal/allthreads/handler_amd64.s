@@ -35,10 +35,11 @@ TEXT ·handler(SB), NOSPLIT|NOFRAME|TOPFRAME, $0-0
 	JNE  foreign
 
 	// Park: tell in which sweep, and wake the caller where it is the last.
-	MOVL 24(SI), CX // si_value, lower half: the thread's number
-	LEAQ ·entries(SB), DX
+	MOVL 24(SI), CX // si_value, lower half: the thread's place
+	SHLQ $4, CX     // 16 bytes each, and the entry is the second member
+	LEAQ ·table(SB), DX
 	MOVL board_sweep(BX), AX
-	XCHGL AX, (DX)(CX*4)
+	XCHGL AX, 4(DX)(CX*1)
 	MOVL $1, AX
 	LOCK
 	XADDL AX, board_parked(BX)
@@ -102,12 +103,12 @@ leave:
 	XORL R12, R12 // no handler to go on to
 
 out:
-	// Count this thread out, and wake the caller where it was the last.
+	// Count this thread out, and wake the caller for the last two.
 	MOVL $-1, AX
 	LOCK
 	XADDL AX, board_inside(BX)
-	CMPL AX, $1
-	JNE  next
+	CMPL AX, $2
+	JHI  next
 	LEAQ board_inside(BX), DI
 	MOVL $FUTEX_WAKE_PRIVATE, SI
 	MOVL $1, DX

@@ -42,9 +42,10 @@ countin:
 	BNE  foreign
 
 	// Park: tell in which sweep, and wake the caller where it is the last.
-	MOVWU 24(R1), R4 // si_value, lower half: the thread's number
-	MOVD $·entries(SB), R5
-	ADD  R4<<2, R5, R5
+	MOVWU 24(R1), R4 // si_value, lower half: the thread's place
+	MOVD $·table(SB), R5
+	ADD  R4<<4, R5, R5 // 16 bytes each,
+	ADD  $4, R5        // and the entry is the second member
 	MOVWU board_sweep(R19), R4
 	STLRW R4, (R5)
 	ADD  $board_parked, R19, R3
@@ -117,14 +118,15 @@ leave:
 	MOVD $0, R20 // no handler to go on to
 
 out:
-	// Count this thread out, and wake the caller where it was the last.
+	// Count this thread out, and wake the caller for the last two.
 	ADD  $board_inside, R19, R3
 countout:
 	LDAXRW (R3), R4
 	SUBW $1, R4
 	STLXRW R4, (R3), R5
 	CBNZW R5, countout
-	CBNZW R4, next
+	CMPW $1, R4
+	BHI  next
 	MOVD R3, R0
 	MOVD $FUTEX_WAKE_PRIVATE, R1
 	MOVD $1, R2

@@ -57,8 +57,13 @@ func (c *call) attempt(bound int64) {
 //go:norace
 //go:noinline
 func (c *call) hold(deadline int64) {
+	if c.holdNearby() {
+		c.held = true
+		return
+	}
 	slice := int64(time.Millisecond)
 	for number := uint32(firstSweep); ; number++ {
+		before := load(&shared.parked)
 		store(&shared.sweep, number)
 		c.seen = sweep{}
 		if tasks.listed {
@@ -70,14 +75,16 @@ func (c *call) hold(deadline int64) {
 			c.held = true
 			return
 		}
-		if c.errno == 0 && c.now() > deadline {
-			c.giveUp()
-		}
 		if c.errno != 0 {
+			c.awaitAnswers()
+			return
+		}
+		if c.now() > deadline {
+			c.giveUp()
 			return
 		}
 		if c.seen.pending+c.seen.missed > 0 {
-			c.stalled = !c.awaitParked(slice)
+			c.stalled = !c.awaitParked(before, slice)
 			switch {
 			case !c.stalled && c.allParked():
 				c.held = true
@@ -89,6 +96,37 @@ func (c *call) hold(deadline int64) {
 				slice *= 2
 			}
 		}
+	}
+}
+
+// holdNearby reports whether every other thread has one of the ids that follow the
+// process's, as mostly where the program has just begun, and is parked. So it need not
+// be listed, which takes as long as to signal some.
+//
+//go:nosplit
+//go:norace
+//go:noinline
+func (c *call) holdNearby() bool {
+	const few = 8
+	c.seen = sweep{}
+	for thread := c.process; thread <= c.process+few; thread++ {
+		c.visit(thread, firstSweep)
+	}
+	if c.errno != 0 || tasks.fd < 0 || c.threads() != 1+uint64(c.seen.pending) {
+		return false
+	}
+	return c.seen.pending == 0 || c.awaitParked(0, int64(time.Millisecond)) && c.allParked()
+}
+
+// awaitAnswers waits a little for those that have been sent a signal, so that none is
+// left pending.
+//
+//go:nosplit
+//go:norace
+//go:noinline
+func (c *call) awaitAnswers() {
+	if c.sent > 0 {
+		c.awaitParked(c.sent-1, int64(50*time.Millisecond))
 	}
 }
 
@@ -174,15 +212,20 @@ const enough = 2
 //go:noinline
 func (c *call) fail(at step, errno syscall.Errno) { c.step, c.errno = at, errno }
 
+// watching is for how many nanoseconds the caller watches before it sleeps: to be
+// woken takes longer than most threads need to answer. It does not yield: where there
+// is more to do than processors, that would cost it a turn of everybody else.
+const watching = int64(50 * time.Microsecond)
+
 // awaitParked waits until as many threads are parked as the last sweep makes
-// expect, or until no more come for a while: those have ended, or take no
-// signals.
+// expect, and one more than before it, or until no more come for a while: those have
+// ended, or take no signals.
 //
 //go:nosplit
 //go:norace
 //go:noinline
-func (c *call) awaitParked(slice int64) bool {
-	expected := c.seen.parked + c.seen.late + max(c.seen.pending, 1)
+func (c *call) awaitParked(before uint32, slice int64) bool {
+	expected := max(c.seen.parked+c.seen.late+max(c.seen.pending, 1), before+1)
 	store(&shared.wakeAt, expected)
 	for until := c.now() + watching; ; {
 		parked := load(&shared.parked)
@@ -198,27 +241,27 @@ func (c *call) awaitParked(slice int64) bool {
 	}
 }
 
-// watching is for how many nanoseconds the caller watches before it sleeps: to be
-// woken takes longer than most threads need to answer. It does not yield: where there
-// is more to do than processors, that would cost it a turn of everybody else.
-const watching = int64(50 * time.Microsecond)
-
-// awaitEmpty waits until no thread is in the handler.
+// awaitEmpty waits until no thread is in the handler. It sleeps first, since what the
+// threads have to do there this processor can do as well as another, and watches for
+// the last one.
 //
 //go:nosplit
 //go:norace
 //go:noinline
 func (c *call) awaitEmpty(deadline int64) {
-	for now, until := int64(0), c.now()+watching; now < deadline; {
+	until := int64(0)
+	for now := c.now(); now < deadline; now = c.now() {
 		inside := load(&shared.inside)
-		if inside == 0 {
+		switch {
+		case inside == 0:
 			c.empty = true
 			return
+		case inside == 1 && until == 0:
+			until = now + watching
+		case inside == 1 && now < until:
+		default:
+			c.futex(&shared.inside, futexWait, inside, int64(50*time.Millisecond))
 		}
-		if now = c.now(); now < until {
-			continue
-		}
-		c.futex(&shared.inside, futexWait, inside, int64(50*time.Millisecond))
 	}
 }
 
@@ -357,13 +400,12 @@ func (c *call) visit(thread int, number uint32) {
 		return
 	}
 	at := place(thread)
-	if places[at&placeMask] == 0 && !c.add(thread, at) {
+	if table[at&placeMask].id == 0 && !c.add(thread, at) {
 		return
 	}
-	slot := places[at&placeMask] - 1
-	switch entry := load(&entries[slot&threadMask]); {
+	switch entry := load(&table[at&placeMask].entry); {
 	case entry == unseen:
-		c.signal(thread, slot)
+		c.signal(thread, at)
 	case entry == signalled:
 		if c.stalled && tasks.own && c.isSilent(thread) {
 			c.seen.silent++
@@ -377,25 +419,22 @@ func (c *call) visit(thread int, number uint32) {
 	}
 }
 
-const (
-	threadMask = uint32(len(entries) - 1)
-	placeMask  = uint32(len(places) - 1)
-)
+const placeMask = uint32(len(table) - 1)
 
-// place returns where in places a thread is, or is to be.
+// place returns where in the table a thread is, or is to be.
 //
 //go:nosplit
 //go:norace
 //go:noinline
 func place(thread int) uint32 {
 	at := uint32(thread) & placeMask
-	for places[at&placeMask] != 0 && ids[(places[at&placeMask]-1)&threadMask] != uint32(thread) {
+	for id := table[at&placeMask].id; id != 0 && id != uint32(thread); id = table[at&placeMask].id {
 		at = (at + 1) & placeMask
 	}
 	return at
 }
 
-// add writes down a thread that was not seen before.
+// add puts a thread that was not seen before at its place.
 //
 //go:nosplit
 //go:norace
@@ -405,9 +444,8 @@ func (c *call) add(thread int, at uint32) bool {
 		c.fail(stepMany, unix.EAGAIN)
 		return false
 	}
-	ids[found&threadMask] = uint32(thread)
-	found++
-	places[at&placeMask] = found
+	table[at&placeMask].id, table[at&placeMask].before = uint32(thread), latest
+	found, latest = found+1, at
 	return true
 }
 
@@ -420,8 +458,8 @@ func (c *call) add(thread int, at uint32) bool {
 //go:noinline
 func (c *call) shareFiles() bool {
 	const files = 2 // KCMP_FILES
-	for i := uint32(0); c.asksFiles && i < found; i++ {
-		parked, thread := load(&entries[i&threadMask]) >= firstSweep, ids[i&threadMask]
+	for i, at := uint32(0), latest; i < found; i, at = i+1, table[at&placeMask].before {
+		thread, parked := table[at&placeMask].id, load(&table[at&placeMask].entry) >= firstSweep
 		if parked && system(unix.SYS_KCMP, uintptr(c.thread), uintptr(thread), files, 0, 0, 0) > 0 {
 			c.apart = int(thread)
 			c.fail(stepFiles, unix.EBADF)
@@ -438,13 +476,13 @@ func (c *call) shareFiles() bool {
 //go:nosplit
 //go:norace
 //go:noinline
-func (c *call) signal(thread int, slot uint32) {
-	store(&entries[slot&threadMask], signalled)
-	c.info.thread = slot
+func (c *call) signal(thread int, at uint32) {
+	store(&table[at&placeMask].entry, signalled)
+	c.info.place = at
 	errno := syscall.Errno(-system(unix.SYS_RT_TGSIGQUEUEINFO, uintptr(c.process), uintptr(thread), sig, uintptr(unsafe.Pointer(&c.info)), 0, 0))
 	switch errno {
 	case 0:
-		c.sent = true
+		c.sent++
 		c.seen.pending++
 		return
 	case unix.ESRCH: // it has ended
@@ -455,7 +493,7 @@ func (c *call) signal(thread int, slot uint32) {
 	default:
 		c.fail(stepSignal, errno)
 	}
-	store(&entries[slot&threadMask], unseen)
+	store(&table[at&placeMask].entry, unseen)
 }
 
 // isSilent reports whether a thread that has not answered never will, and needs

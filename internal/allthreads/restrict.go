@@ -73,7 +73,6 @@ func (c *call) restrict(flags uint32, noNewPrivs bool) {
 		c.fail(stepOpen, errno)
 		return
 	}
-	c.asksFiles = kcmpWorks()
 	if errno := installHandler(); errno != 0 {
 		c.fail(stepHandler, errno)
 		return
@@ -105,20 +104,11 @@ func (c *call) try(bound time.Duration, flags uint32, noNewPrivs bool) (again bo
 	ignoreAtomics()
 	c.attempt(int64(bound))
 	heedAtomics()
-	unanswered = !c.held && (unanswered || c.sent)
+	unanswered = !c.held && (unanswered || c.sent > load(&shared.parked))
 	if !c.empty {
 		stuck = c
 	}
 	return c.empty && !c.held && (c.errno == unix.ETIMEDOUT || c.errno == unix.EAGAIN)
-}
-
-// kcmpWorks reports whether the kernel answers kcmp, and not a filter: to a type
-// that there is none of, with an error that others have no reason for.
-func kcmpWorks() bool {
-	const none = 99
-	thread := uintptr(unix.Gettid())
-	_, _, errno := unix.RawSyscall6(unix.SYS_KCMP, thread, thread, none, 0, 0, 0)
-	return errno == unix.EINVAL
 }
 
 // call is one call of Restrict. All that it needs while the threads are held is
@@ -128,8 +118,6 @@ type call struct {
 	thread  int // the calling thread
 	ruleset int // a descriptor of its own
 
-	asksFiles bool // the kernel tells which threads share their descriptors
-
 	info siginfo
 	text [512]byte     // the start of a stat file
 	path [16]byte      // of it, and a NUL at the end
@@ -137,12 +125,12 @@ type call struct {
 	stat unix.Stat_t   // of the task directory
 
 	seen    sweep
-	sent    bool // a signal
-	queued  bool // as many are under way as this user may have, or were
-	stalled bool // after the last sweep nobody parked for a while
-	held    bool // every other thread was parked
-	apart   int  // a parked thread that has descriptors of its own, or 0
-	empty   bool // no thread is in the handler any more
+	sent    uint32 // signals
+	queued  bool   // as many are under way as this user may have, or were
+	stalled bool   // after the last sweep nobody parked for a while
+	held    bool   // every other thread was parked
+	apart   int    // a parked thread that has descriptors of its own, or 0
+	empty   bool   // no thread is in the handler any more
 
 	// Without a list, where threads are looked for.
 	lowest, highest int  // the ids near those that are known
@@ -185,7 +173,7 @@ const (
 )
 
 var steps = [...]string{"hold all threads", "prctl", "landlock_restrict_self", "list /proc/self/task", "tgkill", "rt_tgsigqueueinfo",
-	"rt_tgsigqueueinfo, within RLIMIT_SIGPENDING", "open /proc/self/task", "rt_sigaction", "ask whose /proc/self/task is", "hold more than 65536 threads",
+	"rt_tgsigqueueinfo, within RLIMIT_SIGPENDING", "open /proc/self/task", "rt_sigaction", "ask whose /proc/self/task is", "hold more than 32768 threads",
 	"rt_sigprocmask", "clock_gettime", "fstat of /proc/self/task",
 	"an io_uring with IORING_SETUP_SQPOLL has a thread that no restriction reaches: make such a ring afterwards, or without that flag",
 	"it has descriptors of its own (CLONE_FILES), and the ruleset's is not among them: start it afterwards, or have it share them"}
@@ -203,14 +191,14 @@ type sweep struct {
 type siginfo struct {
 	signo, errno, code, _ int32
 	pid, uid              int32
-	thread, generation    uint32 // si_value, which the handler looks at; the thread by its number in ids
+	place, generation     uint32 // si_value, which the handler looks at; the thread by its place in the table
 	_                     [96]byte
 }
 
 // prepare sets up the board for a new try.
 func (c *call) prepare(flags uint32, noNewPrivs bool) {
 	forget()
-	c.errno, c.failed, c.sent, c.queued, c.stalled, c.held, c.empty = 0, 0, false, false, false, false, false
+	c.errno, c.failed, c.sent, c.queued, c.stalled, c.held, c.empty = 0, 0, 0, false, false, false, false
 	c.everywhere, c.clean, c.apart = false, 0, 0
 	copy(c.path[len(c.path)-len(statFile):], statFile)
 	if generation++; generation == 0 {
@@ -226,13 +214,14 @@ func (c *call) prepare(flags uint32, noNewPrivs bool) {
 	store(&shared.generation, generation)
 }
 
-// forget forgets the threads of the try before. The last one goes first: none but
-// later ones were put elsewhere on its account.
+// forget forgets the threads of the try before.
 func forget() {
 	for ; found > 0; found-- {
-		places[place(int(ids[found-1]))] = 0
-		entries[found-1] = unseen
+		thread := &table[latest]
+		latest, thread.id, thread.entry = thread.before, 0, unseen
 	}
+	// That the page is written before it is read spares a second fault.
+	table[uint32(unix.Getpid())&placeMask].entry = unseen
 }
 
 // release gives back what c has. No thread uses it any more.
