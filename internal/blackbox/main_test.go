@@ -72,4 +72,9 @@ func checkWithoutLandlock(t *testing.T) {
 	if err := sandbox.Do(func() error { return nil }); !errors.Is(err, os.ErrClosed) {
 		t.Errorf("Do after Close: %v", err)
 	}
+	for name, start := range map[string]func(*exec.Cmd) error{"Start": sandbox.Start, "Wrap": sandbox.Wrap} {
+		if err := start(exec.Command(testenv.Self(), "-test.run=^$")); !errors.Is(err, os.ErrClosed) {
+			t.Errorf("%s after Close: %v", name, err)
+		}
+	}
 }

@@ -379,6 +379,11 @@ var startings = []struct {
 	{"Chroot that is too long, root", func(s *starting) { s.sh(""); s.attr().Chroot = "/" + strings.Repeat("x/", 5000) }},
 	{"Chroot and a directory that is too long, root", func(s *starting) { s.sh(""); s.attr().Chroot, s.cmd.Dir = "/", "/"+strings.Repeat("x/", 5000) }},
 	{"a NUL in Chroot, root", func(s *starting) { s.sh(""); s.attr().Chroot = "/\x00" }},
+	{"a NUL in Chroot, in a mount namespace, root", func(s *starting) {
+		s.sh("")
+		*s.attr() = syscall.SysProcAttr{Chroot: "/\x00", Cloneflags: unix.CLONE_NEWNS}
+	}},
+	{"a NUL in the directory of a Chroot, root", func(s *starting) { s.sh(""); s.attr().Chroot, s.cmd.Dir, s.cmd.Env = "/", "/\x00", []string{} }},
 	{"Ctty that is none", func(s *starting) { s.sh(""); *s.attr() = syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 3} }},
 	{"Chroot to what is not there", func(s *starting) { s.sh(stateScript); s.attr().Chroot = "/nonexistent" }},
 	{"Cloneflags, root", func(s *starting) {

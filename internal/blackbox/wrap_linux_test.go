@@ -132,6 +132,12 @@ func TestWrapContract(t *testing.T) {
 				runtime.GC()
 			}, nil, refused},
 			{"the executable", nil, func(cmd *exec.Cmd) { cmd.Path = "/proc/self/exe" }, nil, []string{}, ""},
+			{"a descriptor that is inherited, whose number an own file gets", nil, func(cmd *exec.Cmd) {
+				fd, err := unix.Open(testenv.Self(), unix.O_RDONLY, 0)
+				must(t, err)
+				t.Cleanup(func() { unix.Close(fd) })
+				cmd.Path, cmd.ExtraFiles = fmt.Sprint("/proc/self/fd/", fd), make([]*os.File, fd-3)
+			}, nil, []string{}, ""},
 		} {
 			t.Run(test.name, func(t *testing.T) {
 				testenv.Write(t, filepath.Join(dir, "program"), "#!/bin/sh\n")
