@@ -286,7 +286,7 @@ func (c *child) restrict(ruleset right) {
 		c.image.Add(unix.SYS_LANDLOCK_RESTRICT_SELF|stub.Indirect, c.number(ruleset), uintptr(c.sandbox.flags))
 	}
 	if filter := c.sandbox.filter; filter != nil {
-		c.image.Add(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_SPEC_ALLOW, c.filterProgram(filter))
+		c.image.Add(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_SPEC_ALLOW, c.filterProgram(filter.Instructions()))
 	}
 }
 

@@ -18,8 +18,10 @@ func (p *plan) opensDevices(rule *wantedRule, fd int, allowed AccessFS) (bool, e
 
 // namesDevices reports whether a path may, by its text, be one of devices.
 func namesDevices(name string) bool {
-	names := strings.TrimLeft(name, "/")
-	return names != name && strings.HasPrefix(names, "dev")
+	for strings.HasPrefix(name, "//") {
+		name = name[1:]
+	}
+	return strings.HasPrefix(name, "/dev")
 }
 
 // noIoctl returns the paths of rules by which devices are opened that refuse ioctl.

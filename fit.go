@@ -103,7 +103,7 @@ func (r *Ruleset) assess(kernel Kernel, noFilter error, who reach) *plan {
 	if handled.FS != 0 {
 		r.assessRefer(p, abi)
 	}
-	if r.sockets {
+	if r.filtersSockets() {
 		r.assessSockets(p, noFilter)
 	}
 	p.report.Missing = r.handled.minus(p.report.Enforced)

@@ -3,11 +3,11 @@ package landlock
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 )
 
 // checker is a ruleset as it was loaded: what is denied, and which files its rules
@@ -65,7 +65,7 @@ func (p *plan) newChecker(ruleset int) (*checker, error) {
 		}
 	}
 	if slices.ContainsFunc(c.rules, func(f fileRule) bool { return f.rule.isRelative() }) {
-		c.here, _ = os.Getwd() // without it less can be explained
+		c.here, _ = syscall.Getwd() // without it less can be explained; os.Getwd would link much more
 	}
 	if len(c.rules) > 0 {
 		var err error
@@ -179,7 +179,7 @@ func (r *Ruleset) noteApplied(c *checker) {
 // mistakes are only ever appended.
 func (w *wanted) isAs(other *wanted) bool {
 	return len(w.rules) == len(other.rules) && len(w.mistakes) == len(other.mistakes) &&
-		w.sockets == other.sockets && w.bestEffort == other.bestEffort && w.floor == other.floor
+		w.filtersSockets() == other.filtersSockets() && w.bestEffort == other.bestEffort && w.floor == other.floor
 }
 
 // layers returns what answers for r: what is in force, and where that is nothing, or r was

@@ -109,10 +109,14 @@ func goNames(prefix string, groups []group, w words, mask uint64) string {
 	for _, word := range appendGroups(nil, groups, w, mask) {
 		name := prefix
 		for part := range strings.SplitSeq(word, "_") {
-			if part == "tcp" || part == "udp" {
-				part = strings.ToUpper(part)
+			switch part {
+			case "tcp":
+				name += "TCP"
+			case "udp":
+				name += "UDP"
+			default:
+				name += string(part[0]-'a'+'A') + part[1:]
 			}
-			name += strings.ToUpper(part[:1]) + part[1:]
 		}
 		if strings.HasPrefix(word, "0x") {
 			name = word // of an unknown right

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+
+	"example.com/landlock/internal/seccomp"
 )
 
 // Ruleset is what a caller wants: the rights to deny, and rules that allow some
@@ -42,8 +44,10 @@ type wanted struct {
 	quiet    Rights // whose denials are not logged; the rules say where
 	log      LogFlags
 	newPrivs bool
-	sockets  bool // FilterSockets
 	mistakes []error
+
+	// newFilter makes the filter of FilterSockets; nil without that.
+	newFilter func(seccomp.Sockets) (socketFilter, error)
 
 	preset *use // Use is calling one
 }
@@ -336,7 +340,7 @@ func (r *Ruleset) FilterSockets() *Ruleset {
 	if !r.mayChange("FilterSockets") {
 		return r
 	}
-	r.sockets = true
+	r.newFilter = newSocketFilter
 	if r.handled.Net == 0 && !r.handled.isZero() {
 		r.mistake("filter sockets: the ruleset handles no network right that could govern them: " +
 			"handle one (New does from V4 on), or leave FilterSockets out")
@@ -528,7 +532,7 @@ type Options struct {
 // Options returns what the calls so far say.
 func (r *Ruleset) Options() Options {
 	r = r.orEmpty()
-	return Options{r.bestEffort, r.floor, r.newPrivs, r.sockets, r.log, r.quiet.Scope}
+	return Options{r.bestEffort, r.floor, r.newPrivs, r.filtersSockets(), r.log, r.quiet.Scope}
 }
 
 // Mistakes returns what was wrong in the calls so far, in their order: what the
@@ -588,7 +592,7 @@ func (r *Ruleset) preamble() []string {
 	if r.newPrivs {
 		all = append(all, "new privileges")
 	}
-	if r.sockets {
+	if r.filtersSockets() {
 		all = append(all, "sockets filtered")
 	}
 	if r.log != 0 {

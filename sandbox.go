@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"slices"
-	"sync"
 	"sync/atomic"
 
 	"example.com/landlock/internal/seccomp"
@@ -41,7 +40,7 @@ type Sandbox struct {
 type restriction struct {
 	flags      uint32 // of landlock_restrict_self
 	noNewPrivs bool   // set it by prctl first
-	filter     []seccomp.Instruction
+	filter     socketFilter
 }
 
 func (r *restriction) setsNoNewPrivs() bool { return r.noNewPrivs || r.flags&restrictNoNewPrivs != 0 }
@@ -252,8 +251,8 @@ func (r *Ruleset) load(who reach) (*loaded, error) {
 	errs := r.notToLoad()
 	kernel, probeErr := Probe()
 	var noFilter error
-	if r.sockets {
-		noFilter = socketFilters()
+	if r.filtersSockets() {
+		_, noFilter = r.newFilter(seccomp.Sockets{})
 	}
 	p, err := r.fit(kernel, noFilter, who)
 	old, _ := err.(*UnsupportedError)
@@ -261,7 +260,7 @@ func (r *Ruleset) load(who reach) (*loaded, error) {
 		err = probeErr // it says more than that the ABI is 0
 	}
 	if err == nil && p.sockets != nil {
-		p.filter, err = socketProgram(*p.sockets)
+		p.filter, err = r.newFilter(*p.sockets)
 	}
 	if err != nil && len(errs) == 0 { // else the caller has something to mend first
 		errs = append(errs, err)
@@ -283,21 +282,6 @@ func (r *Ruleset) load(who reach) (*loaded, error) {
 		closeFd(ruleset)
 	}
 	return nil, joined(errs)
-}
-
-// socketPrograms holds each filter that was used: there are four in all.
-var socketPrograms sync.Map
-
-// socketProgram returns a filter, which nobody may change.
-func socketProgram(sockets seccomp.Sockets) ([]seccomp.Instruction, error) {
-	if program, known := socketPrograms.Load(sockets); known {
-		return program.([]seccomp.Instruction), nil
-	}
-	program, err := sockets.Program()
-	if err == nil {
-		socketPrograms.Store(sockets, program)
-	}
-	return program, err
 }
 
 // makeRuleset makes the system calls of p, and returns an error for each that

@@ -154,7 +154,7 @@ func openError(path string, errno syscall.Errno) error {
 		return &commonError{fmt.Errorf("landlock: open relative paths of the rules: the working directory was removed: %w", err)}
 	}
 	if relative && errno == unix.ENOENT {
-		if directory, wrong := os.Getwd(); wrong == nil {
+		if directory, wrong := syscall.Getwd(); wrong == nil {
 			return os.NewSyscallError("open in "+printable(directory), errno)
 		}
 	}
@@ -248,13 +248,8 @@ func restrictSelf(ruleset int, flags uint32, noNewPrivs bool) error {
 	return ownRestrictError(errno, noNewPrivs)
 }
 
-// socketFilters returns why there is no filter to be had, or nil.
-func socketFilters() error {
-	if _, err := socketProgram(seccomp.Sockets{}); err != nil {
-		return err
-	}
-	return seccomp.Available()
-}
+// canFilter returns why no seccomp filter can be installed, or nil.
+func canFilter() error { return seccomp.Available() }
 
 // interruptWaits has the kernel signal this thread after 10 ms, 20 ms and so on,
 // until the function that it returns is called.

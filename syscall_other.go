@@ -28,7 +28,7 @@ func closeFd(fd int)                                                         {}
 func restrictSelf(ruleset int, flags uint32, noNewPrivs bool) error          { return ErrNotBuilt }
 func hasDevices(fd int) (bool, error)                                        { return false, ErrNotBuilt }
 func setNoNewPrivs() error                                                   { return ErrNotBuilt }
-func socketFilters() error                                                   { return ErrNotBuilt }
+func canFilter() error                                                       { return ErrNotBuilt }
 func restrictEachThread(ruleset int, flags uint32, noNewPrivs bool) error    { return ErrNotBuilt }
 
 type opener struct{}

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"example.com/landlock/internal/osthread"
-	"example.com/landlock/internal/seccomp"
 )
 
 // applyLock keeps Apply apart from the threads that Sandboxes restrict. Apply
@@ -121,7 +120,7 @@ func (p *plan) restrictProcess(ruleset int) error {
 		return err
 	}
 	if p.filter != nil {
-		if err := seccomp.CanRestrictProcess(p.filter, p.setsNoNewPrivs()); err != nil {
+		if err := p.filter.CanRestrictProcess(p.setsNoNewPrivs()); err != nil {
 			return filterError(err)
 		}
 	}
@@ -154,7 +153,7 @@ func (p *plan) filterProcess() error {
 				return err
 			}
 		}
-		if err := seccomp.RestrictProcess(p.filter); err != nil {
+		if err := p.filter.RestrictProcess(); err != nil {
 			return filterError(err)
 		}
 		return nil
@@ -166,7 +165,7 @@ func (r *restriction) restrictThread(ruleset int) error {
 	if err := r.enforce(ruleset); err != nil || r.filter == nil {
 		return err
 	}
-	if err := seccomp.RestrictThread(r.filter); err != nil {
+	if err := r.filter.RestrictThread(); err != nil {
 		return filterError(err)
 	}
 	return nil

@@ -276,6 +276,29 @@ func TestExplainReplaced(t *testing.T) {
 	})
 }
 
+// A rule's relative path is taken from where the working directory is, and not from the
+// link that led there.
+func TestExplainReplacedFromLink(t *testing.T) {
+	testenv.InBoth(t, func(t *testing.T, dir string) {
+		file := filepath.Join(dir, "own", "file")
+		if err := os.Symlink("own", filepath.Join(dir, "link")); err != nil {
+			t.Fatal(err)
+		}
+		t.Chdir(filepath.Join(dir, "link")) // which sets PWD
+		s := testenv.MustPrepare(t, landlock.NewHandling(landlock.Rights{FS: landlock.V1.FS()}).AllowRead("file"))
+		testenv.Write(t, file+".new", "")
+		if err := os.Rename(file+".new", file); err != nil {
+			t.Fatal(err)
+		}
+		advice := fmt.Sprintf("it was replaced: AllowRead(%q) would allow it", filepath.Dir(file))
+		for _, path := range []string{file, filepath.Join(dir, "link", "file"), "file"} {
+			if explained := s.Explain(denial("open", path)); !strings.Contains(explained.Error(), advice) {
+				t.Errorf("%s: %v, want %s", path, explained, advice)
+			}
+		}
+	})
+}
+
 // What is advised for what was replaced is never wider than where its rule was: not by a
 // link that leads elsewhere, and not for what the rule did not allow.
 func TestExplainReplacedNarrowly(t *testing.T) {
