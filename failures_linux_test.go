@@ -8,17 +8,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"runtime/debug"
-	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 
-	"example.com/landlock/internal/allthreads"
 )
 
 // Every step that can fail, by the real refusal of the kernel: nothing may be
@@ -134,77 +130,6 @@ func TestFailureRestrictsNothing(t *testing.T) {
 			})
 		})
 	}
-}
-
-// Below ABI 8 it takes 16 MiB of addresses to reach all threads. Where they cannot
-// be had nothing is restricted, and once they can be Apply works.
-func TestApplyWithoutAddressSpace(t *testing.T) {
-	needABI(t, V1)
-	needBelow(t, V8)
-	if !allthreads.Supported {
-		t.Skip("needs amd64 or arm64")
-	}
-	if build, ok := debug.ReadBuildInfo(); !ok || slices.Contains(build.Settings, debug.BuildSetting{Key: "CGO_ENABLED", Value: "1"}) {
-		// internal/allthreads tries it there, where no thread comes or goes.
-		t.Skip("needs a binary without C: its threads take 8 MiB of addresses each")
-	}
-	inChild(t, nil, func(t *testing.T, dir string) {
-		file := write(t, filepath.Join(dir, "file"), "")
-		// The Go runtime ends a program that it has no memory for: it has some,
-		// and threads, before there is no more.
-		runtime.KeepAlive(make([]byte, 16<<20))
-		runtime.GC()
-		defer debug.SetGCPercent(debug.SetGCPercent(-1))
-		var spare sync.WaitGroup
-		spare.Add(10)
-		for range 10 {
-			go onOwnThread(func() error {
-				spare.Done()
-				spare.Wait()
-				return nil
-			})
-		}
-		spare.Wait()
-		var old unix.Rlimit
-		if err := unix.Getrlimit(unix.RLIMIT_AS, &old); err != nil {
-			t.Fatal(err)
-		}
-		before := openFiles()
-		for range 3 {
-			var pages uint64
-			text, err := os.ReadFile("/proc/self/statm")
-			if err != nil {
-				t.Fatal(err)
-			}
-			fmt.Sscan(string(text), &pages)
-			limit := unix.Rlimit{Cur: pages*uint64(os.Getpagesize()) + 4<<20, Max: old.Max}
-			if err := unix.Setrlimit(unix.RLIMIT_AS, &limit); err != nil {
-				t.Fatal(err)
-			}
-			_, err = New(V1).Apply()
-			unix.Setrlimit(unix.RLIMIT_AS, &old)
-			if _, partial := errors.AsType[*PartialError](err); partial || !errors.Is(err, unix.ENOMEM) || !strings.Contains(err.Error(), "RLIMIT_AS") {
-				t.Errorf("Apply: %v, want ENOMEM", err)
-			}
-		}
-		for fd := range openFiles() {
-			if !before[fd] && readLink(fd) != fmt.Sprintf("/proc/%d/task", os.Getpid()) {
-				t.Errorf("descriptor %d is left open", fd)
-			}
-		}
-		if _, err := os.ReadFile(file); err != nil {
-			t.Errorf("the process is restricted: %v", err)
-		}
-		mustApply(t, New(V1))
-		for range 20 { // on whatever threads there are
-			onOwnThread(func() error {
-				if _, err := os.ReadFile(file); !errors.Is(err, unix.EACCES) {
-					t.Errorf("after Apply: %v", err)
-				}
-				return nil
-			})
-		}
-	})
 }
 
 // Whether a thread has ended that was tried something on, or has other filters,
