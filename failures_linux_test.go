@@ -14,7 +14,6 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
-
 )
 
 // Every step that can fail, by the real refusal of the kernel: nothing may be
