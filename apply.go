@@ -35,9 +35,9 @@ package landlock
 // other means. Below, this package holds all threads, those of C code too, and
 // reaches each in turn. It fails where one does not answer for 10 seconds, where
 // one has descriptors of its own (unshare with CLONE_FILES), where
-// an io_uring has a thread of its own, and where it cannot have three descriptors
-// and 16 MiB of addresses (RLIMIT_NOFILE, RLIMIT_AS). It can be called again. (On other architectures than amd64
-// and arm64 the Go runtime does it: not in a binary with cgo, and such threads
+// an io_uring has a thread of its own, where it cannot have three descriptors
+// (RLIMIT_NOFILE), and with more than 32,768 threads. It can be called again. (On
+// other architectures than amd64 and arm64 the Go runtime does it: not in a binary with cgo, and such threads
 // and rings go unnoticed.) Where kcmp is missing or refused, as in many containers,
 // a thread with descriptors of its own is not seen: it enforces whatever ruleset it
 // has under the same number, or it is a [PartialError].

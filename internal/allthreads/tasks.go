@@ -3,8 +3,8 @@
 package allthreads
 
 import (
-	"bytes"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -78,9 +78,7 @@ func isProc(fd int) bool {
 // this process has more than one id.
 func ownThreads(fd int) (bool, error) {
 	status, err := readAt(fd, "../status")
-	_, rest, _ := bytes.Cut(status, []byte("\nNStgid:"))
-	line, _, _ := bytes.Cut(rest, []byte("\n"))
-	return string(bytes.TrimSpace(line)) == strconv.Itoa(unix.Getpid()), err
+	return strings.Contains(string(status), "\nNStgid:\t"+strconv.Itoa(unix.Getpid())+"\n"), err
 }
 
 // readAt returns the start of a file beneath a directory.

@@ -8,18 +8,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"runtime/debug"
-	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
 	"example.com/landlock"
-	"example.com/landlock/internal/allthreads"
-	"example.com/landlock/internal/osthread"
 	"example.com/landlock/internal/testenv"
 )
 
@@ -136,84 +131,6 @@ func TestFailureRestrictsNothing(t *testing.T) {
 			})
 		})
 	}
-}
-
-// Below ABI 8 it takes 16 MiB of addresses to reach all threads. Where they cannot
-// be had nothing is restricted, and once they can be Apply works.
-func TestApplyWithoutAddressSpace(t *testing.T) {
-	testenv.NeedABI(t, landlock.V1)
-	testenv.NeedBelow(t, landlock.V8)
-	if !allthreads.Supported {
-		t.Skip("needs amd64 or arm64")
-	}
-	if build, ok := debug.ReadBuildInfo(); !ok || slices.Contains(build.Settings, debug.BuildSetting{Key: "CGO_ENABLED", Value: "1"}) {
-		// internal/allthreads tries it there, where no thread comes or goes.
-		t.Skip("needs a binary without C: its threads take 8 MiB of addresses each")
-	}
-	testenv.InChild(t, nil, func(t *testing.T, dir string) {
-		file := testenv.Write(t, filepath.Join(dir, "file"), "")
-		// The Go runtime ends a program that it has no memory for: it has some,
-		// and threads, before there is no more.
-		runtime.KeepAlive(make([]byte, 16<<20))
-		runtime.GC()
-		defer debug.SetGCPercent(debug.SetGCPercent(-1))
-		onThreads := func(f func()) { // each time on another thread, which stays
-			done := make(chan bool)
-			osthread.Take(func() (reusable bool) {
-				f()
-				close(done)
-				return true
-			})
-			<-done
-		}
-		var spare sync.WaitGroup
-		spare.Add(10)
-		for range 10 {
-			go onThreads(func() {
-				spare.Done()
-				spare.Wait()
-			})
-		}
-		spare.Wait()
-		var old unix.Rlimit
-		if err := unix.Getrlimit(unix.RLIMIT_AS, &old); err != nil {
-			t.Fatal(err)
-		}
-		before := testenv.OpenFiles()
-		for range 3 {
-			var pages uint64
-			text, err := os.ReadFile("/proc/self/statm")
-			if err != nil {
-				t.Fatal(err)
-			}
-			fmt.Sscan(string(text), &pages)
-			limit := unix.Rlimit{Cur: pages*uint64(os.Getpagesize()) + 4<<20, Max: old.Max}
-			if err := unix.Setrlimit(unix.RLIMIT_AS, &limit); err != nil {
-				t.Fatal(err)
-			}
-			_, err = landlock.New(landlock.V1).Apply()
-			unix.Setrlimit(unix.RLIMIT_AS, &old)
-			if _, partial := errors.AsType[*landlock.PartialError](err); partial || !errors.Is(err, unix.ENOMEM) || !strings.Contains(err.Error(), "RLIMIT_AS") {
-				t.Errorf("Apply: %v, want ENOMEM", err)
-			}
-		}
-		for fd := range testenv.OpenFiles() {
-			if !before[fd] && testenv.ReadLink(fd) != fmt.Sprintf("/proc/%d/task", os.Getpid()) {
-				t.Errorf("descriptor %d is left open", fd)
-			}
-		}
-		if _, err := os.ReadFile(file); err != nil {
-			t.Errorf("the process is restricted: %v", err)
-		}
-		testenv.MustApply(t, landlock.New(landlock.V1))
-		for range 20 { // on whatever threads there are
-			onThreads(func() {
-				if _, err := os.ReadFile(file); !errors.Is(err, unix.EACCES) {
-					t.Errorf("after Apply: %v", err)
-				}
-			})
-		}
-	})
 }
 
 // Whether a thread has ended that was tried something on, or has other filters,
