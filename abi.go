@@ -1,6 +1,10 @@
 package landlock
 
-import "fmt"
+import (
+	"fmt"
+	"math/bits"
+	"strings"
+)
 
 // ABI is a version of the kernel's Landlock interface. Each version adds to the
 // one before and takes nothing away. 0 means that there is no Landlock.
@@ -30,6 +34,14 @@ const (
 	abiUDP        = V10
 	abiNoNewPrivs = V11
 	newest        = V11
+)
+
+// The flags of landlock_restrict_self besides the logging ones, and the one of
+// landlock_add_rule.
+const (
+	restrictTSYNC      uint32 = 1 << 3
+	restrictNoNewPrivs uint32 = 1 << 4
+	addRuleQuiet       uint32 = 1 << 0
 )
 
 // abis is the one table of which ABI has what.
@@ -67,6 +79,27 @@ func (v ABI) Rights() Rights {
 
 // knownRights is every right that this package knows.
 var knownRights = newest.Rights()
+
+// brief says the same as String in fewer words, for people: "all filesystem
+// rights but refer, TCP". All means all that this package knows.
+func (r Rights) brief() string {
+	var names []string
+	all := knownRights
+	switch without := all.FS &^ r.FS; {
+	case r.FS == all.FS:
+		names = append(names, "all filesystem rights")
+	case r.FS&^all.FS == 0 && bits.OnesCount64(uint64(without)) < 5:
+		names = append(names, "all filesystem rights but "+without.String())
+	default:
+		names = appendGroups(names, fsGroups, fsWords, uint64(r.FS))
+	}
+	names = appendGroups(names, netGroups, netWords, uint64(r.Net))
+	names = appendGroups(names, scopeGroups, scopeWords, uint64(r.Scope))
+	if len(names) == 0 {
+		return "nothing"
+	}
+	return strings.Join(names, ", ")
+}
 
 // FS returns the filesystem rights of this ABI; see [ABI.Rights].
 func (v ABI) FS() AccessFS { return v.Rights().FS }

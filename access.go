@@ -292,27 +292,6 @@ func (a AccessFS) brief() string {
 	return joinNames(appendGroups(nil, fsGroups, fsWords, uint64(a)))
 }
 
-// brief says the same as String in fewer words, for people: "all filesystem
-// rights but refer, TCP". All means all that this package knows.
-func (r Rights) brief() string {
-	var names []string
-	all := knownRights
-	switch without := all.FS &^ r.FS; {
-	case r.FS == all.FS:
-		names = append(names, "all filesystem rights")
-	case r.FS&^all.FS == 0 && bits.OnesCount64(uint64(without)) < 5:
-		names = append(names, "all filesystem rights but "+without.String())
-	default:
-		names = appendGroups(names, fsGroups, fsWords, uint64(r.FS))
-	}
-	names = appendGroups(names, netGroups, netWords, uint64(r.Net))
-	names = appendGroups(names, scopeGroups, scopeWords, uint64(r.Scope))
-	if len(names) == 0 {
-		return "nothing"
-	}
-	return strings.Join(names, ", ")
-}
-
 // group is a word for several rights.
 type group struct {
 	mask uint64

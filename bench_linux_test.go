@@ -15,14 +15,40 @@ import (
 	"golang.org/x/sys/unix"
 
 	"example.com/landlock/internal/osthread"
+	"example.com/landlock/internal/testchild"
+	"example.com/landlock/internal/testenv"
 )
+
+func TestMain(m *testing.M) { testchild.Main(m, benchMain) }
+
+// benchMain is this test binary as the program that a benchmark starts, which sandboxes
+// itself.
+func benchMain() {
+	everything := NewHandling(Rights{FS: V1.FS(), Net: V4.Net()})
+	var err error
+	switch os.Args[1] {
+	case "exec": // as a wrapper does it
+		err = New(V5).BestEffort(V1).AllowExecute("/").Exec(os.Args[2], os.Args[2:], nil)
+	case "apply sockets":
+		everything.FilterSockets()
+		fallthrough
+	case "apply": // which prints how long it took
+		start := time.Now()
+		_, err = everything.Apply()
+		fmt.Println(time.Since(start).Nanoseconds())
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
 
 var ruleCounts = []int{1, 10, 100, 1_000, 10_000}
 
 // benchPaths makes as many files as there are rules.
 func benchPaths(b *testing.B, n int) []string {
 	b.Helper()
-	needABI(b, V1)
+	testenv.NeedABI(b, V1)
 	dir := b.TempDir()
 	paths := make([]string, n)
 	for i := range paths {
@@ -111,13 +137,13 @@ func median(times []time.Duration) time.Duration {
 
 // What is allocated does not grow with the number of rules.
 func TestPrepareAllocations(t *testing.T) {
-	needABI(t, V1)
+	testenv.NeedABI(t, V1)
 	dir := t.TempDir()
 	var paths []string
 	for i := range 200 {
 		paths = append(paths, dir+strings.Repeat("/.", i))
 	}
-	file := write(t, filepath.Join(dir, "file"), "")
+	file := testenv.Write(t, filepath.Join(dir, "file"), "")
 	for range 200 { // of which the kernel refuses the rights of directories
 		paths = append(paths, file)
 	}
@@ -158,18 +184,17 @@ func prepareByHand(paths []string) error {
 // BenchmarkChild runs each way to start a sandboxed child in turn with a plain
 // start, and reports the ratio of their times.
 func BenchmarkChild(b *testing.B) {
-	needABI(b, V1)
+	testenv.NeedABI(b, V1)
 	program, err := exec.LookPath("true")
 	if err != nil {
 		b.Skip("needs true")
 	}
 	r := New(V5).BestEffort(V1).AllowExecute("/")
-	sandbox := mustPrepare(b, r)
+	sandbox := testenv.MustPrepare(b, r)
 	plain := func() *exec.Cmd { return exec.Command(program) }
+	wrapper := testchild.Program(b, "", "exec", program)
 	wrapped := func() *exec.Cmd {
-		cmd := exec.Command(self(), "exec="+program)
-		cmd.Env = append(os.Environ(), childTry+"=1")
-		return cmd
+		return &exec.Cmd{Path: wrapper.Path, Args: wrapper.Args, Env: wrapper.Env}
 	}
 	for _, way := range []struct {
 		name string
@@ -191,7 +216,7 @@ func BenchmarkChild(b *testing.B) {
 // BenchmarkCheck measures an answer of a Sandbox, by how deep the path is beneath its
 // rule, and by how many rules there are.
 func BenchmarkCheck(b *testing.B) {
-	needABI(b, V1)
+	testenv.NeedABI(b, V1)
 	for _, depth := range []int{1, 4, 16} {
 		dir := b.TempDir()
 		path := dir + strings.Repeat("/d", depth)
@@ -203,13 +228,13 @@ func BenchmarkCheck(b *testing.B) {
 	for _, n := range ruleCounts {
 		paths := benchPaths(b, n)
 		b.Run(fmt.Sprintf("rules=%d", n), func(b *testing.B) { benchCheck(b, true, paths[0], paths...) })
-		other := write(b, b.TempDir()+"/file", "")
+		other := testenv.Write(b, b.TempDir()+"/file", "")
 		b.Run(fmt.Sprintf("rules=%d/denied", n), func(b *testing.B) { benchCheck(b, false, other, paths...) })
 	}
 }
 
 func benchCheck(b *testing.B, allowed bool, path string, rules ...string) {
-	s := mustPrepare(b, NewHandling(Rights{FS: FSReadFile}).Allow(FSReadFile, rules...))
+	s := testenv.MustPrepare(b, NewHandling(Rights{FS: FSReadFile}).Allow(FSReadFile, rules...))
 	for b.Loop() {
 		if err := s.Check(FSReadFile, path); (err == nil) != allowed {
 			b.Fatal(err)
@@ -220,14 +245,16 @@ func benchCheck(b *testing.B, allowed bool, path string, rules ...string) {
 // BenchmarkSockets measures what FilterSockets costs, each time in turn with the
 // same without.
 func BenchmarkSockets(b *testing.B) {
-	needABI(b, V4)
-	needFilter(b)
+	testenv.NeedABI(b, V4)
 	program, err := exec.LookPath("true")
 	if err != nil {
 		b.Skip("needs true")
 	}
 	plain := NewHandling(Rights{FS: V1.FS(), Net: V4.Net()}).AllowExecute("/")
 	filtered := plain.Clone().FilterSockets()
+	if _, err := filtered.DryRun(); err != nil {
+		b.Skip("needs a socket filter: ", err)
+	}
 	prepare := func(r *Ruleset) func() error {
 		return func() error {
 			s, err := r.Prepare()
@@ -238,7 +265,7 @@ func BenchmarkSockets(b *testing.B) {
 		}
 	}
 	start := func(r *Ruleset) func() error {
-		s := mustPrepare(b, r)
+		s := testenv.MustPrepare(b, r)
 		return func() error { return s.Run(exec.Command(program)) }
 	}
 	b.Run("Prepare", func(b *testing.B) { pair(b, prepare(plain), prepare(filtered)) })
@@ -246,13 +273,14 @@ func BenchmarkSockets(b *testing.B) {
 	b.Run("Apply", func(b *testing.B) {
 		var times [2][]time.Duration // of children, each of which does it once
 		for b.Loop() {
-			for i, verb := range []string{"timeapply", "timeapply=sockets"} {
-				cmd, out := try(verb)
-				var took int64
-				if err := cmd.Run(); err != nil {
+			for i, what := range []string{"apply", "apply sockets"} {
+				out, err := testchild.Program(b, "", what).Output()
+				if err != nil {
 					b.Fatal(err)
-				} else if _, err := fmt.Sscan(out.String(), &took); err != nil {
-					b.Fatal(out)
+				}
+				var took int64
+				if _, err := fmt.Sscan(string(out), &took); err != nil {
+					b.Fatalf("%v: %q", err, out)
 				}
 				times[i] = append(times[i], time.Duration(took))
 			}
@@ -263,7 +291,7 @@ func BenchmarkSockets(b *testing.B) {
 	for name, call := range map[string]func() error{
 		"getppid": func() error { unix.Getppid(); return nil },
 		"sendto":  func() error { return unix.Sendto(-1, nil, 0, &unix.SockaddrInet4{}) },
-		"socket":  func() error { return makeSocket(socketKind{unix.AF_INET, unix.SOCK_STREAM, 0}, 0) },
+		"socket":  func() error { fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0); unix.Close(fd); return err },
 		"read":    func() error { _, err := unix.Read(-1, nil); return err },
 	} {
 		b.Run("call="+name, func(b *testing.B) { benchCall(b, func() { call() }) })
@@ -274,10 +302,10 @@ func BenchmarkSockets(b *testing.B) {
 func benchCall(b *testing.B, call func()) {
 	const calls = 1_000
 	ask, answers := [2]chan bool{make(chan bool), make(chan bool)}, make(chan time.Duration)
-	for i, r := range []*Ruleset{nil, filtering()} {
+	for i, r := range []*Ruleset{nil, NewHandling(Rights{Net: V10.Net()}).BestEffort(0).FilterSockets()} {
 		var s *Sandbox
 		if r != nil {
-			s = mustPrepare(b, r)
+			s = testenv.MustPrepare(b, r)
 		}
 		ready := make(chan error)
 		osthread.Take(func() (reusable bool) {

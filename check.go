@@ -1,15 +1,13 @@
 package landlock
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
-	"strconv"
-	"strings"
+
+	"example.com/landlock/internal/place"
 )
 
 // Check reports whether the ruleset allows access on a path, on this kernel: nil
@@ -104,6 +102,28 @@ func (s *Sandbox) CheckNet(access AccessNet, port uint16) error {
 	return checkPort(s.layers, access, port)
 }
 
+// onTarget returns what would answer for r on a kernel that can restrict all that r
+// handles.
+func (r *Ruleset) onTarget() (layers, error) {
+	r = r.orEmpty()
+	if mistakes := r.notToLoad(); len(mistakes) > 0 {
+		return nil, joined(mistakes)
+	}
+	if !place.Supported {
+		return nil, ErrNotBuilt
+	}
+	p, err := r.fit(Kernel{ABI: newest, Errata: ^Errata(0)}, nil, oneThread)
+	if err != nil {
+		return nil, err
+	}
+	l := &loaded{plan: p, ruleset: noRuleset}
+	if errs := l.addRules(); len(errs) > 0 {
+		return nil, joined(errs)
+	}
+	c, err := l.newChecker()
+	return layers{c}, err
+}
+
 // checkPath is Check for what answers.
 func checkPath(answers func() (layers, error), access AccessFS, path string) error {
 	if unknown := access &^ knownRights.FS; access == 0 || unknown != 0 {
@@ -163,8 +183,8 @@ func (c *checker) path(access AccessFS, path string) (*DeniedError, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer name.close()
-	if !name.isLink() {
+	defer name.Close()
+	if !name.IsLink() {
 		return c.atFile(access, name)
 	}
 	names := access & fsName
@@ -178,8 +198,8 @@ func (c *checker) path(access AccessFS, path string) (*DeniedError, error) {
 		}
 		return nil, err
 	}
-	defer file.close()
-	if !file.exists() {
+	defer file.Close()
+	if !file.Exists() {
 		names &^= FSMakeReg // which open makes there
 	}
 	denied, err := c.atFile(access&^names, file)
@@ -196,22 +216,30 @@ func (c *checker) path(access AccessFS, path string) (*DeniedError, error) {
 	return denied, nil
 }
 
+// findPlace is [place.Find] for a path of the caller's.
+func findPlace(path string, follow bool) (*place.Place, error) {
+	if err := wrongPath(path); err != nil {
+		return nil, &fs.PathError{Op: "look up", Path: path, Err: err}
+	}
+	return place.Find(path, follow)
+}
+
 // atFile is at, for who asks before.
-func (c *checker) atFile(access AccessFS, p *place) (*DeniedError, error) {
+func (c *checker) atFile(access AccessFS, p *place.Place) (*DeniedError, error) {
 	denied, err := c.at(access, p)
-	if denied != nil && denied.Missing.FS&FSResolveUnix != 0 && p.isSocket() {
+	if denied != nil && denied.Missing.FS&FSResolveUnix != 0 && p.IsSocket() {
 		denied.Uncertain = "a socket that was made in the sandbox can be connected to all the same"
 	}
 	if denied == nil && err == nil && c.isAnothers(p) {
-		err = &fs.PathError{Op: "look above", Path: p.path, Err: errAnothers}
+		err = &fs.PathError{Op: "look above", Path: p.Path, Err: errAnothers}
 	}
 	return denied, err
 }
 
 // isAnothers reports whether it is a file of another process, which shows it to those
 // alone that may trace it: that is not for rules to say.
-func (c *checker) isAnothers(p *place) bool {
-	process, guarded := guardedBy(p.path)
+func (c *checker) isAnothers(p *place.Place) bool {
+	process, guarded := place.Guarded(p.Path)
 	if !guarded || !c.hasDomain() {
 		return false
 	}
@@ -219,152 +247,15 @@ func (c *checker) isAnothers(p *place) bool {
 	return err != nil
 }
 
-// DeniedError says which rights a ruleset does not allow on a path or a port,
-// and what would. It Is [io/fs.ErrPermission]. Explain returns several where it takes
-// several rules: [All] lists them.
-//
-// Without Guess the ruleset refuses what the error is about, and adding its Rule, or
-// what the text says where there is none, lets it through, unless something else
-// refuses it as well: what another DeniedError of the same explanation is about, or
-// what is in Uncertain.
-type DeniedError struct {
-	Path    string   // as resolved; empty for a port, a scope, and where what failed names no file
-	Port    int      // -1 for a path and for a scope; meant only where Path is empty and Missing.Net is not
-	Missing Rights   // those that were asked for and are denied; none for a process outside the sandbox
-	Nearest string   // the path of the nearest rule above, as the ruleset has it; empty where there is none
-	Allowed AccessFS // what is allowed there
-	// Guess: something else that is known may be the reason as well, and what was
-	// tried is not known well enough to tell. Uncertain says what.
-	Guess bool
-	// Uncertain says what else may be the reason, or missing; empty where nothing can be.
-	Uncertain string
-
-	// Rule is what to add to the ruleset, by [Ruleset.Add]: what people would write. For
-	// files that is the narrowest of AllowRead, AllowExecute and AllowReadWrite that has
-	// what is missing, so it may allow more: to make a file, AllowReadWrite of its
-	// directory. The least is Missing alone: set Rule.FS to Missing.FS. (Rule has no
-	// more where none of the three has what is missing, and where all that is missing is
-	// to write or truncate what is in a directory.)
-	//
-	// Of a device Explain names the preset that is made for it in the text, and Rule has
-	// what that preset gives this one path: mostly to read and write, since an error does
-	// not say what it was opened for, and to control terminals.
-	//
-	// It is the zero Rule, which is a mistake to add, and the text says what there is,
-	//   - where no rule would do, or is not known, as for a scope;
-	//   - where it takes more than one, or a preset, as for a program and its libraries;
-	//   - where nobody is to be advised one: to write beneath a directory of the system's.
-	Rule Rule
-
-	what    string // what is denied, in place of rights that no rule allows
-	instead string // what would allow it, in place of Rule
-	with    string // what else is to be said of either
-}
-
-// Error says in one line what is missing, what there is, and what to add, such as
-//
-//	landlock: no rule for write_file on /srv/data/x, only for read_file,read_dir on /srv: AllowReadWrite("/srv/data/x") would allow it
-func (e *DeniedError) Error() string { return e.text("") }
-
-// text is Error for who has named a path already.
-func (e *DeniedError) text(named string) string {
-	text := "landlock: "
-	if e.Guess {
-		text += "a guess: "
-	}
-	text += e.subject(named)
-	if remedy := e.remedy(" would allow it"); remedy != "" {
-		text += ": " + remedy
-	}
-	if e.Uncertain != "" {
-		text += " (" + e.Uncertain + ")"
-	}
-	return text
-}
-
-// suggest notes the rule that would allow what is missing.
-func (e *DeniedError) suggest(rule Rule) { e.Rule, e.instead, e.with = rule, "", "" }
-
-// suggestText notes what would allow it where no rule does.
-func (e *DeniedError) suggestText(text string) { e.Rule, e.instead, e.with = Rule{}, text, "" }
-
-// remedy returns what would allow it, with a verb for that; empty where nothing does.
-func (e *DeniedError) remedy(verb string) string {
-	call := e.instead
-	if call == "" && e.Rule != (Rule{}) {
-		call = e.Rule.String()
-	}
-	if call == "" {
-		return ""
-	}
-	return call + verb + e.with
-}
-
-// also adds to e what is missing elsewhere. Where that takes a rule of its own there are
-// two, and none that would do alone.
-func (e *DeniedError) also(more *DeniedError) {
-	both := more.Rule.FS&e.Missing.FS == e.Missing.FS && isBeneath(e.Path, more.Rule.Path)
-	e.Missing.FS |= more.Missing.FS
-	switch own, other := e.Rule, more.Rule; {
-	case other == Rule{}:
-		e.suggestText(more.instead)
-	case both:
-		e.suggest(other)
-	case own != Rule{}:
-		e.suggestText(own.String() + " and " + other.String())
-	}
-}
-
-func (e *DeniedError) subject(named string) string {
-	switch {
-	case e.what != "" && (e.Path == "" || e.Path == named):
-		return e.what
-	case e.what != "":
-		return printable(e.Path) + ": " + e.what
-	case e.Missing.Scope != 0:
-		return fmt.Sprintf("%v outside the sandbox: the ruleset's scope denies it, and no rule can allow it", e.Missing.Scope)
-	case e.Path == "" && e.Missing.Net != 0 && e.Port >= 0:
-		return fmt.Sprintf("no rule for %v on port %d", e.Missing.Net, e.Port)
-	}
-	text := "access denied"
-	if e.Missing == (Rights{FS: e.Missing.FS}) && e.Missing.FS != 0 {
-		text = "no rule for " + e.Missing.FS.String()
-	} else if !e.Missing.isZero() {
-		text = "no rule for " + e.Missing.String()
-	}
-	if e.Path != "" && e.Path != named {
-		text += " on " + printable(e.Path)
-	}
-	switch e.Nearest {
-	case "":
-		return text
-	case e.Path:
-		return fmt.Sprintf("%s, only for %v", text, e.Allowed)
-	}
-	return fmt.Sprintf("%s, only for %v on %s", text, e.Allowed, printable(e.Nearest))
-}
-
-// Is reports whether target is [io/fs.ErrPermission].
-func (e *DeniedError) Is(target error) bool { return target == fs.ErrPermission }
-
-// printable returns a path as it is, unless it has what does not belong into a
-// line of a log.
-func printable(path string) string {
-	if quoted := strconv.Quote(path); quoted != `"`+path+`"` {
-		return quoted
-	}
-	return path
-}
-
 // at returns the error for rights that are denied at a place, or nil.
-func (c *checker) at(access AccessFS, p *place) (*DeniedError, error) {
-	access &= c.denied.FS &^ p.neverAsked()
-	if access == 0 || p.inside {
+func (c *checker) at(access AccessFS, p *place.Place) (*DeniedError, error) {
+	access &= c.denied.FS &^ neverAsked(p)
+	if access == 0 || p.Inside {
 		return nil, nil
 	}
 	allowed, err := c.allowed(access, p)
 	if err != nil {
-		return nil, &fs.PathError{Op: "look above", Path: p.path, Err: err}
+		return nil, &fs.PathError{Op: "look above", Path: p.Path, Err: err}
 	}
 	missing := access &^ allowed.sure
 	if missing == 0 {
@@ -373,23 +264,23 @@ func (c *checker) at(access AccessFS, p *place) (*DeniedError, error) {
 	if certain := missing &^ allowed.unsure; certain != 0 {
 		return c.deny(certain, p, allowed.nearest), nil
 	}
-	return nil, &fs.PathError{Op: "look above", Path: p.path, Err: allowed.why}
+	return nil, &fs.PathError{Op: "look above", Path: p.Path, Err: allowed.why}
 }
 
 // neverAsked returns the rights that the kernel does not ask for on such a file. On a
 // directory they are about the files in it.
-func (p *place) neverAsked() (rights AccessFS) {
-	if !p.exists() || p.isDirectory() {
+func neverAsked(p *place.Place) (rights AccessFS) {
+	if !p.Exists() || p.IsDirectory() {
 		return 0
 	}
 	rights = FSReadDir
-	if !p.isDevice() {
+	if !p.IsDevice() {
 		rights |= FSIoctlDev
 	}
-	if !p.isSocket() {
+	if !p.IsSocket() {
 		rights |= FSResolveUnix
 	}
-	if !p.isRegular() {
+	if !p.IsRegular() {
 		rights |= FSTruncate
 	}
 	return rights
@@ -397,12 +288,12 @@ func (p *place) neverAsked() (rights AccessFS) {
 
 // deny returns the error for rights that are missing at a place, or nil where
 // none are.
-func (c *checker) deny(missing AccessFS, p *place, nearest grant) *DeniedError {
+func (c *checker) deny(missing AccessFS, p *place.Place, nearest grant) *DeniedError {
 	if missing == 0 {
 		return nil
 	}
-	e := &DeniedError{Path: p.path, Port: -1, Missing: Rights{FS: missing}, Nearest: nearest.path, Allowed: nearest.allowed}
-	if p.isAtPath() {
+	e := &DeniedError{Path: p.Path, Port: -1, Missing: Rights{FS: missing}, Nearest: nearest.path, Allowed: nearest.allowed}
+	if p.IsAtPath() {
 		c.advise(e, missing, p)
 	} else {
 		e.Uncertain = "no path leads there from here"
@@ -420,21 +311,18 @@ type allowance struct {
 
 // Why it cannot be told whether a rule counts.
 var (
-	errMayBeLost = errors.New("it depends on a rule that the kernel loses once memory gets short, as it does for all that is beneath /proc: have the rule for /proc itself")
-	errLinkLost  = errors.New("it depends on a rule for a file with several names on such a file system, which the kernel loses once memory gets short: have the rule for its directory")
-	errTerminal  = errors.New("it depends on a rule for a terminal, whose number another one gets once that is gone")
 	errAboveRoot = errors.New("it depends on a rule for a directory that may be above the root of this process")
 	errAnothers  = errors.New("it depends on whether the process is in the sandbox: nobody else's may be looked into, whatever the rules are")
 	errUnmounted = errors.New("it depends on a rule that was loaded by a mount that may be gone: where its file system was unmounted everywhere, so is the rule")
 )
 
 // doubt returns why the kernel may not have the rule for a file any more.
-func (c *checker) doubt(on level) error {
-	if err := on.mayBeLost(); err != nil {
+func (c *checker) doubt(on place.Level) error {
+	if err := on.MayBeLost(); err != nil {
 		return err
 	}
 	for _, loaded := range c.mounts {
-		if loaded.device == on.id.device && mayBeUnmounted(loaded.mount, on.id.mount) {
+		if loaded.Device == on.ID.Device && place.MayBeUnmounted(loaded.Mount, on.ID.Mount) {
 			return errUnmounted
 		}
 	}
@@ -443,17 +331,17 @@ func (c *checker) doubt(on level) error {
 
 // allowed returns what rules allow at a place. It looks no further than it takes to
 // allow access.
-func (c *checker) allowed(access AccessFS, p *place) (allowance, error) {
-	return c.allowedBelow(fileID{}, access, p)
+func (c *checker) allowed(access AccessFS, p *place.Place) (allowance, error) {
+	return c.allowedBelow(place.ID{}, access, p)
 }
 
 // allowedBelow is allowed without the rules for a directory.
-func (c *checker) allowedBelow(top fileID, access AccessFS, p *place) (allowance, error) {
+func (c *checker) allowedBelow(top place.ID, access AccessFS, p *place.Place) (allowance, error) {
 	var all allowance
 	files := c.allRules()
-	err := p.upwards(func(on level) (more bool) {
-		g := files[on.id.onAnyMount()]
-		if g.allowed == 0 || on.id == top {
+	err := p.Upwards(func(on place.Level) (more bool) {
+		g := files[on.ID.OnAnyMount()]
+		if g.allowed == 0 || on.ID == top {
 			return true
 		}
 		if all.nearest.allowed == 0 {
@@ -470,88 +358,11 @@ func (c *checker) allowedBelow(top fileID, access AccessFS, p *place) (allowance
 	if err != nil || access&^all.sure == 0 {
 		return all, err
 	}
-	if above := c.aboveRoot(p.root) &^ all.sure; above != 0 {
+	if above := c.aboveRoot(p.Root) &^ all.sure; above != 0 {
 		all.unsure |= above
 		all.why = errAboveRoot
 	}
 	return all, nil
-}
-
-// advise notes the rule that would allow what is missing: for the file itself, or its
-// directory where files are made and removed. There is none where that would be to write
-// beneath a directory of the system's, or where the kernel takes none.
-func (c *checker) advise(e *DeniedError, missing AccessFS, p *place) {
-	e.suggestText("")
-	if c.kernel.ABI == V1 && missing&FSRefer != 0 {
-		return
-	}
-	on := p.path
-	if (missing&^fsFile != 0 || !p.exists()) && !p.isDirectory() {
-		on = filepath.Dir(p.path)
-	}
-	c.adviseOn(e, missing, on, on != p.path || p.isDirectory())
-}
-
-// adviseOn is advise for a path, which may be a directory's.
-func (c *checker) adviseOn(e *DeniedError, missing AccessFS, on string, directory bool) {
-	if strings.HasPrefix(on, "/proc/") {
-		on, directory = "/proc", true // the kernel loses rules for what is beneath, and the next process has other files there
-	}
-	if directory && missing&^(FSReadExecute|FSIoctlDev|FSResolveUnix) != 0 && isSystems(on) {
-		e.suggestText(fmt.Sprintf("only a rule to write beneath %s", printable(on)))
-		return
-	}
-	access := helpers(missing, directory)
-	if c.strict && c.kernel.ABI == V1 {
-		access &^= FSRefer // which it denies in spite of a rule, and a strict ruleset is not loaded then
-	}
-	e.suggest(Rule{Path: on, Port: -1, FS: access})
-}
-
-// helpers returns the rights of the narrowest helper that has those that are missing, and
-// these alone where none has them.
-func helpers(missing AccessFS, directory bool) AccessFS {
-	if directory && missing&^(FSWriteFile|FSTruncate) == 0 {
-		return missing // AllowReadWrite also lets all that is beneath be read and removed
-	}
-	for _, helper := range []AccessFS{FSRead, FSReadExecute, FSReadWrite} {
-		if missing&^helper == 0 {
-			return helper
-		}
-	}
-	return missing
-}
-
-// isSystems reports whether a directory is one of the system's, beneath which nobody is
-// advised to let a program write.
-func isSystems(dir string) bool {
-	switch dir {
-	case "/", "/home", "/opt", "/root", "/run", "/srv", "/var":
-		return true
-	}
-	if shared := "/dev/shm"; dir == shared || strings.HasPrefix(dir, shared+"/") {
-		return false
-	}
-	top, _, _ := strings.Cut(strings.TrimPrefix(dir, "/"), "/")
-	switch top {
-	case "bin", "boot", "dev", "etc", "lib", "lib32", "lib64", "libx32", "proc", "sbin", "sys", "usr":
-		return true
-	}
-	return false
-}
-
-const allUDP = ", and all other UDP with it: the socket filter refuses UDP as a whole, and this kernel cannot tell its ports apart"
-
-// withAllUDP says of an error for ports what else its rule allows. A strict ruleset is not
-// loaded with the rule: the filter cannot stand in for the rights any more.
-func (c *checker) withAllUDP(e *DeniedError) {
-	if e.Missing.Net&c.refused.Net == 0 {
-		return
-	}
-	if c.strict {
-		e.suggestText(e.remedy("") + " and BestEffort")
-	}
-	e.with = allUDP
 }
 
 // port is CheckNet.
@@ -564,218 +375,4 @@ func (c *checker) port(access AccessNet, port uint16) *DeniedError {
 	e.suggest(Rule{Port: int(port), Net: missing})
 	c.withAllUDP(e)
 	return e
-}
-
-// move is what a rename, or a link, needs.
-type move struct {
-	from, to *place // neither follows a link at its end
-	link     bool   // from stays
-	exchange bool   // to takes the place of from
-}
-
-// errNotMoved is the error where the move fails for other reasons than a ruleset.
-var errNotMoved = errors.New("cannot be moved there in any case")
-
-// maxLinks is how many symbolic links the kernel follows in one path.
-const maxLinks = 40
-
-// errNothingAbove is the error for a path that names no file in a directory.
-var errNothingAbove = errors.New("it has no directory above")
-
-// errMountPoint is the error for a file that a mount covers: the kernel looks at
-// what is beneath, which no path leads to, and does not move it in any case.
-var errMountPoint = errors.New("it is a mount point")
-
-// move returns an error for each directory on which rights are missing, and
-// whether the kernel answers EXDEV: where it is only about one directory and
-// another, that is.
-func (c *checker) move(m move) (denied []*DeniedError, crossing bool, err error) {
-	if !m.from.exists() || m.exchange && !m.to.exists() {
-		return nil, false, errNotMoved
-	}
-	source, err := m.from.above()
-	if err != nil {
-		return nil, false, err
-	}
-	defer source.close()
-	target, err := m.to.above()
-	if err != nil {
-		return nil, false, err
-	}
-	defer target.close()
-	mount := source.id.mount
-	if m.link { // of what is found there, which may be a mount
-		mount = m.from.id.mount
-	}
-	if mount != target.id.mount {
-		return nil, false, errNotMoved
-	}
-	if !m.link && m.from.id.mount != mount || m.to.exists() && m.to.id.mount != mount {
-		return nil, false, errMountPoint
-	}
-	var atSource AccessFS
-	atTarget := m.from.makeRight(c.kernel)
-	if !m.link {
-		atSource |= removeRight(m.from)
-		atTarget |= removeRight(m.to)
-	}
-	if m.exchange {
-		atSource |= m.to.makeRight(c.kernel)
-	}
-	if source.id == target.id {
-		e, err := c.at(atSource|atTarget, target)
-		return appendDenied(nil, e), false, err
-	}
-	e, err := c.at(atSource|FSRefer, source)
-	if err != nil {
-		return nil, false, err
-	}
-	denied = appendDenied(denied, e)
-	if e, err = c.at(atTarget|FSRefer, target); err != nil {
-		return nil, false, err
-	}
-	denied = appendDenied(denied, e)
-	crossing = !slices.ContainsFunc(denied, func(e *DeniedError) bool { return e.Missing.FS&^FSRefer != 0 })
-	if e, err = c.gains(m.from, source, target); err != nil {
-		return nil, false, err
-	}
-	denied = appendDenied(denied, e)
-	if m.exchange {
-		if e, err = c.gains(m.to, target, source); err != nil {
-			return nil, false, err
-		}
-		denied = appendDenied(denied, e)
-	}
-	return denied, crossing, nil
-}
-
-// mayGain returns the rights that a file may not gain by a move.
-func (c *checker) mayGain(file *place) AccessFS {
-	if file.isDirectory() {
-		return c.denied.FS
-	}
-	return c.denied.FS & fsFile
-}
-
-// beforeAndAfter returns what a file is allowed in one directory, and in another.
-func (c *checker) beforeAndAfter(file, from, to *place) (here, there allowance, err error) {
-	here, there, err = c.compared(from, to)
-	if own := c.allRules()[file.id.onAnyMount()].allowed; err == nil && own != 0 {
-		if doubt := c.doubt(file.level()); doubt != nil {
-			here.unsure, here.why = here.unsure|own, doubt
-		} else {
-			here.sure |= own
-		}
-	}
-	return here, there, err
-}
-
-// gains returns the error for what a file would be allowed after a move and is
-// not before, or nil.
-func (c *checker) gains(file, from, to *place) (*DeniedError, error) {
-	here, there, err := c.beforeAndAfter(file, from, to)
-	if err != nil {
-		return nil, err
-	}
-	mayGain := c.mayGain(file)
-	gained := there.sure &^ (here.sure | here.unsure) & mayGain
-	if perhaps := (there.sure | there.unsure) &^ here.sure & mayGain; gained == 0 && perhaps != 0 {
-		return nil, cmp.Or(here.why, there.why)
-	}
-	e := c.deny(gained, from, here.nearest)
-	if e != nil {
-		e.Uncertain = fmt.Sprintf("a file may not gain rights by a move, and %s allows these", printable(to.path))
-	}
-	return e, nil
-}
-
-// settle has the rules that are advised for a move be enough: a file may not gain by those
-// either. They allow no more than is missing, or else it takes as much where the file is.
-func (c *checker) settle(m move, denied []*DeniedError) ([]*DeniedError, error) {
-	source, err := m.from.above()
-	if err != nil {
-		return denied, err
-	}
-	defer source.close()
-	target, err := m.to.above()
-	if err != nil {
-		return denied, err
-	}
-	defer target.close()
-	if source.id == target.id {
-		return denied, nil
-	}
-	if denied, err = c.settleOne(m.from, source, target, denied); err == nil && m.exchange {
-		denied, err = c.settleOne(m.to, target, source, denied)
-	}
-	return denied, err
-}
-
-func (c *checker) settleOne(file, from, to *place, denied []*DeniedError) ([]*DeniedError, error) {
-	here, there, err := c.beforeAndAfter(file, from, to)
-	if err != nil {
-		return denied, err
-	}
-	gained := func() AccessFS {
-		return advised(to, denied) &^ (advised(from, denied) | here.sure | here.unsure | there.sure) & c.mayGain(file)
-	}
-	for _, e := range denied {
-		if gained() != 0 && e.allows(to) && !e.allows(from) {
-			e.Rule.FS &= e.Missing.FS
-		}
-	}
-	e := c.deny(gained(), from, here.nearest)
-	if e != nil {
-		e.Uncertain = fmt.Sprintf("a file may not gain rights by a move, and the rule for %s would allow these", printable(to.path))
-	}
-	return appendDenied(denied, e), nil
-}
-
-// allows reports whether the rule that e advises counts at a place.
-func (e *DeniedError) allows(p *place) bool {
-	return e.Rule != (Rule{}) && isBeneath(p.path, e.Rule.Path)
-}
-
-// advised returns what the rules that are advised allow at a place.
-func advised(p *place, denied []*DeniedError) (access AccessFS) {
-	for _, e := range denied {
-		if e.allows(p) {
-			access |= e.Rule.FS
-		}
-	}
-	return access
-}
-
-// compared returns what is allowed in two directories, as far as the kernel compares it:
-// on another mount than that of "/" the rule for "/" itself comes too late, unless with it
-// all that is denied is allowed in both.
-func (c *checker) compared(from, to *place) (here, there allowance, err error) {
-	both := func(top fileID) error {
-		if here, err = c.allowedBelow(top, c.denied.FS, from); err == nil {
-			there, err = c.allowedBelow(top, c.denied.FS, to)
-		}
-		return err
-	}
-	if both(fileID{}) != nil || from.id.mount == from.root.mount || c.denied.FS&^(here.sure&there.sure) == 0 {
-		return here, there, err
-	}
-	err = both(from.root)
-	return here, there, err
-}
-
-func removeRight(p *place) AccessFS {
-	switch {
-	case !p.exists():
-		return 0
-	case p.isDirectory():
-		return FSRemoveDir
-	}
-	return FSRemoveFile
-}
-
-func appendDenied(all []*DeniedError, e *DeniedError) []*DeniedError {
-	if e == nil {
-		return all
-	}
-	return append(all, e)
 }

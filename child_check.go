@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os/exec"
 	"strings"
+	"syscall"
 )
 
 var (
@@ -39,7 +40,7 @@ func wrongProgram(cmd *exec.Cmd) error {
 	case cmd.Path == "":
 		return errors.New("exec: no command")
 	case strings.ContainsRune(cmd.Path, 0):
-		return startError(cmd, errInvalid)
+		return startError(cmd, syscall.EINVAL)
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os/exec"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -29,7 +30,7 @@ func wrongAttributes(cmd *exec.Cmd) error {
 	}
 	for _, capability := range attr.AmbientCaps {
 		if capability >= 64 { // at which the Go runtime would end this process
-			return mistake{fmt.Errorf("landlock: start a child: SysProcAttr.AmbientCaps has %d: capabilities are numbers below 64: %w", capability, errInvalid)}
+			return mistake{fmt.Errorf("landlock: start a child: SysProcAttr.AmbientCaps has %d: capabilities are numbers below 64: %w", capability, syscall.EINVAL)}
 		}
 	}
 	if attr.Setctty && attr.Ctty >= 3+len(cmd.ExtraFiles) { // where the stub has files
@@ -65,6 +66,10 @@ var wrongCloneflags = []struct {
 	{unix.CLONE_CHILD_SETTID, "CLONE_CHILD_SETTID", "it takes an address, which os/exec does not pass"},
 	{unix.CLONE_IO, "CLONE_IO", "the child's queue of input and output would be this process's"},
 }
+
+// errNoStub is why Start cannot work on some architectures.
+var errNoStub error = &sentinel{"landlock: start a child: no sandboxed children on this architecture, only on 386, amd64 and arm64: " +
+	"use Exec in a program of its own", errors.ErrUnsupported}
 
 // noStubFor returns why no stub can start cmd. It has no room for all paths that are too
 // long for the kernel.

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"syscall"
 )
 
 // started is a child that os/exec has started: a stub, or the program by now.
@@ -91,7 +92,7 @@ func explainStart(cmd *exec.Cmd, err error) error {
 		return err
 	}
 	failure.Path = cmd.Path
-	if errors.Is(err, errDenied) && cmd.Dir == "" && cmd.SysProcAttr == nil { // so it was the stub that was to be executed
+	if errors.Is(err, syscall.EACCES) && cmd.Dir == "" && cmd.SysProcAttr == nil { // so it was the stub that was to be executed
 		return fmt.Errorf("%w: a security module or seccomp filter forbids to execute a file in memory, by which a sandboxed child is started", err)
 	}
 	return err

@@ -1,113 +1,97 @@
 package landlock
 
 import (
-	"errors"
-	"fmt"
 	"os"
-	"runtime"
+	"os/exec"
+	"path/filepath"
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"example.com/landlock/internal/testenv"
 )
 
-// What the ruleset opens is closed, and close-on-exec as long as it is open.
-func TestNoDescriptorLeaks(t *testing.T) {
-	needABI(t, V1)
-	inChild(t, nil, func(t *testing.T, dir string) {
-		before := openFiles()
-		sandbox, err := New(V1).AllowRead("/", dir).AllowOptional(FSRead, "/nonexistent").Prepare()
+// What the stub is sent of a descriptor is what a child would have inherited
+// there, though the number becomes another file's all the time.
+func TestInheritedIsSentAsItWasFound(t *testing.T) {
+	dir := t.TempDir()
+	secret, inherited := filepath.Join(dir, "secret"), filepath.Join(dir, "inherited")
+	testenv.Write(t, secret, "")
+	testenv.Write(t, inherited, "")
+	slot, err := unix.Open(inherited, unix.O_RDONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop := make(chan struct{})
+	var all sync.WaitGroup
+	all.Go(func() { // the owner of the number, who has other uses for it
+		defer unix.Close(slot)
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			path, flags := inherited, 0
+			if i%2 > 0 {
+				path, flags = secret, unix.O_CLOEXEC
+			}
+			fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			unix.Dup3(fd, slot, flags)
+			unix.Close(fd)
+		}
+	})
+	rounds, sent := 3000, 0
+	if testenv.LongTests() {
+		rounds = 100_000
+	}
+	for range rounds {
+		h, err := newHandover()
 		if err != nil {
 			t.Fatal(err)
 		}
-		fd := sandbox.Fd()
-		for open := range openFiles() {
-			if !before[open] && open != int(fd) {
-				t.Errorf("descriptor %d is left open", open)
+		h.slot = slot
+		if err := h.handOver(new(exec.Cmd)); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range received(t, h.there) {
+			if sent++; name != inherited {
+				t.Errorf("sent: %s", name)
 			}
 		}
-		if flags, err := unix.FcntlInt(fd, unix.F_GETFD, 0); err != nil || flags&unix.FD_CLOEXEC == 0 {
-			t.Errorf("ruleset descriptor has flags %#x, %v, want close-on-exec", flags, err)
-		}
-		if err := errors.Join(sandbox.Close(), sandbox.Close()); err != nil || sandbox.Fd() != ^uintptr(0) {
-			t.Errorf("Close: %v, then Fd %d", err, int(sandbox.Fd()))
-		}
-		mustApply(t, New(V1).AllowRead("/"))
-		for open := range openFiles() {
-			if !before[open] && readLink(open) != fmt.Sprintf("/proc/%d/task", os.Getpid()) {
-				t.Errorf("descriptor %d is left open by Apply", open)
-			}
-		}
-	})
+		h.here.Close()
+		h.there.Close()
+	}
+	close(stop)
+	all.Wait()
+	if sent == 0 || sent == rounds {
+		t.Errorf("%d of %d rounds sent something: this shows nothing", sent, rounds)
+	}
 }
 
-// A path is open for a moment only, but another goroutine may start a child then.
-func TestPathsAreCloseOnExec(t *testing.T) {
-	fd, err := new(opener).path("/")
+// received returns the names of the files that a socket has.
+func received(t *testing.T, socket *os.File) (names []string) {
+	control := make([]byte, 100)
+	_, n, _, _, err := unix.Recvmsg(int(socket.Fd()), make([]byte, 1), control, unix.MSG_CMSG_CLOEXEC|unix.MSG_DONTWAIT)
+	if err != nil {
+		return nil // nothing was sent
+	}
+	messages, err := unix.ParseSocketControlMessage(control[:n])
+	if err != nil || len(messages) != 1 {
+		t.Fatal(messages, err)
+	}
+	descriptors, err := unix.ParseUnixRights(&messages[0])
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer closeFd(fd)
-	if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil || flags&unix.FD_CLOEXEC == 0 {
-		t.Errorf("flags %#x, %v, want close-on-exec", flags, err)
+	for _, fd := range descriptors {
+		names = append(names, testenv.ReadLink(fd))
+		unix.Close(fd)
 	}
-}
-
-func TestForgottenSandbox(t *testing.T) {
-	needABI(t, V1)
-	sandbox, err := New(V1).Prepare()
-	if err != nil {
-		t.Fatal(err)
-	}
-	fd := int(sandbox.Fd())
-	sandbox = nil
-	for range 1000 {
-		runtime.GC()
-		if readLink(fd) != "anon_inode:[landlock-ruleset]" {
-			return
-		}
-		runtime.Gosched()
-	}
-	t.Error("the garbage collector does not close it")
-}
-
-// openFiles returns the open descriptors, asking for each so that it works in
-// any sandbox.
-func openFiles() map[int]bool {
-	open := map[int]bool{}
-	for fd := range 1000 {
-		if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil {
-			open[fd] = true
-		}
-	}
-	return open
-}
-
-func readLink(fd int) string {
-	link, _ := os.Readlink(fmt.Sprint("/proc/self/fd/", fd))
-	return link
-}
-
-// limitFiles leaves room for just so many more descriptors.
-func limitFiles(t *testing.T, more int) (undo func()) {
-	t.Helper()
-	free := 0
-	for open := openFiles(); open[free] || more > 0; free++ {
-		if !open[free] {
-			more--
-		}
-	}
-	return limitFilesTo(t, uint64(free))
-}
-
-// limitFilesTo leaves this process the numbers below limit.
-func limitFilesTo(t *testing.T, limit uint64) (undo func()) {
-	t.Helper()
-	var old unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &old); err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: limit, Max: old.Max}); err != nil {
-		t.Fatal(err)
-	}
-	return func() { unix.Setrlimit(unix.RLIMIT_NOFILE, &old) }
+	return names
 }

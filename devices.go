@@ -4,6 +4,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"example.com/landlock/internal/place"
 )
 
 // opensDevices reports whether devices are opened by a rule, that refuse ioctl then
@@ -13,19 +15,21 @@ func (p *plan) opensDevices(rule *wantedRule, fd int, allowed AccessFS) (bool, e
 	if allowed&(FSReadFile|FSWriteFile) == 0 || p.handled.FS&FSIoctlDev == 0 || !namesDevices(rule.Path) {
 		return false, nil
 	}
-	return hasDevices(fd)
+	return place.HasDevices(fd)
 }
 
 // namesDevices reports whether a path may, by its text, be one of devices.
 func namesDevices(name string) bool {
-	names := strings.TrimLeft(name, "/")
-	return names != name && strings.HasPrefix(names, "dev")
+	for strings.HasPrefix(name, "//") {
+		name = name[1:]
+	}
+	return strings.HasPrefix(name, "/dev")
 }
 
 // noIoctl returns the paths of rules by which devices are opened that refuse ioctl.
-func (p *plan) noIoctl() (paths []string) {
-	for _, f := range p.files {
-		if f.devices && !slices.Contains(paths, f.rule.Path) && !slices.ContainsFunc(p.files, f.controlledBy) {
+func noIoctl(files []fileRule) (paths []string) {
+	for _, f := range files {
+		if f.devices && !slices.Contains(paths, f.rule.Path) && !slices.ContainsFunc(files, f.controlledBy) {
 			paths = append(paths, f.rule.Path)
 		}
 	}

@@ -2,10 +2,12 @@ package landlock
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"runtime"
 
 	"example.com/landlock/internal/osthread"
+	"example.com/landlock/internal/system"
 )
 
 var errInsideDo = errors.New("landlock: Exec or Do from inside a Do: " +
@@ -40,32 +42,48 @@ func (s *Sandbox) Exec(argv0 string, argv, envv []string) error {
 		return errClosed
 	}
 	if s.unrestricted && !s.closed.Load() {
-		return execError(argv0, execve(argv0, argv, envv))
+		return execError(argv0, system.Exec(argv0, argv, envv))
 	}
 	if insideDo() {
 		return errInsideDo
 	}
 	applyLock.RLock() // or an Apply might come between the two threads that are compared
-	caller, release := holdThread()
+	caller, release := osthread.Hold()
 	defer release()
 	result := make(chan error, 1)
 	osthread.Take(func() (reusable bool) {
 		defer applyLock.RUnlock()
-		err := s.likeCaller(caller)
+		err := s.compare(caller)
 		if err == nil {
-			err = caller.keepDeathSignal()
+			err = threadError(caller.KeepDeathSignal())
 		}
 		if err == nil {
 			setApart(false)
 			err = s.withFd(s.restrictThread)
 		}
 		if err == nil {
-			err = execError(argv0, execve(argv0, argv, envv))
+			err = execError(argv0, system.Exec(argv0, argv, envv))
 		}
 		result <- err
 		return false
 	})
-	return s.explain(<-result, argv0)
+	err := <-result
+	forgetApart()
+	return s.explain(err, argv0)
+}
+
+// compare returns an error where this thread would give what it runs back what the
+// caller's has given up.
+func (s *Sandbox) compare(caller osthread.State) error {
+	return threadError(caller.Compare(s.setsNoNewPrivs()))
+}
+
+// threadError says whose error one of a thread is.
+func threadError(err error) error {
+	if err != nil {
+		return fmt.Errorf("landlock: %w", err)
+	}
+	return nil
 }
 
 func execError(path string, err error) error { return &fs.PathError{Op: "exec", Path: path, Err: err} }
@@ -111,7 +129,7 @@ func (s *Sandbox) Do(f func() error) error {
 		return errInsideDo
 	}
 	applyLock.RLock() // until beginDo has compared the threads, and restricted its own
-	caller, release := holdThread()
+	caller, release := osthread.Hold()
 	defer release()
 	result := make(chan outcome, 1)
 	osthread.Take(func() (reusable bool) {
@@ -125,14 +143,16 @@ func (s *Sandbox) Do(f func() error) error {
 		o.call(f)
 		return false
 	})
-	return (<-result).pass()
+	o := <-result
+	forgetApart()
+	return o.pass()
 }
 
 // beginDo restricts this thread for a Do, and lets go of applyLock, which its
 // caller has shared since before it looked at its own thread.
-func (s *Sandbox) beginDo(caller threadState) error {
+func (s *Sandbox) beginDo(caller osthread.State) error {
 	defer applyLock.RUnlock()
-	if err := s.likeCaller(caller); err != nil {
+	if err := s.compare(caller); err != nil {
 		return err
 	}
 	setApart(true)

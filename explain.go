@@ -2,14 +2,15 @@ package landlock
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"reflect"
 	"slices"
 	"strings"
+	"syscall"
+
+	"example.com/landlock/internal/place"
+	"example.com/landlock/internal/system"
 )
 
 // Explain answers why an operation failed. It takes an error of os, net, os/exec
@@ -159,26 +160,6 @@ func partsOf(err error) (parts []error) {
 	}
 }
 
-// isNil reports whether err is nil, or a nil pointer, whose methods would not expect that.
-func isNil(err error) bool {
-	value := reflect.ValueOf(err)
-	return err == nil || value.Kind() == reflect.Pointer && value.IsNil()
-}
-
-// cannotTell is the reason where a reason could not be looked for.
-func cannotTell(err error) []error {
-	return []error{fmt.Errorf("landlock: whether the ruleset denies it cannot be told: %w", err)}
-}
-
-// notFound is cannotTell for a path that could not be looked up. One that leads
-// nowhere is reason enough, and none of Landlock's.
-func notFound(err error) []error {
-	if leadsNowhere(err) {
-		return nil
-	}
-	return cannotTell(err)
-}
-
 // explained is an error with the reasons for it.
 type explained struct {
 	err     error
@@ -191,6 +172,15 @@ func explain(err error, reasons []error) error {
 		return err
 	}
 	return &explained{err, reasons}
+}
+
+// explain adds to the error of an execve which files the ruleset has to allow:
+// the kernel says EACCES and not whether it means the program or its loader.
+func (s *Sandbox) explain(err error, path string) error {
+	if !errors.Is(err, syscall.EACCES) {
+		return err
+	}
+	return explain(err, s.checker.executing(path))
 }
 
 func (e *explained) Error() string {
@@ -230,10 +220,6 @@ func onlyPath(err error) (path string) {
 
 func (e *explained) Unwrap() []error { return append([]error{e.err}, e.reasons...) }
 
-// operation finds out why what was tried is denied: no reason where a ruleset
-// does not deny it.
-type operation func(c *checker) []error
-
 // operationOf returns what was tried when err came of it, or nil for an error
 // that is not Landlock's. An errno counts where it is alone.
 func operationOf(err error, alone bool) operation {
@@ -260,12 +246,12 @@ func operationOf(err error, alone bool) operation {
 
 // callOperation returns what a system call that has no path was for.
 func callOperation(e *os.SyscallError) operation {
-	switch denied := answered(e, errDenied); {
+	switch denied := answered(e, syscall.EACCES); {
 	case denied && makesSocket(e.Syscall):
 		return (*checker).someSocket
 	case denied && e.Syscall == "ioctl":
 		return (*checker).controlling
-	case !answered(e, errNotPermitted):
+	case !answered(e, syscall.EPERM):
 		return nil
 	}
 	switch e.Syscall {
@@ -279,58 +265,13 @@ func callOperation(e *os.SyscallError) operation {
 	return nil
 }
 
-// find returns the first error of a type in err's tree that is not a nil
-// pointer.
-func find[E error](err error) (none E) {
-	found := walk(err, func(err error) bool {
-		_, ok := err.(E)
-		return ok && !isNil(err)
-	})
-	if e, ok := found.(E); ok {
-		return e
-	}
-	return none
-}
-
-// walk returns the first error in err's tree that matches.
-func walk(err error, match func(error) bool) error {
-	for err != nil {
-		if match(err) {
-			return err
-		}
-		if isNil(err) {
-			return nil
-		}
-		switch e := err.(type) {
-		case interface{ Unwrap() error }:
-			err = e.Unwrap()
-		case interface{ Unwrap() []error }:
-			for _, err := range e.Unwrap() {
-				if found := walk(err, match); found != nil {
-					return found
-				}
-			}
-			return nil
-		default:
-			return nil
-		}
-	}
-	return nil
-}
-
-// answered reports whether errno is in err's tree. Unlike errors.Is it calls no
-// method of a nil pointer.
-func answered(err, errno error) bool {
-	return walk(err, func(err error) bool { return err == errno }) != nil
-}
-
 // pathOperation returns what failed at a path.
 func pathOperation(e *fs.PathError) operation {
 	if wrongPath(e.Path) != nil {
 		return nil
 	}
 	o := filesOperation(e)
-	if answered(e.Err, errDenied) || answered(e.Err, errNotPermitted) {
+	if answered(e.Err, syscall.EACCES) || answered(e.Err, syscall.EPERM) {
 		if process, ok := guardedProcess(e.Path); ok {
 			return lookingInto(e, process, o)
 		}
@@ -341,7 +282,7 @@ func pathOperation(e *fs.PathError) operation {
 // filesOperation returns what failed with EACCES, which is Landlock's answer where
 // rules are about files.
 func filesOperation(e *fs.PathError) operation {
-	if !answered(e.Err, errDenied) {
+	if !answered(e.Err, syscall.EACCES) {
 		return nil
 	}
 	path := e.Path
@@ -355,9 +296,9 @@ func filesOperation(e *fs.PathError) operation {
 		}
 		return func(c *checker) []error { return c.opening(path) }
 	case "ioctl":
-		return func(c *checker) []error { return c.failing(path, FSIoctlDev, modeExists) }
+		return func(c *checker) []error { return c.failing(path, FSIoctlDev, place.ModeExists) }
 	case "truncate", "ftruncate":
-		return func(c *checker) []error { return c.failing(path, FSTruncate, modeWrite) }
+		return func(c *checker) []error { return c.failing(path, FSTruncate, place.ModeWrite) }
 	case "mkdir":
 		return inDirectory(path, FSMakeDir)
 	case "mkfifo":
@@ -376,418 +317,10 @@ func filesOperation(e *fs.PathError) operation {
 	return nil
 }
 
-// starting returns why a program may not have been started by os/exec, whose error is the
-// same where the directory that it was to start in may not be searched.
-func (c *checker) starting(path string) []error {
-	reasons := c.executing(path)
-	if !filepath.IsAbs(path) {
-		guess(reasons, "if the path is relative to the working directory, and not to Dir of an exec.Cmd")
-	}
-	if len(reasons) > 0 {
-		uncertain(reasons[:1], "or Dir of the exec.Cmd, if it has one, may not be searched")
-	}
-	return reasons
-}
-
-// openingHere is opening for a path that is relative to the working directory, or
-// to that of an os.DirFS: so it is a guess, and none where there is no such file here.
-func (c *checker) openingHere(path string) []error {
-	p, err := findPlace(path, true)
-	if err != nil {
-		return notFound(err)
-	}
-	defer p.close()
-	if !p.exists() {
-		return nil
-	}
-	return guess(c.opening(path), "if the path is relative to the working directory, and not to an os.DirFS")
-}
-
-// guess makes reasons guesses, and says why they are.
-func guess(reasons []error, why string) []error {
-	for _, reason := range reasons {
-		if denied, ok := reason.(*DeniedError); ok {
-			denied.Guess = true
-		}
-	}
-	return uncertain(reasons, why)
-}
-
-// uncertain adds what is not known to each reason.
-func uncertain(reasons []error, why string) []error {
-	for _, reason := range reasons {
-		if denied, ok := reason.(*DeniedError); ok {
-			denied.Uncertain = strings.TrimPrefix(denied.Uncertain+"; "+why, "; ")
-		}
-	}
-	return reasons
-}
-
-// What file modes have to allow.
-const (
-	modeExists  uint32 = 0
-	modeExecute uint32 = 1
-	modeWrite   uint32 = 2
-	modeRead    uint32 = 4
-)
-
-// failing returns why a path may not be used: what using says, or else that it is
-// another file than the one that was denied.
-func (c *checker) failing(path string, access AccessFS, mode uint32) []error {
-	if reasons := c.using(path, access, mode); len(reasons) > 0 || !modesAllow(path, mode) {
-		return reasons
-	}
-	p, err := findPlace(path, true)
-	if err != nil {
-		return notFound(err)
-	}
-	defer p.close()
-	return c.allowedNow(p)
-}
-
-// using returns why rights are denied on what a path leads to, where its mode is
-// not the reason: that is looked at first.
-func (c *checker) using(path string, access AccessFS, mode uint32) []error {
-	p, err := findPlace(path, true)
-	if err != nil {
-		return notFound(err)
-	}
-	defer p.close()
-	if !p.exists() || !modesAllow(path, mode) {
-		return nil
-	}
-	return c.usingPlace(p, access, path)
-}
-
-// usingPlace is using for a place, which a path has led to.
-func (c *checker) usingPlace(p *place, access AccessFS, path string) []error {
-	denied, err := c.at(access, p)
-	switch {
-	case err != nil:
-		return cannotTell(err)
-	case denied == nil:
-		return nil
-	}
-	suggestPreset(denied)
-	return []error{c.orReplaced(denied, path)}
-}
-
-// opening returns why a file may not have been opened. The error does not tell how it
-// was. So reading comes first, which most opens ask for, and that it was opened for
-// writing is a guess, and the last.
-func (c *checker) opening(path string) []error {
-	p, err := findPlace(path, true)
-	if err != nil {
-		return notFound(err)
-	}
-	defer p.close()
-	mayRead, mayWrite := modesAllow(path, modeRead), modesAllow(path, modeWrite)
-	switch {
-	case !p.exists(): // so it was to be made
-		return p.modeToo(c.usingPlace(p, FSMakeReg, path))
-	case p.isDirectory():
-		return c.openingDirectory(p, path, mayRead, mayWrite)
-	}
-	var asked AccessFS
-	if mayRead {
-		asked |= FSReadFile
-	}
-	if mayWrite {
-		asked |= FSWriteFile | FSTruncate
-	}
-	denied, err := c.at(asked, p)
-	switch {
-	case err != nil:
-		return cannotTell(err)
-	case asked == 0:
-		return nil
-	case denied == nil:
-		return c.allowedNow(p)
-	}
-	if denied.Missing.FS&FSReadFile != 0 {
-		return []error{c.reading(denied, p, path, mayWrite)}
-	}
-	if found, ok := c.replaced(denied.Missing.FS, p.path, path, p.path); ok {
-		c.narrow(denied, denied.Missing.FS&found.allowed, p)
-		return guess([]error{c.denyReplaced(denied, found)}, "if it was opened for writing")
-	}
-	denied.Guess = true
-	denied.Uncertain = "if it was opened for writing: the ruleset allows to read it, though another layer or security module may not"
-	if !mayRead {
-		denied.Uncertain = "if it was opened for writing: its mode forbids to read it"
-	}
-	suggestPreset(denied)
-	if rule := c.madeNow(denied.Missing.FS, p); rule != (Rule{}) {
-		denied.suggest(rule)
-		denied.Uncertain += "; it may have just been made, so its directory is named"
-	}
-	return append(c.allowedNow(p), denied)
-}
-
-// openingDirectory returns why a directory may not have been opened: to be read, or for a
-// file without a name to be made there, which its mode has to let be written for.
-func (c *checker) openingDirectory(p *place, path string, mayRead, mayWrite bool) []error {
-	const unnamed = "if a file without a name was to be made there (O_TMPFILE)"
-	var reading, making []error
-	if mayRead {
-		reading = c.usingPlace(p, FSReadDir, path)
-	}
-	if mayWrite {
-		making = c.usingPlace(p, FSReadFile|FSWriteFile, path)
-	}
-	switch {
-	case len(making) == 0 || len(reading) > 0 && isSystems(p.path):
-		return reading
-	case len(reading) == 0:
-		return guess(making, unnamed)
-	}
-	if denied, ok := making[0].(*DeniedError); ok && denied.remedy("") != "" {
-		uncertain(reading, unnamed+", "+denied.remedy(""))
-	}
-	return reading
-}
-
-// reading returns denied, of a file that may not be opened for reading, as the error for
-// that, and says what else it takes where the file was opened for writing.
-func (c *checker) reading(denied *DeniedError, p *place, path string, mayWrite bool) *DeniedError {
-	all := denied.Missing.FS
-	writing := all &^ FSReadFile
-	c.narrow(denied, FSReadFile, p)
-	denied.Uncertain = besidesReading(p, writing != 0, mayWrite)
-	lost, wasForWriting := c.replaced(writing, p.path, path, p.path)
-	switch made := c.madeNow(all, p); {
-	case wasForWriting && !isSystems(filepath.Dir(p.path)):
-		other := &DeniedError{Path: p.path}
-		c.narrow(other, all&lost.allowed, p)
-		other = c.denyReplaced(other, lost)
-		why := ", "
-		if lost.allowed&FSReadFile == 0 {
-			why = ": " + other.what + ": "
-		}
-		denied.Uncertain = "if it was opened for writing" + why + other.remedy("")
-	case made != Rule{} && writing != 0:
-		denied.Uncertain = "if it was opened for writing, and perhaps just made, " + made.String()
-	case made != Rule{} && mayWrite:
-		denied.Uncertain += ": if it was just made, " + made.String()
-	}
-	if found, ok := c.replaced(FSReadFile, p.path, path, p.path); ok {
-		return c.denyReplaced(denied, found)
-	}
-	return denied
-}
-
-// madeNow returns the rule that allows what is missing on a file that the open itself
-// may have made: a rule for the file would come too late for the next one.
-func (c *checker) madeNow(missing AccessFS, p *place) Rule {
-	if c.denied.FS&FSMakeReg == 0 || missing&^FSTruncate == 0 || !p.isRegular() || !p.empty || !p.mayChange() {
-		return Rule{}
-	}
-	directory, err := p.above()
-	if err != nil {
-		return Rule{}
-	}
-	defer directory.close()
-	if denied, err := c.at(FSMakeReg, directory); err != nil || denied != nil || isSystems(directory.path) {
-		return Rule{}
-	}
-	return Rule{Path: directory.path, Port: -1, FS: missing}
-}
-
-// narrow makes e about no more than these rights.
-func (c *checker) narrow(e *DeniedError, missing AccessFS, p *place) {
-	e.Missing.FS = missing
-	c.advise(e, missing, p)
-	suggestPreset(e)
-}
-
-// besidesReading returns what else may have been asked of a file that may not be read.
-func besidesReading(p *place, writingDenied, mayWrite bool) string {
-	switch {
-	case writingDenied && !isSystems(filepath.Dir(p.path)):
-		return fmt.Sprintf("if it was opened for writing, AllowReadWrite(%q)", p.path)
-	case !writingDenied && mayWrite && p.isRegular():
-		return "os.Create and os.CreateTemp read as well, and leave an empty file where they may not"
-	}
-	return ""
-}
-
-// suggestPreset names the preset that is made for a device. The rule has what that one
-// has: devices are mostly opened for reading and writing, which an error does not say.
-func suggestPreset(e *DeniedError) {
-	preset, access := "", FSReadFile|FSWriteFile
-	switch e.Path {
-	case "/dev/null", "/dev/zero", "/dev/full":
-		preset = nullPreset
-	case "/dev/random", "/dev/urandom":
-		preset, access = nullPreset, FSReadFile
-	default:
-		preset, access = presetForTerminal(e.Path), access|FSIoctlDev
-	}
-	if preset != "" && e.Missing.FS&^access == 0 {
-		e.suggest(Rule{Path: e.Path, Port: -1, FS: access})
-		e.instead = "Use(preset." + preset + ")"
-	}
-}
-
-// presetForTerminal returns the preset that allows a terminal, or what makes some: of
-// those with a name of their own, Terminal is for the ones that are this process's.
-func presetForTerminal(path string) string {
-	switch inPts := filepath.Dir(path) == "/dev/pts"; {
-	case path == "/dev/tty":
-		return "Terminal"
-	case path != "/dev/tty0" && (inPts || strings.HasPrefix(path, "/dev/tty")) && isStream(path):
-		return "Terminal"
-	case inPts || path == "/dev/ptmx":
-		return "PseudoTerminals"
-	}
-	return ""
-}
-
-// inDirectory is for what takes rights in the directory of a path, whose last
-// element is not followed.
-func inDirectory(path string, access AccessFS) operation {
-	return func(c *checker) []error {
-		p, err := findPlace(path, false)
-		if err != nil {
-			return notFound(err)
-		}
-		defer p.close()
-		return c.above(p, access, path)
-	}
-}
-
-// above returns why rights are denied in the directory of a place.
-func (c *checker) above(p *place, access AccessFS, path string) []error {
-	directory, err := p.above()
-	if errors.Is(err, errNothingAbove) {
-		return nil
-	}
-	if err != nil {
-		return cannotTell(err)
-	}
-	defer directory.close()
-	denied, err := c.at(access, directory)
-	if err != nil {
-		return cannotTell(err)
-	}
-	if denied == nil {
-		return nil
-	}
-	if access&(access-1) != 0 {
-		uncertain([]error{denied}, "one of them, which the error does not tell")
-	}
-	return p.modeToo([]error{c.orReplaced(denied, filepath.Dir(path))})
-}
-
-// modeToo says of reasons why nothing is made or removed in the directory of a place
-// where its mode is one too: the kernel asks Landlock first.
-func (p *place) modeToo(reasons []error) []error {
-	if p.mayChange() {
-		return reasons
-	}
-	return uncertain(reasons, "the mode of the directory forbids it too")
-}
-
-// removing returns why something may not be removed.
-func (c *checker) removing(path, op string) []error {
-	p, err := findPlace(path, false)
-	if err != nil {
-		return notFound(err)
-	}
-	defer p.close()
-	if !p.exists() {
-		return nil
-	}
-	access := removeRight(p)
-	switch op { // which say what they take it for
-	case "unlink":
-		access = FSRemoveFile
-	case "rmdir":
-		access = FSRemoveDir
-	}
-	return c.above(p, access, path)
-}
-
-// executing returns why a program may not be executed: itself, its interpreter or
-// its loader. A rule for the first of them alone leads to the next refusal.
-func (c *checker) executing(program string) []error {
-	var all []error
-	var denials []*DeniedError
-	files := programFiles(program)
-	if cannotRun(files) {
-		return nil
-	}
-	for i, file := range files {
-		if slices.Contains(files[:i], file) {
-			continue // a script may be its own interpreter
-		}
-		for _, reason := range c.using(file, FSExecute|FSReadFile, modeExecute) {
-			all = append(all, reason)
-			if denied, ok := reason.(*DeniedError); ok {
-				denials = append(denials, denied)
-			}
-		}
-	}
-	if len(all) == 0 && len(files) > 0 {
-		return c.failing(program, FSExecute|FSReadFile, modeExecute)
-	}
-	single := c.needsNoMore(files)
-	for i, denied := range denials {
-		switch {
-		case single:
-			denied.suggest(Rule{Path: denied.Path, Port: -1, FS: FSReadExecute})
-		case i == 0:
-			denied.suggestText(fmt.Sprintf("Use(preset.Programs(%q))", programName(files[0])))
-		default:
-			denied.suggestText("") // it is said already
-		}
-	}
-	return all
-}
-
-// needsNoMore reports whether it can be seen that a program takes no other files to
-// start than these, or may read the libraries of the loader, which is the last of them.
-func (c *checker) needsNoMore(files []string) bool {
-	if len(files) == 0 {
-		return true
-	}
-	last := files[len(files)-1]
-	if !canRead(last) {
-		return false
-	}
-	return !isLoaderOf(files) || len(c.using(filepath.Dir(last), FSReadFile, modeExists)) == 0
-}
-
-// programName returns the name by which a program is found in PATH, or else its path.
-func programName(path string) string {
-	name := filepath.Base(path)
-	if found, err := exec.LookPath(name); err == nil && isSameFile(found, path) {
-		return name
-	}
-	if absolute, err := filepath.Abs(path); err == nil {
-		return absolute
-	}
-	return path
-}
-
-func isSameFile(a, b string) bool {
-	one, err := os.Stat(a)
-	other, otherErr := os.Stat(b)
-	return err == nil && otherErr == nil && os.SameFile(one, other)
-}
-
-func canRead(path string) bool {
-	file, err := os.Open(path)
-	if err == nil {
-		file.Close()
-	}
-	return err == nil
-}
-
 // linkOperation returns what failed with two paths. The kernel answers EXDEV
 // where it is about moving alone.
 func linkOperation(e *os.LinkError) operation {
-	denied, crossing := answered(e.Err, errDenied), answered(e.Err, errCrossDevice)
+	denied, crossing := answered(e.Err, syscall.EACCES), answered(e.Err, system.EXDEV)
 	if !denied && !crossing || wrongPath(e.New) != nil {
 		return nil
 	}
@@ -805,81 +338,4 @@ func linkOperation(e *os.LinkError) operation {
 		return func(c *checker) []error { return c.moving(e.Old, e.New, op, crossing) }
 	}
 	return nil
-}
-
-// moving returns why a file may not be moved or linked, where that is what the
-// kernel's answer was about.
-func (c *checker) moving(from, to, op string, answer bool) []error {
-	old, err := findPlace(from, false)
-	if err != nil {
-		return notFound(err)
-	}
-	defer old.close()
-	new, err := findPlace(to, false)
-	if err != nil {
-		return notFound(err)
-	}
-	defer new.close()
-	m := move{from: old, to: new, link: op == "link", exchange: op == "exchange"}
-	denied, crossing, err := c.move(m)
-	if c.kernel.ABI == V1 && slices.ContainsFunc(denied, func(e *DeniedError) bool { return e.Missing.FS&FSRefer != 0 }) {
-		crossing = true // it asks nothing else then
-	}
-	switch {
-	case errors.Is(err, errNotMoved), errors.Is(err, errMountPoint), errors.Is(err, errNothingAbove):
-		return nil
-	case err != nil:
-		return cannotTell(err)
-	case crossing != answer:
-		return nil
-	case len(denied) == 0 && answer:
-		return []error{c.otherLayer()}
-	}
-	for i, e := range denied {
-		asked := filepath.Dir(to)
-		if e.Path == filepath.Dir(old.path) {
-			asked = filepath.Dir(from)
-		}
-		denied[i] = c.orReplaced(e, asked)
-	}
-	if denied, err = c.settle(m, denied); err != nil {
-		return cannotTell(err)
-	}
-	var reasons []error
-	for _, e := range denied {
-		reasons = append(reasons, e)
-	}
-	if len(reasons) > 0 && (op == "link" || old.mayChange()) {
-		new.modeToo(reasons[:1])
-	} else if len(reasons) > 0 {
-		old.modeToo(reasons[:1])
-	}
-	return reasons
-}
-
-// otherLayer says whose answer EXDEV is where this ruleset allows a move.
-func (c *checker) otherLayer() error {
-	if c.denied.FS == 0 {
-		return errors.New("landlock: no rule can allow the move here: this ruleset handles no filesystem right, and some kernels deny moves for such a layer too; " +
-			"or another layer denies it")
-	}
-	return errors.New("landlock: this ruleset allows the move: another layer denies it, which needs a rule with FSRefer too, or the file system has reasons of its own")
-}
-
-// controlling returns why an ioctl may have failed on a device of which nothing is known.
-func (c *checker) controlling() []error {
-	if c.denied.FS&FSIoctlDev == 0 {
-		return nil
-	}
-	denied := &DeniedError{Port: -1, Missing: Rights{FS: FSIoctlDev}}
-	denied.suggestText("for the terminal of this process, Use(preset.Terminal), and for others Use(preset.PseudoTerminals)")
-	return guess([]error{denied}, "or the device has reasons of its own: the error does not say which it is")
-}
-
-// scope returns why something outside the sandbox was not reached.
-func (c *checker) scope(scope Scope, unless string) []error {
-	if c.denied.Scope&scope == 0 {
-		return nil
-	}
-	return []error{&DeniedError{Port: -1, Missing: Rights{Scope: scope}, Uncertain: unless}}
 }

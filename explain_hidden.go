@@ -7,6 +7,9 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"syscall"
+
+	"example.com/landlock/internal/place"
 )
 
 // Some errors name what was wanted and not what was refused on the way. Then it is
@@ -45,7 +48,7 @@ func lookupText(err error) (text string) {
 		if t := reflect.TypeOf(err); t.Kind() != reflect.Pointer || t.Elem().PkgPath() != "fmt" && t.Elem().PkgPath() != "errors" {
 			return false
 		}
-		if said := err.Error(); strings.HasPrefix(said, "user: lookup ") && strings.HasSuffix(said, ": "+errDenied.Error()) {
+		if said := err.Error(); strings.HasPrefix(said, "user: lookup ") && strings.HasSuffix(said, ": "+syscall.EACCES.Error()) {
 			text = said
 		}
 		return text != ""
@@ -73,13 +76,14 @@ func findNamed(err error, path, name string) (found reflect.Value) {
 // there is and which is denied, and names the preset for it.
 func (c *checker) lacking(preset string, access AccessFS, paths ...string) []error {
 	for _, path := range paths {
-		if reasons := c.using(path, access, modeRead); len(reasons) > 0 {
+		if reasons := c.using(path, access, place.ModeRead); len(reasons) > 0 {
 			return suggestCall(reasons, "Use(preset."+preset+")")
 		}
 	}
 	return nil
 }
 
+// suggestCall has reasons name a call in place of a rule.
 func suggestCall(reasons []error, call string) []error {
 	for _, reason := range reasons {
 		if denied, ok := reason.(*DeniedError); ok {
@@ -88,13 +92,6 @@ func suggestCall(reasons []error, call string) []error {
 	}
 	return reasons
 }
-
-const (
-	usersPreset     = "Users"
-	dnsPreset       = "DNS"
-	timeZonesPreset = "TimeZones"
-	nullPreset      = "NullDevices"
-)
 
 func (c *checker) readingUsers() []error {
 	return c.lacking(usersPreset, FSReadFile, "/etc/passwd")
@@ -115,7 +112,7 @@ func (c *checker) findingGroup() []error {
 // findingPort returns why a port may not have been found by its name. Those that are in
 // the table of package net are found without a file.
 func (c *checker) findingPort() []error {
-	return guess(c.using("/etc/services", FSReadFile, modeRead), "or there is no such service")
+	return guess(c.using("/etc/services", FSReadFile, place.ModeRead), "or there is no such service")
 }
 
 // dnsOperation returns what a lookup takes. Where resolv.conf cannot be read,
@@ -165,7 +162,7 @@ func isNoQuestion(text string) bool {
 // the C library's, which names none. A Dial of the program's own may have asked another.
 func nobodyAnswers(server, text string) bool {
 	if server == "" {
-		return strings.Contains(text, "Temporary failure in name resolution") || strings.Contains(text, errDenied.Error())
+		return strings.Contains(text, "Temporary failure in name resolution") || strings.Contains(text, syscall.EACCES.Error())
 	}
 	return strings.Contains(text, "connection refused") && (!strings.Contains(text, ":") || strings.Contains(text, server+":"))
 }
@@ -173,7 +170,7 @@ func nobodyAnswers(server, text string) bool {
 // reachingServer returns why a server of names was not reached, where the text of an
 // error is about that.
 func (c *checker) reachingServer(text string) []error {
-	if !strings.Contains(text, errDenied.Error()) {
+	if !strings.Contains(text, syscall.EACCES.Error()) {
 		return nil
 	}
 	denied := c.port(NetConnectSendUDP, 53)
@@ -195,7 +192,7 @@ func (c *checker) reachingServer(text string) []error {
 // returns that, and nothing else in the standard library that is often met.
 func errnoOperation(err error) operation {
 	for {
-		if err == errDenied {
+		if err == syscall.EACCES {
 			return (*checker).findingTimeZone
 		}
 		// Somebody else's errors may say more than is seen here.
@@ -280,7 +277,7 @@ func (c *checker) startingAnother(text string) []error {
 func (c *checker) loading(text string) []error {
 	if library := libraryIn(text); library != "" {
 		for _, dir := range libraryDirectories() {
-			if reasons := c.using(filepath.Join(dir, library), FSReadFile, modeRead); len(reasons) > 0 {
+			if reasons := c.using(filepath.Join(dir, library), FSReadFile, place.ModeRead); len(reasons) > 0 {
 				return suggestPrograms(reasons)
 			}
 		}
@@ -291,7 +288,7 @@ func (c *checker) loading(text string) []error {
 // guessPrograms returns the guess that what lies in one of these directories was needed.
 func (c *checker) guessPrograms(access AccessFS, directories []string) []error {
 	for _, dir := range directories {
-		if reasons := c.using(dir, access, modeRead); len(reasons) > 0 {
+		if reasons := c.using(dir, access, place.ModeRead); len(reasons) > 0 {
 			return guess(suggestPrograms(reasons), "a program or library there may have been needed: the exit status does not say")
 		}
 	}

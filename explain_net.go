@@ -7,6 +7,9 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"syscall"
+
+	"example.com/landlock/internal/place"
 )
 
 func makesSocket(call string) bool { return call == "socket" || call == "socketpair" }
@@ -84,16 +87,16 @@ func (s socketCall) operation() operation {
 	unix := strings.HasPrefix(s.network, "unix")
 	abstract := unix && strings.HasPrefix(s.address, "@")
 	switch {
-	case abstract && answered(s.err, errNotPermitted) && s.call != "bind":
+	case abstract && answered(s.err, syscall.EPERM) && s.call != "bind":
 		return func(c *checker) []error { return c.scope(ScopeAbstractUnixSocket, "") }
-	case !answered(s.err, errDenied) || abstract:
+	case !answered(s.err, syscall.EACCES) || abstract:
 		return nil
 	case makesSocket(s.call):
 		return s.making
 	case unix && s.call == "bind":
 		return inDirectory(s.address, FSMakeSock)
 	case unix:
-		return func(c *checker) []error { return c.failing(s.address, FSResolveUnix, modeWrite) }
+		return func(c *checker) []error { return c.failing(s.address, FSResolveUnix, place.ModeWrite) }
 	case s.call == "bind":
 		address := s.address
 		if s.local != "" {
@@ -146,7 +149,7 @@ func (s socketCall) ports(needs ...portAccess) operation {
 			if denied == nil {
 				continue
 			}
-			if access == NetBindTCP && s.op == "listen" && !c.sockets && !mayBind(int(port)) {
+			if access == NetBindTCP && s.op == "listen" && !c.sockets && !place.MayBind(int(port)) {
 				reasons = append(reasons, errPrivilegedPort)
 				guess([]error{denied}, "if it is no Multipath TCP socket, which is net.Listen's default and passes Landlock")
 			}
@@ -154,4 +157,12 @@ func (s socketCall) ports(needs ...portAccess) operation {
 		}
 		return reasons
 	}
+}
+
+// scope returns why something outside the sandbox was not reached.
+func (c *checker) scope(scope Scope, unless string) []error {
+	if c.denied.Scope&scope == 0 {
+		return nil
+	}
+	return []error{&DeniedError{Port: -1, Missing: Rights{Scope: scope}, Uncertain: unless}}
 }

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"example.com/landlock/internal/place"
 )
 
 // A rule belongs to the file that its path led to when it was loaded. Once there is
@@ -30,10 +32,10 @@ func (c *checker) rulesByPath() map[string][]*fileRule {
 
 // replacement is what took the place of a file that a rule is for.
 type replacement struct {
-	rule    string   // the path, as the ruleset has it
-	path    string   // from the root
-	allowed AccessFS // by the rule, on the file that was there
-	now     *place   // closed
+	rule    string       // the path, as the ruleset has it
+	path    string       // from the root
+	allowed AccessFS     // by the rule, on the file that was there
+	now     *place.Place // closed
 }
 
 // replaced returns the nearest rule for a file, or what is above it, that would allow
@@ -64,7 +66,7 @@ func (c *checker) replaced(missing AccessFS, on string, paths ...string) (found 
 
 func replacedAbove(missing AccessFS, on, path string, rules map[string][]*fileRule) (found replacement, ok bool) {
 	for {
-		if found, ok := replacedBy(missing, path, rules[path]); ok && isBeneath(on, found.now.path) {
+		if found, ok := replacedBy(missing, path, rules[path]); ok && isBeneath(on, found.now.Path) {
 			return found, true
 		}
 		if path == "/" {
@@ -84,10 +86,10 @@ func replacedBy(missing AccessFS, path string, rules []*fileRule) (found replace
 			if err != nil {
 				return replacement{}, false
 			}
-			now.close()
+			now.Close()
 			found.now = now
 		}
-		if found.now.exists() && found.now.id.onAnyMount() != rule.id {
+		if found.now.Exists() && found.now.ID.OnAnyMount() != rule.id {
 			found.rule, found.path = rule.rule.Path, path
 			found.allowed |= rule.allowed
 		}
@@ -108,7 +110,7 @@ func (l symlink) isLast() bool { return l.path == l.to }
 // linksOf returns the links on the way of a path from the root, in the order in which
 // they are followed.
 func linksOf(path string) (all []symlink) {
-	for len(all) < maxLinks {
+	for len(all) < place.MaxLinks {
 		link, ok := firstLink(path)
 		if !ok {
 			break
@@ -143,7 +145,7 @@ func firstLink(path string) (link symlink, ok bool) {
 // There is none where a link leads out of its own directory: who may switch it would
 // choose what is advised. Nor is one of the system's, which holds too much else.
 func (found replacement) holder() (dir string, ok bool) {
-	dir = filepath.Dir(found.now.path)
+	dir = filepath.Dir(found.now.Path)
 	for _, link := range linksOf(found.path) {
 		in, to := filepath.Dir(link.at), filepath.Dir(link.to)
 		inside := isBeneath(link.to, in)
@@ -152,7 +154,7 @@ func (found replacement) holder() (dir string, ok bool) {
 			continue // as the system has for directories, such as /var/run
 		case !inside:
 			return "", false
-		case link.isLast() && !found.now.isDirectory():
+		case link.isLast() && !found.now.IsDirectory():
 			to = in // where a file may be the next
 		}
 		for !isBeneath(to, dir) {
@@ -208,11 +210,11 @@ func (c *checker) denyReplaced(e *DeniedError, found replacement) *DeniedError {
 
 // allowedNow is for a ruleset that was loaded to explain what failed under one that was
 // loaded earlier: it allows a file by a rule for the file itself.
-func (c *checker) allowedNow(p *place) []error {
-	if c.ruleset == noRuleset || !p.exists() || p.isDirectory() {
+func (c *checker) allowedNow(p *place.Place) []error {
+	if c.ruleset == noRuleset || !p.Exists() || p.IsDirectory() {
 		return nil
 	}
-	rule := c.allRules()[p.id.onAnyMount()]
+	rule := c.allRules()[p.ID.OnAnyMount()]
 	if rule.allowed == 0 {
 		return nil
 	}

@@ -10,14 +10,6 @@ const (
 	wholeProcess              // every thread of this process
 )
 
-// The flags of landlock_restrict_self besides the logging ones, and the one of
-// landlock_add_rule.
-const (
-	restrictTSYNC      uint32 = 1 << 3
-	restrictNoNewPrivs uint32 = 1 << 4
-	addRuleQuiet       uint32 = 1 << 0
-)
-
 // netUDP is what governs a UDP socket as a whole.
 const netUDP = NetBindUDP | NetConnectSendUDP
 
@@ -36,14 +28,17 @@ type plan struct {
 	restriction                  // its filter is made of sockets, once loaded
 	sockets     *seccomp.Sockets // what the seccomp filter refuses; nil where there is none
 
-	report  Report
-	skipped map[string]bool // what report.Skipped names
-
-	open   opener     // of the rules' paths
-	files  []fileRule // what each rule was added for
-	mounts []fileID   // the first of each file system
-	below  *bool      // whether the working directory is beneath "/"; nil: not asked yet
+	report Report // what it skips, and NoIoctl, are known once it is loaded
 }
+
+// restriction is what is done to a thread besides enforcing a ruleset.
+type restriction struct {
+	flags      uint32 // of landlock_restrict_self
+	noNewPrivs bool   // set it by prctl first
+	filter     socketFilter
+}
+
+func (r *restriction) setsNoNewPrivs() bool { return r.noNewPrivs || r.flags&restrictNoNewPrivs != 0 }
 
 // forPath returns the arguments of landlock_add_rule for a path rule. Neither
 // is set where the kernel has no use for it.
@@ -103,7 +98,7 @@ func (r *Ruleset) assess(kernel Kernel, noFilter error, who reach) *plan {
 	if handled.FS != 0 {
 		r.assessRefer(p, abi)
 	}
-	if r.sockets {
+	if r.filtersSockets() {
 		r.assessSockets(p, noFilter)
 	}
 	p.report.Missing = r.handled.minus(p.report.Enforced)

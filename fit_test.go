@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+
+	"example.com/landlock/internal/testenv"
 )
 
 // everything returns a ruleset that asks for all there is.
@@ -331,7 +333,7 @@ func randomRuleset(rnd *rand.Rand) *Ruleset {
 
 func TestFitProperties(t *testing.T) {
 	seeds := uint64(5_000)
-	if longTests() {
+	if testenv.LongTests() {
 		seeds = 500_000
 	}
 	for seed := range seeds {
@@ -371,7 +373,7 @@ func brokenProperties(r *Ruleset, kernel Kernel, noFilter error, who reach, p *p
 		unsupported, ok := errors.AsType[*UnsupportedError](err)
 		holds(ok, "the error is an UnsupportedError")
 		holds(ok && (unsupported.Needed > kernel.ABI.known() || unsupported.MissingSocketFilter), "what is needed is newer, or a filter")
-		holds(ok && (!unsupported.MissingSocketFilter || r.sockets && noFilter != nil), "a filter is missed where it is asked for, and cannot be had")
+		holds(ok && (!unsupported.MissingSocketFilter || r.filtersSockets() && noFilter != nil), "a filter is missed where it is asked for, and cannot be had")
 		holds(r.floor > 0 || !r.bestEffort, "best effort without a floor never fails")
 		holds(p == nil, "no plan comes with an error")
 		return broken
@@ -390,8 +392,8 @@ func brokenProperties(r *Ruleset, kernel Kernel, noFilter error, who reach, p *p
 	holds(p.handled.FS == 0 || r.handled.FS&^FSRefer != 0 || r.handled.FS == p.handled.FS, "refer comes only with other rights")
 	holds(p.quiet.minus(p.handled).isZero(), "quiet rights are handled")
 	holds(len(p.rules) == len(r.rules), "no rule is lost")
-	holds(report.SocketFilter == (r.sockets && noFilter == nil), "there is a socket filter where it is asked for and can be had")
-	holds(report.MissingSocketFilter == (r.sockets && noFilter != nil), "a socket filter that cannot be had is missing")
+	holds(report.SocketFilter == (r.filtersSockets() && noFilter == nil), "there is a socket filter where it is asked for and can be had")
+	holds(report.MissingSocketFilter == (r.filtersSockets() && noFilter != nil), "a socket filter that cannot be had is missing")
 	holds((p.sockets != nil) == report.SocketFilter, "the filter is there where the report says so")
 	holds(p.inStead().isZero() || kernel.ABI < V10, "the filter stands in for nothing that the kernel knows")
 	holds(report.Enforced.Net&^p.inStead().Net&^can.Net == 0, "what is enforced of the network the kernel knows, or the filter")

@@ -73,4 +73,7 @@ func (k Kernel) String() string {
 // loads a ruleset, whatever its floor.
 func Probe() (Kernel, error) { return probeOnce() }
 
-var probeOnce = sync.OnceValues(probe)
+var probeOnce = sync.OnceValues(func() (Kernel, error) {
+	abi, errata, err := probe()
+	return Kernel{ABI(abi), Errata(errata)}, err
+})

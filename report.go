@@ -1,6 +1,7 @@
 package landlock
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -160,3 +161,82 @@ func (r Report) lacks() (all []string) {
 	}
 	return all
 }
+
+// UnsupportedError says that the kernel is too old for a ruleset, or takes no
+// seccomp filter for its FilterSockets. Nothing has been restricted. It Is
+// [errors.ErrUnsupported].
+type UnsupportedError struct {
+	Kernel Kernel // what is running
+	Needed ABI    // the lowest ABI that would do; the kernel's own where only a socket filter is missing
+	// Shortfall is what this kernel cannot do of all that the ruleset asks for,
+	// also where BestEffort would do without some of it. Missing has FSRefer on
+	// ABI 1 as well, which denies it everywhere and has no rules for it.
+	Shortfall
+
+	threadScopes bool  // scopes are missing only because of the other threads
+	bestEffort   bool  // the floor is not met, or nothing would be enforced
+	noFilter     error // why there are no seccomp filters, where that is a reason
+}
+
+// Error names what is missing and the Linux release that has it.
+func (e *UnsupportedError) Error() string {
+	newer := e.Needed > e.Kernel.ABI
+	switch {
+	case *e == (UnsupportedError{}):
+		return "landlock: the kernel cannot do what the ruleset asks for"
+	case !e.MissingSocketFilter || newer && e.bestEffort:
+		return e.tooOld()
+	}
+	text := "FilterSockets needs a seccomp filter, which cannot be had here"
+	if e.noFilter != nil {
+		text += ": " + e.noFilter.Error()
+	}
+	switch {
+	case newer:
+		return e.tooOld() + "; " + text
+	case e.bestEffort:
+		return "landlock: " + text + onlyLowerFloor
+	}
+	return "landlock: " + text + "; BestEffort would run without"
+}
+
+// onlyLowerFloor is what to do where a floor is in the way.
+const onlyLowerFloor = "; only BestEffort with a lower floor would run here"
+
+// tooOld says what a newer kernel would bring.
+func (e *UnsupportedError) tooOld() string {
+	var missing []string
+	// Only what the ABI that is asked for would add.
+	if rights := e.Missing.intersect(e.Needed.Rights()); !rights.isZero() {
+		missing = append(missing, rights.String())
+	}
+	if e.MissingLog != 0 {
+		missing = append(missing, e.MissingLog.String())
+	}
+	if e.MissingQuiet {
+		missing = append(missing, "quiet rules")
+	}
+	has := "no Landlock"
+	if e.Kernel.ABI > 0 {
+		has = fmt.Sprint("ABI ", int(e.Kernel.ABI))
+	}
+	text := fmt.Sprintf("landlock: the ruleset needs ABI %d (Linux %s), this kernel has %s", int(e.Needed), e.Needed.linux(), has)
+	if len(missing) > 0 {
+		text += " and lacks " + strings.Join(missing, ", ")
+	} else if e.Denied != 0 {
+		text += fmt.Sprintf(", where no rule can allow %v", e.Denied)
+	}
+	if e.threadScopes {
+		text += "; for all threads of a process, scopes need ABI 8 (Linux 7.0): an older kernel gives each thread a domain of its own"
+	}
+	if e.bestEffort {
+		return text + onlyLowerFloor
+	}
+	return text + "; BestEffort would run with less"
+}
+
+// Is reports whether target is [errors.ErrUnsupported].
+func (e *UnsupportedError) Is(target error) bool { return target == errors.ErrUnsupported }
+
+// Unwrap returns why there are no seccomp filters, where that is what is missing.
+func (e *UnsupportedError) Unwrap() error { return e.noFilter }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"iter"
 	"os"
 	"path"
 	"strings"
@@ -109,10 +108,14 @@ func goNames(prefix string, groups []group, w words, mask uint64) string {
 	for _, word := range appendGroups(nil, groups, w, mask) {
 		name := prefix
 		for part := range strings.SplitSeq(word, "_") {
-			if part == "tcp" || part == "udp" {
-				part = strings.ToUpper(part)
+			switch part {
+			case "tcp":
+				name += "TCP"
+			case "udp":
+				name += "UDP"
+			default:
+				name += string(part[0]-'a'+'A') + part[1:]
 			}
-			name += strings.ToUpper(part[:1]) + part[1:]
 		}
 		if strings.HasPrefix(word, "0x") {
 			name = word // of an unknown right
@@ -147,6 +150,22 @@ func (r Rule) misshapen() error {
 	return nil
 }
 
+var (
+	errEmptyPath = invalid("empty path")
+	errNUL       = invalid("path contains a NUL byte")
+)
+
+// wrongPath returns why no kernel would take a rule for a path.
+func wrongPath(path string) error {
+	switch {
+	case path == "":
+		return errEmptyPath
+	case strings.IndexByte(path, 0) >= 0:
+		return errNUL
+	}
+	return nil
+}
+
 // words returns what a rule allows, and where.
 func (r Rule) words() (what, object string) {
 	if r.isPort() {
@@ -168,64 +187,38 @@ func (r Rule) words() (what, object string) {
 	return what, object
 }
 
-// Rules yields the rules of the ruleset in the caller's order: one for each path and
-// each port of each call, those of presets and the quiet ones too. A rule that is a
-// mistake is none.
-func (r *Ruleset) Rules() iter.Seq[Rule] {
-	return func(yield func(Rule) bool) {
-		rules := r.orEmpty().rules // those of now, whatever is added meanwhile
-		for i := range rules {
-			if !yield(rules[i].Rule) {
-				return
-			}
-		}
-	}
+// RuleError says which rule of a ruleset is wrong, and why. Those of several rules are
+// joined: [All] lists them.
+type RuleError struct {
+	Rule                // the one that is wrong, as the call has it
+	Access fmt.Stringer // its FS, or for a port its Net
+	Err    error        // why: unwraps to fs.ErrNotExist, fs.ErrInvalid and the like
+
+	hint string // what to do about it
 }
 
-// Add adds rules as values: those of [DeniedError], of another ruleset, or made by a
-// program. It does what the call does that [Rule.String] returns. Of another ruleset it
-// takes all rules but those with an open file or a judge, which are not in a Rule:
+// Error returns the rule, the cause, and what to do where that can be told, such as
 //
-//	for rule := range other.Rules() {
-//		if !rule.Open && !rule.Judged {
-//			r.Add(rule)
-//		}
-//	}
-//	r.Use(preset.DNS).AllowFile(landlock.FSRead, file) // again, as other does
+//	landlock: AllowReadWrite("/srv/data/x"): open: no such file or directory: make it first, or allow its directory
 //
-// Those are the rules of AllowFile and AllowIf, so call these again; and each preset of
-// package [example.com/landlock/preset] has some, so Use it again. What it also adds
-// then is there twice, which allows no more. Rules with no right that r handles have to
-// be left out too.
-//
-// A rule that was a preset's is one like any other then: a path that it skips is named
-// in [Report].Skipped. Mistakes are those of [Ruleset.Allow] and [Ruleset.AllowNet],
-// and besides them, each a [RuleError] with the Rule in it: a rule that is Open or
-// Judged; one for a path and a port, or for neither; FS on a port or Net on a path; a
-// port above 65535; an optional port; and the zero Rule.
-func (r *Ruleset) Add(rules ...Rule) *Ruleset {
-	if r == nil {
-		return nil
+// The rule is named by the call that makes it, as by [Rule.String].
+func (e *RuleError) Error() string {
+	text := "landlock: rule"
+	if e.Rule != (Rule{}) {
+		text = "landlock: " + e.Rule.String()
 	}
-	for _, rule := range rules {
-		wrong := rule.misshapen()
-		switch {
-		case wrong != nil:
-		case rule.Open:
-			wrong = invalid("a Rule has no open file: call AllowFile with it")
-		case rule.Judged:
-			wrong = invalid("a Rule has no judge: call AllowIf with it")
-		case rule.isPort():
-			wrong = r.wrong(Rights{Net: rule.Net}, 1)
-		default:
-			rule.Port = -1
-			rule.Optional = rule.Optional || rule.Quiet
-			wrong = cmp.Or(r.wrong(Rights{FS: rule.FS}, 1), wrongPath(rule.Path))
-		}
-		r.addRule(&wantedRule{Rule: rule}, wrong)
+	if e.Err == nil {
+		return text + " is wrong"
 	}
-	return r
+	text += ": " + e.Err.Error()
+	if e.hint != "" {
+		text += ": " + e.hint
+	}
+	return text
 }
+
+// Unwrap returns the cause.
+func (e *RuleError) Unwrap() error { return e.Err }
 
 // wantedRule is a rule of a ruleset, with what a value cannot hold. The kernel adds up
 // what several rules allow for one file.
@@ -234,20 +227,6 @@ type wantedRule struct {
 	file   *os.File             // Open: to use in place of Path
 	judge  func(*os.File) error // Judged: says of what is found at Path why it is to have no rule
 	preset bool                 // a preset of Use wants it: that it is skipped is not reported
-}
-
-// addRule adds a rule, or keeps the mistake that it is.
-func (r *Ruleset) addRule(rule *wantedRule, wrong error) {
-	if wrong != nil {
-		r.mistakes = append(r.mistakes, rule.failed(wrong))
-		return
-	}
-	rule.preset = r.preset != nil
-	r.rules = append(r.rules, *rule)
-	if rule.Quiet {
-		r.quiet.FS |= rule.FS
-		r.quiet.Net |= rule.Net
-	}
 }
 
 // failed returns the error for a rule that cannot be had.

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"example.com/landlock/internal/testenv"
 )
 
 // A rule is named by the call that makes it.
@@ -219,7 +221,7 @@ func TestRuleErrorRule(t *testing.T) {
 // What a ruleset is loaded with, in order: what is wrong is told in the caller's order,
 // ports and paths alike, and a rule that Add has made stands for itself.
 func TestAddedRulesAreLoaded(t *testing.T) {
-	needABI(t, V1)
+	testenv.NeedABI(t, V1)
 	dir := t.TempDir()
 	missing, other := filepath.Join(dir, "missing"), filepath.Join(dir, "other")
 	report, err := New(V11).BestEffort(V1).Add(

@@ -3,10 +3,13 @@ package landlock
 import (
 	"cmp"
 	"fmt"
+	"iter"
 	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
+
+	"example.com/landlock/internal/seccomp"
 )
 
 // Ruleset is what a caller wants: the rights to deny, and rules that allow some
@@ -42,11 +45,28 @@ type wanted struct {
 	quiet    Rights // whose denials are not logged; the rules say where
 	log      LogFlags
 	newPrivs bool
-	sockets  bool // FilterSockets
 	mistakes []error
+
+	// newFilter makes the filter of FilterSockets; nil without that.
+	newFilter func(seccomp.Sockets) (socketFilter, error)
 
 	preset *use // Use is calling one
 }
+
+// filtersSockets reports whether FilterSockets was called.
+func (w *wanted) filtersSockets() bool { return w.newFilter != nil }
+
+// applied is what Apply has made of a ruleset.
+type applied struct {
+	wanted // as it was
+	layers layers
+}
+
+// The mistakes that need no more words.
+var (
+	errNothing = invalid("landlock: the ruleset handles no right at all")
+	errNilFile = invalid("nil file")
+)
 
 // New returns a ruleset that handles every right of the target ABI: they are
 // denied unless a rule allows them. The target is explicit so that an update of
@@ -270,6 +290,51 @@ func (r *Ruleset) AllowSendUDP(ports ...uint16) *Ruleset {
 	return r.AllowNet(NetConnectSendUDP, ports...)
 }
 
+// Add adds rules as values: those of [DeniedError], of another ruleset, or made by a
+// program. It does what the call does that [Rule.String] returns. Of another ruleset it
+// takes all rules but those with an open file or a judge, which are not in a Rule:
+//
+//	for rule := range other.Rules() {
+//		if !rule.Open && !rule.Judged {
+//			r.Add(rule)
+//		}
+//	}
+//	r.Use(preset.DNS).AllowFile(landlock.FSRead, file) // again, as other does
+//
+// Those are the rules of AllowFile and AllowIf, so call these again; and each preset of
+// package [example.com/landlock/preset] has some, so Use it again. What it also adds
+// then is there twice, which allows no more. Rules with no right that r handles have to
+// be left out too.
+//
+// A rule that was a preset's is one like any other then: a path that it skips is named
+// in [Report].Skipped. Mistakes are those of [Ruleset.Allow] and [Ruleset.AllowNet],
+// and besides them, each a [RuleError] with the Rule in it: a rule that is Open or
+// Judged; one for a path and a port, or for neither; FS on a port or Net on a path; a
+// port above 65535; an optional port; and the zero Rule.
+func (r *Ruleset) Add(rules ...Rule) *Ruleset {
+	if r == nil {
+		return nil
+	}
+	for _, rule := range rules {
+		wrong := rule.misshapen()
+		switch {
+		case wrong != nil:
+		case rule.Open:
+			wrong = invalid("a Rule has no open file: call AllowFile with it")
+		case rule.Judged:
+			wrong = invalid("a Rule has no judge: call AllowIf with it")
+		case rule.isPort():
+			wrong = r.wrong(Rights{Net: rule.Net}, 1)
+		default:
+			rule.Port = -1
+			rule.Optional = rule.Optional || rule.Quiet
+			wrong = cmp.Or(r.wrong(Rights{FS: rule.FS}, 1), wrongPath(rule.Path))
+		}
+		r.addRule(&wantedRule{Rule: rule}, wrong)
+	}
+	return r
+}
+
 // AllowNewPrivs leaves no_new_privs as it is. Without this call it is set when
 // the ruleset is enforced, so that set-user-ID programs and file capabilities
 // give no privileges any more. With it the kernel asks for CAP_SYS_ADMIN in the
@@ -336,7 +401,7 @@ func (r *Ruleset) FilterSockets() *Ruleset {
 	if !r.mayChange("FilterSockets") {
 		return r
 	}
-	r.sockets = true
+	r.newFilter = newSocketFilter
 	if r.handled.Net == 0 && !r.handled.isZero() {
 		r.mistake("filter sockets: the ruleset handles no network right that could govern them: " +
 			"handle one (New does from V4 on), or leave FilterSockets out")
@@ -514,6 +579,20 @@ func (r *Ruleset) Target() ABI {
 	return r.target
 }
 
+// Rules yields the rules of the ruleset in the caller's order: one for each path and
+// each port of each call, those of presets and the quiet ones too. A rule that is a
+// mistake is none.
+func (r *Ruleset) Rules() iter.Seq[Rule] {
+	return func(yield func(Rule) bool) {
+		rules := r.orEmpty().rules // those of now, whatever is added meanwhile
+		for i := range rules {
+			if !yield(rules[i].Rule) {
+				return
+			}
+		}
+	}
+}
+
 // Options is what a [Ruleset] says besides the rights that it handles and its
 // rules. The zero value is that of a ruleset as New makes it.
 type Options struct {
@@ -528,7 +607,7 @@ type Options struct {
 // Options returns what the calls so far say.
 func (r *Ruleset) Options() Options {
 	r = r.orEmpty()
-	return Options{r.bestEffort, r.floor, r.newPrivs, r.sockets, r.log, r.quiet.Scope}
+	return Options{r.bestEffort, r.floor, r.newPrivs, r.filtersSockets(), r.log, r.quiet.Scope}
 }
 
 // Mistakes returns what was wrong in the calls so far, in their order: what the
@@ -588,7 +667,7 @@ func (r *Ruleset) preamble() []string {
 	if r.newPrivs {
 		all = append(all, "new privileges")
 	}
-	if r.sockets {
+	if r.filtersSockets() {
 		all = append(all, "sockets filtered")
 	}
 	if r.log != 0 {
@@ -644,6 +723,20 @@ func (r *Ruleset) addPorts(rule Rule, ports []uint16) *Ruleset {
 	return r
 }
 
+// addRule adds a rule, or keeps the mistake that it is.
+func (r *Ruleset) addRule(rule *wantedRule, wrong error) {
+	if wrong != nil {
+		r.mistakes = append(r.mistakes, rule.failed(wrong))
+		return
+	}
+	rule.preset = r.preset != nil
+	r.rules = append(r.rules, *rule)
+	if rule.Quiet {
+		r.quiet.FS |= rule.FS
+		r.quiet.Net |= rule.Net
+	}
+}
+
 // wrong returns why no rule can have this access. A call that names no object
 // makes no rule; an access that no rule could have is a mistake all the same.
 func (r *Ruleset) wrong(access Rights, objects int) error {
@@ -664,15 +757,4 @@ func (r *Ruleset) wrong(access Rights, objects int) error {
 		r.mistake("rule %v: %w", access, err)
 	}
 	return err
-}
-
-// wrongPath returns why no kernel would take a rule for a path.
-func wrongPath(path string) error {
-	switch {
-	case path == "":
-		return errEmptyPath
-	case strings.IndexByte(path, 0) >= 0:
-		return errNUL
-	}
-	return nil
 }

@@ -10,7 +10,11 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+
+	"example.com/landlock/internal/system"
+	"example.com/landlock/internal/testenv"
 )
 
 func TestMistakes(t *testing.T) {
@@ -102,7 +106,7 @@ func TestRuleErrorFields(t *testing.T) {
 
 // A mistake does not hide the rules that only the kernel or the filesystem refuses.
 func TestEveryBadRuleIsReported(t *testing.T) {
-	needABI(t, V1)
+	testenv.NeedABI(t, V1)
 	dir := t.TempDir()
 	file := filepath.Join(dir, "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
@@ -142,7 +146,7 @@ func TestEveryBadRuleIsReported(t *testing.T) {
 			t.Errorf("the error does not contain %s", want)
 		}
 	}
-	for _, is := range []error{fs.ErrNotExist, fs.ErrInvalid, os.ErrClosed, errNotDirectory} {
+	for _, is := range []error{fs.ErrNotExist, fs.ErrInvalid, os.ErrClosed, syscall.ENOTDIR} {
 		if !errors.Is(err, is) {
 			t.Errorf("the error is not %v", is)
 		}
@@ -206,7 +210,7 @@ func TestRuleErrorWords(t *testing.T) {
 
 // What the caller's own rules skip is reported, and what those of presets skip is not.
 func TestSkippedByPresets(t *testing.T) {
-	needABI(t, V1)
+	testenv.NeedABI(t, V1)
 	dir := t.TempDir()
 	own, theirs, both, nested := filepath.Join(dir, "own"), filepath.Join(dir, "theirs"), filepath.Join(dir, "both"), filepath.Join(dir, "nested")
 	judge := func(*os.File) error { return nil }
@@ -745,15 +749,15 @@ func TestErrors(t *testing.T) {
 	if errors.Is(ErrNotBuilt, ErrDisabled) || errors.Is(ErrDisabled, ErrBlocked) {
 		t.Error("the reasons for no Landlock are one")
 	}
-	if !errors.Is(ErrTooManyLayers, errTooBig) {
+	if !errors.Is(ErrTooManyLayers, system.E2BIG) {
 		t.Error("ErrTooManyLayers is not E2BIG")
 	}
-	partial := &PartialError{Restricted: 3, Failed: 1, Err: errTooBig}
-	if text := partial.Error(); !errors.Is(partial, errTooBig) || !strings.Contains(text, "3 threads are restricted and 1 are not: exit now") {
+	partial := &PartialError{Restricted: 3, Failed: 1, Err: system.E2BIG}
+	if text := partial.Error(); !errors.Is(partial, system.E2BIG) || !strings.Contains(text, "3 threads are restricted and 1 are not: exit now") {
 		t.Error(text)
 	}
-	partial = &PartialError{MissingSocketFilter: true, Err: errTooBig}
-	if text := partial.Error(); !errors.Is(partial, errTooBig) || !strings.Contains(text, "enforced and its socket filter is not: exit now") {
+	partial = &PartialError{MissingSocketFilter: true, Err: system.E2BIG}
+	if text := partial.Error(); !errors.Is(partial, system.E2BIG) || !strings.Contains(text, "enforced and its socket filter is not: exit now") {
 		t.Error(text)
 	}
 }

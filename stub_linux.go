@@ -108,7 +108,7 @@ func (s *Sandbox) restrictStub(image *stub.Image, ruleset uintptr) {
 		image.Add(unix.SYS_LANDLOCK_RESTRICT_SELF|stub.Indirect, ruleset, uintptr(s.flags))
 	}
 	if filter := s.filter; filter != nil {
-		image.Add(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_SPEC_ALLOW, filterProgram(image, filter))
+		image.Add(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_SPEC_ALLOW, filterProgram(image, filter.Instructions()))
 	}
 }
 

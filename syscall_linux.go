@@ -12,43 +12,36 @@ import (
 	"golang.org/x/sys/unix"
 
 	"example.com/landlock/internal/allthreads"
+	"example.com/landlock/internal/place"
 	"example.com/landlock/internal/seccomp"
 )
 
-const (
-	errTooBig       = unix.E2BIG
-	errInvalid      = unix.EINVAL
-	errDenied       = unix.EACCES
-	errNotPermitted = unix.EPERM
-	errCrossDevice  = unix.EXDEV
-	errNotDirectory = unix.ENOTDIR
-
-	ruleNetPort = 2 // LANDLOCK_RULE_NET_PORT, which x/sys/unix lacks
-)
+const ruleNetPort = 2 // LANDLOCK_RULE_NET_PORT, which x/sys/unix lacks
 
 // netPortAttr is struct landlock_net_port_attr, which x/sys/unix lacks.
 type netPortAttr struct{ allowedAccess, port uint64 }
 
-func probe() (Kernel, error) {
+// probe asks the kernel for its ABI and errata.
+func probe() (abi, errata uintptr, err error) {
 	abi, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
 	switch errno {
 	case 0:
 	case unix.ENOSYS:
-		return Kernel{}, ErrNotBuilt
+		return 0, 0, ErrNotBuilt
 	case unix.EOPNOTSUPP:
-		return Kernel{}, ErrDisabled
+		return 0, 0, ErrDisabled
 	case unix.EPERM, unix.EACCES:
-		return Kernel{}, ErrBlocked
+		return 0, 0, ErrBlocked
 	default:
-		return Kernel{}, fmt.Errorf("landlock: ask for the kernel's ABI: %w", os.NewSyscallError("landlock_create_ruleset", errno))
+		return 0, 0, fmt.Errorf("landlock: ask for the kernel's ABI: %w", os.NewSyscallError("landlock_create_ruleset", errno))
 	}
 	// A kernel without this query answers EINVAL: it has fixed nothing that
 	// it can tell of.
-	errata, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_ERRATA)
+	errata, _, errno = unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_ERRATA)
 	if errno != 0 {
 		errata = 0
 	}
-	return Kernel{ABI(abi), Errata(errata)}, nil
+	return abi, errata, nil
 }
 
 func createRuleset(handled, quiet Rights, size uintptr) (int, error) {
@@ -73,20 +66,9 @@ func answer(call string, errno syscall.Errno) error {
 	err := os.NewSyscallError(call, errno)
 	switch errno {
 	case unix.EINVAL, unix.E2BIG, unix.EFAULT, unix.ENOMSG, unix.EBADF, unix.EBADFD, unix.ENOMEM, unix.EMFILE, unix.ENFILE:
-		return needsDescriptors(err)
+		return place.NeedsDescriptors(err)
 	}
 	return fmt.Errorf("%w: %w", ErrBlocked, err)
-}
-
-// needsDescriptors adds to an error what to do where there are no descriptors left.
-func needsDescriptors(err error) error {
-	switch {
-	case errors.Is(err, unix.EMFILE):
-		return fmt.Errorf("%w: raise RLIMIT_NOFILE", err)
-	case errors.Is(err, unix.ENFILE):
-		return fmt.Errorf("%w: raise sysctl fs.file-max", err)
-	}
-	return err
 }
 
 func addPath(ruleset, parent int, access AccessFS, flags uint32) error {
@@ -122,8 +104,9 @@ func addPort(ruleset int, port uint16, access AccessNet, flags uint32) error {
 	return addRuleError(errno)
 }
 
+// addRule tells the Go runtime nothing of its call, which waits for nobody.
 func addRule(ruleset int, kind uintptr, attr unsafe.Pointer, flags uint32) syscall.Errno {
-	_, _, errno := unix.Syscall6(unix.SYS_LANDLOCK_ADD_RULE, uintptr(ruleset), kind, uintptr(attr), uintptr(flags), 0, 0)
+	_, _, errno := unix.RawSyscall6(unix.SYS_LANDLOCK_ADD_RULE, uintptr(ruleset), kind, uintptr(attr), uintptr(flags), 0, 0)
 	return errno
 }
 
@@ -143,7 +126,7 @@ func addRuleError(errno syscall.Errno) error {
 // openError returns why a path cannot be opened. Where the directory that its lookup
 // starts at cannot be opened for the same reason, that is so for all paths.
 func openError(path string, errno syscall.Errno) error {
-	err := needsDescriptors(os.NewSyscallError("open", errno))
+	err := place.NeedsDescriptors(os.NewSyscallError("open", errno))
 	relative := path[0] != '/'
 	switch {
 	case errno != unix.ENOENT && cannotOpen("/.", errno):
@@ -154,7 +137,7 @@ func openError(path string, errno syscall.Errno) error {
 		return &commonError{fmt.Errorf("landlock: open relative paths of the rules: the working directory was removed: %w", err)}
 	}
 	if relative && errno == unix.ENOENT {
-		if directory, wrong := os.Getwd(); wrong == nil {
+		if directory, wrong := syscall.Getwd(); wrong == nil {
 			return os.NewSyscallError("open in "+printable(directory), errno)
 		}
 	}
@@ -248,13 +231,8 @@ func restrictSelf(ruleset int, flags uint32, noNewPrivs bool) error {
 	return ownRestrictError(errno, noNewPrivs)
 }
 
-// socketFilters returns why there is no filter to be had, or nil.
-func socketFilters() error {
-	if _, err := socketProgram(seccomp.Sockets{}); err != nil {
-		return err
-	}
-	return seccomp.Available()
-}
+// canFilter returns why no seccomp filter can be installed, or nil.
+func canFilter() error { return seccomp.Available() }
 
 // interruptWaits has the kernel signal this thread after 10 ms, 20 ms and so on,
 // until the function that it returns is called.
@@ -319,7 +297,7 @@ func restrictEachThread(ruleset int, flags uint32, noNewPrivs bool) error {
 
 // signalEachThread is restrictEachThread by means of this module.
 func signalEachThread(ruleset int, flags uint32, noNewPrivs bool) error {
-	err := onOwnThread(func() error { return allthreads.Restrict(ruleset, flags, noNewPrivs) })
+	err := allthreads.Restrict(ruleset, flags, noNewPrivs)
 	failure, ok := errors.AsType[*allthreads.Error](err)
 	switch {
 	case !ok:
@@ -333,6 +311,10 @@ func signalEachThread(ruleset int, flags uint32, noNewPrivs bool) error {
 	}
 	return fmt.Errorf("landlock: reach all threads, none is restricted: %w", failure)
 }
+
+// errNoThreads is why Apply cannot work in some binaries on some kernels.
+var errNoThreads error = &sentinel{"landlock: cannot restrict all threads of a binary with cgo on this architecture below ABI 8 (Linux 7.0): " +
+	"build with CGO_ENABLED=0", errors.ErrUnsupported}
 
 func noNewPrivsError(err error) error {
 	return fmt.Errorf("landlock: set no_new_privs: %w", os.NewSyscallError("prctl", err))

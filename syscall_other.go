@@ -2,19 +2,7 @@
 
 package landlock
 
-import "errors"
-
-// What the system calls would answer; no kernel does here.
-var (
-	errTooBig       = errors.New("argument list too long")
-	errDenied       = errors.New("permission denied")
-	errNotPermitted = errors.New("operation not permitted")
-	errCrossDevice  = errors.New("invalid cross-device link")
-	errInvalid      = errors.New("invalid argument")
-	errNotDirectory = errors.New("not a directory")
-)
-
-func probe() (Kernel, error) { return Kernel{}, ErrNotBuilt }
+func probe() (abi, errata uintptr, err error) { return 0, 0, ErrNotBuilt }
 
 // Without an ABI nothing below is ever called.
 
@@ -23,9 +11,8 @@ func addPath(ruleset, parent int, access AccessFS, flags uint32) error       { r
 func addPort(ruleset int, port uint16, access AccessNet, flags uint32) error { return ErrNotBuilt }
 func closeFd(fd int)                                                         {}
 func restrictSelf(ruleset int, flags uint32, noNewPrivs bool) error          { return ErrNotBuilt }
-func hasDevices(fd int) (bool, error)                                        { return false, ErrNotBuilt }
 func setNoNewPrivs() error                                                   { return ErrNotBuilt }
-func socketFilters() error                                                   { return ErrNotBuilt }
+func canFilter() error                                                       { return ErrNotBuilt }
 func restrictEachThread(ruleset int, flags uint32, noNewPrivs bool) error    { return ErrNotBuilt }
 
 type opener struct{}
@@ -33,9 +20,3 @@ type opener struct{}
 func (opener) path(path string) (int, error) { return -1, ErrNotBuilt }
 func (opener) closeLater(fd int)             {}
 func (opener) close()                        {}
-
-type threadState struct{}
-
-func (threadState) keepDeathSignal() error             { return ErrNotBuilt }
-func holdThread() (caller threadState, release func()) { return threadState{}, func() {} }
-func (s *Sandbox) likeCaller(caller threadState) error { return ErrNotBuilt }

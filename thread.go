@@ -6,10 +6,10 @@ import (
 	"maps"
 	"runtime"
 	"sync"
+	"syscall"
 	"time"
 
 	"example.com/landlock/internal/osthread"
-	"example.com/landlock/internal/seccomp"
 )
 
 // applyLock keeps Apply apart from the threads that Sandboxes restrict. Apply
@@ -25,15 +25,15 @@ var applyLock sync.RWMutex
 // left to do, and may take a moment to end.
 var apartThreads struct {
 	sync.Mutex
-	inDo     map[int]bool
-	watching bool // for the others to end
+	inDo    map[int]bool
+	watched bool // until the others have ended
 }
 
 var errDoRunning = errors.New("landlock: Apply while a Do is running, or from inside it: " +
 	"Apply restricts all threads, and would change that one's domain")
 
 // setApart says what the calling thread is apart for: the function of a Do, or
-// nothing that lasts.
+// nothing that lasts. Whoever waits for that calls forgetApart afterwards.
 func setApart(inDo bool) {
 	apartThreads.Lock()
 	defer apartThreads.Unlock()
@@ -41,44 +41,42 @@ func setApart(inDo bool) {
 		apartThreads.inDo = make(map[int]bool)
 	}
 	apartThreads.inDo[osthread.ID()] = inDo
-	if !inDo && !apartThreads.watching {
-		apartThreads.watching = true
-		go forgetApart()
-	}
 }
 
-// forgetApart forgets each thread as soon as it is gone: later its number may be
-// another's.
+// forgetApart forgets the threads that are gone, and where one is about to end, that
+// one as soon as it is: later its number may be another's.
 func forgetApart() {
-	const first, longest = 50 * time.Microsecond, 100 * time.Millisecond
-	for wait := first; ; wait = min(2*wait, longest) {
-		osthread.Sleep(wait)
-		gone, left := forgetEnded()
-		if left == 0 {
-			return
-		}
-		if gone > 0 {
-			wait = first
-		}
-	}
-}
-
-// forgetEnded returns how many threads are gone, and how many are about to end.
-func forgetEnded() (gone, left int) {
 	apartThreads.Lock()
 	defer apartThreads.Unlock()
+	if left := forgetEnded(); left == 0 || apartThreads.watched {
+		return
+	}
+	apartThreads.watched = true
+	go func() {
+		const first, longest = 50 * time.Microsecond, 100 * time.Millisecond
+		for wait, left := first, 1; left > 0; wait = min(2*wait, longest) {
+			osthread.Sleep(wait)
+			apartThreads.Lock()
+			left = forgetEnded()
+			apartThreads.watched = left > 0
+			apartThreads.Unlock()
+		}
+	}()
+}
+
+// forgetEnded returns how many threads are about to end, and are not gone. The caller
+// has the lock.
+func forgetEnded() (left int) {
 	for thread, inDo := range apartThreads.inDo {
 		switch {
 		case inDo:
 		case osthread.Ended(thread):
 			delete(apartThreads.inDo, thread)
-			gone++
 		default:
 			left++
 		}
 	}
-	apartThreads.watching = left > 0
-	return gone, left
+	return left
 }
 
 // insideDo reports whether the caller is the function of a Do: nothing else runs on
@@ -123,7 +121,7 @@ func (p *plan) restrictProcess(ruleset int) error {
 		return err
 	}
 	if p.filter != nil {
-		if err := seccomp.CanRestrictProcess(p.filter, p.setsNoNewPrivs()); err != nil {
+		if err := p.filter.CanRestrictProcess(p.setsNoNewPrivs()); err != nil {
 			return filterError(err)
 		}
 	}
@@ -156,7 +154,7 @@ func (p *plan) filterProcess() error {
 				return err
 			}
 		}
-		if err := seccomp.RestrictProcess(p.filter); err != nil {
+		if err := p.filter.RestrictProcess(); err != nil {
 			return filterError(err)
 		}
 		return nil
@@ -168,7 +166,7 @@ func (r *restriction) restrictThread(ruleset int) error {
 	if err := r.enforce(ruleset); err != nil || r.filter == nil {
 		return err
 	}
-	if err := seccomp.RestrictThread(r.filter); err != nil {
+	if err := r.filter.RestrictThread(); err != nil {
 		return filterError(err)
 	}
 	return nil
@@ -190,7 +188,7 @@ func (r *restriction) enforce(ruleset int) error {
 
 // filterError says what failed where the seccomp filter does.
 func filterError(err error) error {
-	if errors.Is(err, errDenied) {
+	if errors.Is(err, syscall.EACCES) {
 		return fmt.Errorf("landlock: filter sockets: %w: with AllowNewPrivs, which leaves no_new_privs unset, it takes CAP_SYS_ADMIN", err)
 	}
 	return fmt.Errorf("landlock: filter sockets: %w", err)

@@ -63,6 +63,7 @@ func init() { // not in the declaration, since scenarios start themselves
 		"no pending signals":             noPendingSignals,
 		"no address space":               noAddressSpace,
 		"no descriptors":                 noDescriptors,
+		"no descriptor to ask":           noDescriptorToAsk,
 		"system calls refused":           refusedCalls,
 		"caller fails, bad ruleset":      badRuleset,
 		"caller fails, too many layers":  tooManyLayers,
@@ -292,6 +293,12 @@ func taskListReplaced(c *child) {
 // mainThreadEnded ends the main thread, which the kernel then keeps as a zombie.
 func mainThreadEnded(c *child) {
 	c.startSleepers()
+	c.endMain()
+	c.mustRestrict(c.ruleset)
+	c.wantDenied()
+}
+
+func (c *child) endMain() {
 	endMainThread <- true
 	stat := func() string {
 		data, _ := os.ReadFile(fmt.Sprintf("/proc/self/task/%d/stat", os.Getpid()))
@@ -303,8 +310,6 @@ func mainThreadEnded(c *child) {
 	for !strings.Contains(stat(), ") Z ") {
 		runtime.Gosched()
 	}
-	c.mustRestrict(c.ruleset)
-	c.wantDenied()
 }
 
 // newRing makes an io_uring.

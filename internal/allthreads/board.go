@@ -17,7 +17,7 @@ type board struct {
 	parked uint32
 	wakeAt uint32
 	// sweep is the number of the sweep under way; a thread that parks
-	// writes it into its entry of threads.
+	// writes it into its entry.
 	sweep uint32
 
 	// What to do.
@@ -30,7 +30,6 @@ type board struct {
 	failed     uint32
 	errno      uint32 // of one of those that failed
 
-	threads  uintptr // [maxThreadID]uint32: the entry of each thread id
 	previous uintptr // the handler that was there before ours; 0 and 1 are none
 }
 
@@ -38,17 +37,36 @@ var shared board
 
 // The orders.
 const (
-	orderWait     = 0
-	orderRestrict = 1
-	orderLeave    = 2
+	orderWait       = 0
+	orderRestrict   = 1
+	orderLeave      = 2
+	orderNoNewPrivs = 3 // set it as the caller has, and leave
+)
+
+// mostThreads is how many threads a try can hold.
+const mostThreads = 1 << 15
+
+// table has the threads that a try has found, where the hash of its id puts each. It is
+// no memory of the try's own: to map some, and above all to unmap it while other
+// threads run, takes longer than all the rest. What belongs together lies together,
+// since the first touch of each page takes as long as some system calls.
+var table [2 * mostThreads]struct {
+	id     uint32
+	entry  uint32 // what is known of it
+	before uint32 // the place of the one that was found before it
+	_      uint32
+}
+
+var (
+	found  uint32 // how many threads are in the table
+	latest uint32 // the place of the last of them
 )
 
 // The entry of a thread: one of these, or the sweep during which it parked.
 const (
 	unseen     = 0
 	signalled  = 1
-	compared   = 2 // parked, and shares its descriptors with the caller
-	firstSweep = 3
+	firstSweep = 2
 )
 
 // handlerPC returns the address of the signal handler.

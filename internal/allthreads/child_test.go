@@ -128,7 +128,7 @@ type child struct {
 	witness   string
 	ruleset   int  // denies the witness
 	room      int  // how many layers each thread can stack
-	privs     bool // no_new_privs was set before
+	privs     bool // no_new_privs is set, on all threads
 	goThreads []*goThread
 	cThreads  int
 }
@@ -180,18 +180,7 @@ func (c *child) newRuleset(access uint64) int {
 }
 
 // restrict calls Restrict as the library does.
-func restrict(ruleset int) error {
-	result := make(chan error)
-	go func() {
-		runtime.LockOSThread()
-		err := allthreads.Restrict(ruleset, 0, true)
-		if err == nil {
-			runtime.UnlockOSThread()
-		} // else the thread ends here, and with it what was changed of it
-		result <- err
-	}()
-	return <-result
-}
+func restrict(ruleset int) error { return allthreads.Restrict(ruleset, 0, true) }
 
 // mustRestrict restricts, and from then on holds every thread to it.
 func (c *child) mustRestrict(ruleset int) {
@@ -217,6 +206,13 @@ func (c *child) mustFail(ruleset int, errno syscall.Errno) {
 	if !ok || failure.Restricted != 0 || !errors.Is(err, errno) {
 		c.fatalf("Restrict: %#v, want an Error with %v and no thread restricted", err, errno)
 	}
+	c.noteRefusal(failure)
+}
+
+// noteRefusal keeps that the kernel refused the ruleset, which it does once
+// no_new_privs is set.
+func (c *child) noteRefusal(failure *allthreads.Error) {
+	c.privs = c.privs || failure.Op == "landlock_restrict_self"
 }
 
 // start starts threads of a kind, of C and of Go.
@@ -255,11 +251,16 @@ func (c *child) probe(stack bool) cthreads.Result {
 	return r
 }
 
-// wantFree fails unless every thread can open the witness.
+// wantFree fails unless every thread can open the witness, and all are alike in
+// no_new_privs.
 func (c *child) wantFree() {
+	privs := 0
 	r := c.probe(false)
-	if r.Opened != r.Threads || !c.privs && r.NoNewPrivs != 0 {
-		c.fatalf("threads: %+v, want each to open the file and none with no_new_privs", r)
+	if c.privs {
+		privs = r.Threads
+	}
+	if r.Opened != r.Threads || r.NoNewPrivs != privs {
+		c.fatalf("threads: %+v, want each to open the file, and %d with no_new_privs", r, privs)
 	}
 }
 

@@ -25,24 +25,26 @@
 //
 // [Restrict] runs on one thread, the caller, and goes through these steps.
 //
-//  1. Open /proc/self/task, once for the life of the process, install a handler
-//     for signal 33, and map memory for each thread id. All that happens in ordinary
-//     Go code.
+//  1. Open /proc/self/task, once for the life of the process, and install a
+//     handler for signal 33. That happens in ordinary Go code.
 //  2. Block all signals on the caller. From here until step 6 the caller runs
-//     code that cannot be preempted, allocates nothing, takes no lock and
-//     calls nothing of the Go runtime, of libc or of the race detector.
+//     code that cannot be preempted, so it stays on its thread, allocates nothing,
+//     takes no lock and calls nothing of the Go runtime, of libc or of the race
+//     detector.
 //  3. Hold: send the signal to every other thread. The handler writes down that
-//     the thread is there, and waits on a futex. Sweep over the threads until
-//     every one that is found was held before the sweep began, and the
-//     directory's link count says that there are no more.
-//     Each held thread is asked for once whether it shares the caller's
-//     descriptors (kcmp): one that does not may have another ruleset under that
-//     number, and nobody is restricted then.
-//  4. Set no_new_privs and restrict the caller itself. If the kernel
-//     refuses, tell the held threads to go on as they were: nothing has happened.
+//     the thread is there, and waits on a futex. Done is this when as many threads
+//     are held as the directory's link count says that there are. The ids that
+//     follow the process's are tried first, which are all where the program has just
+//     begun. Otherwise sweep over the list of threads, and signal those that are new.
+//     Then ask of each whether it shares the caller's descriptors (kcmp): one that
+//     does not may have another ruleset under that number, and nobody is restricted
+//     then.
+//  4. Set no_new_privs and restrict the caller itself. If the kernel refuses
+//     the ruleset, tell the held threads to set no_new_privs and to go on: that
+//     it is set cannot be undone, and so all are alike.
 //  5. Otherwise tell them to do the same and go on.
-//  6. Wait until the last has left the handler, put back what was there for
-//     the signal, unblock the caller's signals.
+//  6. Wait until the last has left the handler, unblock the caller's signals,
+//     put back what was there for the signal.
 //
 // Holding everybody first is what makes it exact. A held thread makes no new
 // thread, so a thread that appears meanwhile comes from one that is not
@@ -51,6 +53,9 @@
 // its id names no other. And until all are held nothing is restricted, so a
 // thread that cannot be had is a plain error and not a process in two halves.
 //
+// An id is no more than a guess: the kernel takes it for a thread of this process or
+// for none, and the count shows whether some are missing. So nobody asks whose ids the
+// directory lists, until a thread has not answered for some milliseconds.
 // Where the directory cannot be listed, because of a domain that is there
 // already, or because it is another pid namespace's, it can still be counted.
 // Then the thread ids near this thread's are tried, and all there can be where
@@ -121,9 +126,11 @@
 //     the processor has large vector registers. A thread of C whose small stack (16 KiB, say) is
 //     nearly full, and that has no alternate signal stack, ends the process with
 //     SIGSEGV, as any signal would. Go's threads have an alternate one.
-//   - Something is short: descriptors (it takes three), 16 MiB of addresses, signals
-//     under way (RLIMIT_SIGPENDING). Restrict returns the kernel's error, nothing is
-//     restricted, and nothing is left behind.
+//   - Something is short: descriptors (it takes two, and a third where a thread does
+//     not answer at once), signals under way (RLIMIT_SIGPENDING). Restrict returns the
+//     kernel's error, nothing is restricted, and nothing is left behind.
+//   - There are more than 32,768 threads. Restrict returns EAGAIN, and nothing is
+//     restricted.
 //   - A held thread does not go on, since a debugger has stopped it meanwhile. Every
 //     later call returns EDEADLK until it does.
 //   - A thread has descriptors of its own (CLONE_FILES). Restrict returns EBADF, names

@@ -105,6 +105,7 @@ func (c *child) mustFailHere(errno syscall.Errno) {
 	fmt.Println(err)
 }
 
+// noAddressSpace has the process take no more addresses than it has.
 func noAddressSpace(c *child) {
 	c.startSleepers()
 	// The Go runtime ends a program that it has no memory for: it has some, and
@@ -113,39 +114,48 @@ func noAddressSpace(c *child) {
 	runtime.KeepAlive(make([]byte, 16<<20))
 	runtime.GC()
 	debug.SetGCPercent(-1)
-	for range 3 {
-		c.failing("no address space", func() {
-			var pages uint64
-			text, _ := os.ReadFile("/proc/self/statm")
-			if _, err := fmt.Sscan(string(text), &pages); err != nil {
-				c.skip("needs /proc")
-			}
-			size := pages*uint64(os.Getpagesize()) + 4<<20 // and not the 16 MiB that it takes, also where a thread's stack goes
-			c.limited(unix.RLIMIT_AS, size, func() { c.mustFailHere(unix.ENOMEM) })
-		})
+	var pages uint64
+	text, _ := os.ReadFile("/proc/self/statm")
+	if _, err := fmt.Sscan(string(text), &pages); err != nil {
+		c.skip("needs /proc")
 	}
-	c.succeeding()
+	c.limited(unix.RLIMIT_AS, pages*uint64(os.Getpagesize()), func() { c.must("Restrict", restrict(c.ruleset)) })
+	c.room--
+	c.wantDenied()
 }
 
 func noDescriptors(c *child) {
 	c.startSleepers()
 	c.handler() // and all else that the Go runtime may open for it
 	os.ReadFile("/proc/self/stat")
-	for room := range 3 { // for the ruleset, the list and a look whose it is
-		c.failing("no descriptors", func() {
-			open, limit := openFiles(), 0
-			for more := room; open[limit] || more > 0; limit++ {
-				if !open[limit] {
-					more--
-				}
-			}
-			c.limited(unix.RLIMIT_NOFILE, uint64(limit), func() { c.mustFailHere(unix.EMFILE) })
-		})
+	for room := range 2 { // for the ruleset and the list
+		c.failing("no descriptors", func() { c.withRoom(room, func() { c.mustFailHere(unix.EMFILE) }) })
 	}
 	c.succeeding()
 	if !allthreads.Listed() {
 		c.fatalf("the list of threads is taken for another namespace's")
 	}
+}
+
+// noDescriptorToAsk has a thread that gives no answer, and no descriptor to find out why.
+func noDescriptorToAsk(c *child) {
+	c.startSleepers()
+	c.endMain()
+	c.withRoom(2, func() { c.mustFailHere(unix.EMFILE) })
+	c.wantFree()
+	c.mustRestrict(c.ruleset)
+	c.wantDenied()
+}
+
+// withRoom runs f with no more than so many descriptors left.
+func (c *child) withRoom(room int, f func()) {
+	open, limit := openFiles(), 0
+	for ; open[limit] || room > 0; limit++ {
+		if !open[limit] {
+			room--
+		}
+	}
+	c.limited(unix.RLIMIT_NOFILE, uint64(limit), f)
 }
 
 func noPendingSignals(c *child) {
@@ -182,6 +192,7 @@ func refusedCalls(c *child) {
 			if !ok || failure.Restricted != 0 || !errors.Is(err, unix.EPERM) {
 				c.fatalf("call %d refused: Restrict: %#v, want an Error with EPERM and no thread restricted", number, err)
 			}
+			c.noteRefusal(failure)
 			fmt.Println(err, time.Since(start))
 		})
 	}

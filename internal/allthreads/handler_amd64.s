@@ -25,7 +25,7 @@ TEXT ·handler(SB), NOSPLIT|NOFRAME|TOPFRAME, $0-0
 	LOCK
 	XADDL AX, board_inside(BX)
 
-	// Is this signal ours? Then si_value is the generation and the thread id.
+	// Is this signal ours? Then si_value is the generation and the thread's number.
 	CMPL 8(SI), $SI_QUEUE // si_code
 	JNE  foreign
 	MOVL board_generation(BX), AX
@@ -35,10 +35,11 @@ TEXT ·handler(SB), NOSPLIT|NOFRAME|TOPFRAME, $0-0
 	JNE  foreign
 
 	// Park: tell in which sweep, and wake the caller where it is the last.
-	MOVL 24(SI), CX // si_value, lower half: the thread id
-	MOVQ board_threads(BX), DX
+	MOVL 24(SI), CX // si_value, lower half: the thread's place
+	SHLQ $4, CX     // 16 bytes each, and the entry is the second member
+	LEAQ ·table(SB), DX
 	MOVL board_sweep(BX), AX
-	XCHGL AX, (DX)(CX*4)
+	XCHGL AX, 4(DX)(CX*1)
 	MOVL $1, AX
 	LOCK
 	XADDL AX, board_parked(BX)
@@ -64,8 +65,9 @@ wait:
 	JMP  wait
 
 ordered:
-	CMPL AX, $const_orderRestrict
-	JNE  leave
+	CMPL AX, $const_orderLeave
+	JEQ  leave
+	MOVL AX, R12
 	CMPL board_noNewPrivs(BX), $0
 	JEQ  restrict
 	MOVL $PR_SET_NO_NEW_PRIVS, DI
@@ -79,6 +81,8 @@ ordered:
 	JNE  failed
 
 restrict:
+	CMPL R12, $const_orderRestrict
+	JNE  leave
 	MOVL board_ruleset(BX), DI
 	MOVL board_flags(BX), SI
 	MOVL $SYS_landlock_restrict_self, AX
@@ -99,12 +103,12 @@ leave:
 	XORL R12, R12 // no handler to go on to
 
 out:
-	// Count this thread out, and wake the caller where it was the last.
+	// Count this thread out, and wake the caller for the last two.
 	MOVL $-1, AX
 	LOCK
 	XADDL AX, board_inside(BX)
-	CMPL AX, $1
-	JNE  next
+	CMPL AX, $2
+	JHI  next
 	LEAQ board_inside(BX), DI
 	MOVL $FUTEX_WAKE_PRIVATE, SI
 	MOVL $1, DX

@@ -31,7 +31,7 @@ countin:
 	CBNZW R5, countin
 	FULL_BARRIER
 
-	// Is this signal ours? Then si_value is the generation and the thread id.
+	// Is this signal ours? Then si_value is the generation and the thread's number.
 	MOVW 8(R1), R4 // si_code
 	CMPW $SI_QUEUE, R4
 	BNE  foreign
@@ -42,9 +42,10 @@ countin:
 	BNE  foreign
 
 	// Park: tell in which sweep, and wake the caller where it is the last.
-	MOVWU 24(R1), R4 // si_value, lower half: the thread id
-	MOVD board_threads(R19), R5
-	ADD  R4<<2, R5, R5
+	MOVWU 24(R1), R4 // si_value, lower half: the thread's place
+	MOVD $·table(SB), R5
+	ADD  R4<<4, R5, R5 // 16 bytes each,
+	ADD  $4, R5        // and the entry is the second member
 	MOVWU board_sweep(R19), R4
 	STLRW R4, (R5)
 	ADD  $board_parked, R19, R3
@@ -77,8 +78,9 @@ wait:
 	JMP  wait
 
 ordered:
-	CMPW $const_orderRestrict, R4
-	BNE  leave
+	CMPW $const_orderLeave, R4
+	BEQ  leave
+	MOVW R4, R20
 	MOVWU board_noNewPrivs(R19), R4
 	CBZW R4, restrict
 	MOVD $PR_SET_NO_NEW_PRIVS, R0
@@ -91,6 +93,8 @@ ordered:
 	CBNZ R0, failed
 
 restrict:
+	CMPW $const_orderRestrict, R20
+	BNE  leave
 	MOVWU board_ruleset(R19), R0
 	MOVWU board_flags(R19), R1
 	MOVD $SYS_landlock_restrict_self, R8
@@ -114,14 +118,15 @@ leave:
 	MOVD $0, R20 // no handler to go on to
 
 out:
-	// Count this thread out, and wake the caller where it was the last.
+	// Count this thread out, and wake the caller for the last two.
 	ADD  $board_inside, R19, R3
 countout:
 	LDAXRW (R3), R4
 	SUBW $1, R4
 	STLXRW R4, (R3), R5
 	CBNZW R5, countout
-	CBNZW R4, next
+	CMPW $1, R4
+	BHI  next
 	MOVD R3, R0
 	MOVD $FUTEX_WAKE_PRIVATE, R1
 	MOVD $1, R2

@@ -21,17 +21,23 @@ import (
 // attempt holds all other threads, restricts this one and then the others.
 // Where one does not answer in time, all go on as they were.
 //
+// With its signals blocked this goroutine stays on its thread, since nothing can
+// preempt it: so it need not be locked to it, for which the Go runtime might have to
+// start one.
+//
 //go:norace
 //go:noinline
 func (c *call) attempt(bound int64) {
 	all, old := ^uint64(0), uint64(0)
 	c.fail(stepMask, sigprocmask(&all, &old))
+	c.thread = system(unix.SYS_GETTID, 0, 0, 0, 0, 0, 0)
+	c.lowest, c.highest = max(min(c.process, c.thread)-nearby, 1), max(c.process, c.thread)+nearby
 	order := uint32(orderLeave)
 	if deadline := c.now() + bound; c.errno == 0 {
 		c.hold(deadline)
 	}
-	if c.held && c.shareFiles() && c.restrictSelf() {
-		order = orderRestrict
+	if c.held && c.shareFiles() {
+		order = c.restrictSelf()
 	}
 	store(&shared.generation, 0)
 	store(&shared.order, order)
@@ -51,11 +57,16 @@ func (c *call) attempt(bound int64) {
 //go:norace
 //go:noinline
 func (c *call) hold(deadline int64) {
+	if c.holdNearby() {
+		c.held = true
+		return
+	}
 	slice := int64(time.Millisecond)
 	for number := uint32(firstSweep); ; number++ {
+		before := load(&shared.parked)
 		store(&shared.sweep, number)
 		c.seen = sweep{}
-		if c.listed {
+		if tasks.listed {
 			c.sweepTasks(number)
 		} else {
 			deadline += c.sweepThreadIDs(number)
@@ -64,17 +75,58 @@ func (c *call) hold(deadline int64) {
 			c.held = true
 			return
 		}
-		if c.errno == 0 && c.now() > deadline {
-			c.giveUp()
-		}
 		if c.errno != 0 {
+			c.awaitAnswers()
+			return
+		}
+		if c.now() > deadline {
+			c.giveUp()
 			return
 		}
 		if c.seen.pending+c.seen.missed > 0 {
-			if c.stalled = !c.awaitParked(slice); c.stalled && slice < int64(50*time.Millisecond) {
+			c.stalled = !c.awaitParked(before, slice)
+			switch {
+			case !c.stalled && c.allParked():
+				c.held = true
+				return
+			case c.stalled && !tasks.asked && slice > int64(4*time.Millisecond):
+				c.fail(stepAsk, unix.EAGAIN) // which takes the Go runtime
+				return
+			case c.stalled && slice < int64(50*time.Millisecond):
 				slice *= 2
 			}
 		}
+	}
+}
+
+// holdNearby reports whether every other thread has one of the ids that follow the
+// process's, as mostly where the program has just begun, and is parked. So it need not
+// be listed, which takes as long as to signal some.
+//
+//go:nosplit
+//go:norace
+//go:noinline
+func (c *call) holdNearby() bool {
+	const few = 8
+	c.seen = sweep{}
+	for thread := c.process; thread <= c.process+few; thread++ {
+		c.visit(thread, firstSweep)
+	}
+	if c.errno != 0 || tasks.fd < 0 || c.threads() != 1+uint64(c.seen.pending) {
+		return false
+	}
+	return c.seen.pending == 0 || c.awaitParked(0, int64(time.Millisecond)) && c.allParked()
+}
+
+// awaitAnswers waits a little for those that have been sent a signal, so that none is
+// left pending.
+//
+//go:nosplit
+//go:norace
+//go:noinline
+func (c *call) awaitAnswers() {
+	if c.sent > 0 {
+		c.awaitParked(c.sent-1, int64(50*time.Millisecond))
 	}
 }
 
@@ -110,16 +162,43 @@ func (c *call) complete() bool {
 	if everywhere {
 		c.clean++
 	}
-	c.everywhere = !c.listed // where the next sweep is to look
-	if c.tasks < 0 {
+	c.everywhere = !tasks.listed // where the next sweep is to look
+	if tasks.fd < 0 {
 		return c.clean == enough
 	}
-	if errno := system(unix.SYS_FSTAT, uintptr(c.tasks), uintptr(unsafe.Pointer(&c.stat)), 0, 0, 0, 0); errno != 0 {
+	return c.threads() == 1+uint64(c.seen.parked)+uint64(c.seen.silent)
+}
+
+// allParked reports whether every thread but this one is parked now, however they
+// were found. The kernel counts a thread from before it runs until after it has
+// ended, and the count of those that are parked is read first.
+//
+//go:nosplit
+//go:norace
+//go:noinline
+func (c *call) allParked() bool {
+	parked := load(&shared.parked)
+	return tasks.fd >= 0 && c.threads() == 1+uint64(parked)
+}
+
+// threads returns how many threads this process has, by the task directory's link
+// count. Where that cannot be had, or another thread has put something else under the
+// directory's descriptor meanwhile, c fails.
+//
+//go:nosplit
+//go:norace
+//go:noinline
+func (c *call) threads() uint64 {
+	if errno := system(unix.SYS_FSTAT, uintptr(tasks.fd), uintptr(unsafe.Pointer(&c.stat)), 0, 0, 0, 0); errno != 0 {
 		c.fail(stepCount, syscall.Errno(-errno))
-		return false
+		return 0
+	}
+	if c.stat.Dev != tasks.stat.Dev || c.stat.Ino != tasks.stat.Ino {
+		c.fail(stepCount, unix.EBADF)
+		return 0
 	}
 	const dots = 2 // a directory's own links
-	return uint64(c.stat.Nlink) == dots+1+uint64(c.seen.parked)+uint64(c.seen.silent)
+	return uint64(c.stat.Nlink) - dots
 }
 
 // enough is the number of clean sweeps over all thread ids that show that there
@@ -133,20 +212,28 @@ const enough = 2
 //go:noinline
 func (c *call) fail(at step, errno syscall.Errno) { c.step, c.errno = at, errno }
 
+// watching is for how many nanoseconds the caller watches before it sleeps: to be
+// woken takes longer than most threads need to answer. It does not yield: where there
+// is more to do than processors, that would cost it a turn of everybody else.
+const watching = int64(50 * time.Microsecond)
+
 // awaitParked waits until as many threads are parked as the last sweep makes
-// expect, or until no more come for a while: those have ended, or take no
-// signals.
+// expect, and one more than before it, or until no more come for a while: those have
+// ended, or take no signals.
 //
 //go:nosplit
 //go:norace
 //go:noinline
-func (c *call) awaitParked(slice int64) bool {
-	expected := c.seen.parked + c.seen.late + max(c.seen.pending, 1)
+func (c *call) awaitParked(before uint32, slice int64) bool {
+	expected := max(c.seen.parked+c.seen.late+max(c.seen.pending, 1), before+1)
 	store(&shared.wakeAt, expected)
-	for {
+	for until := c.now() + watching; ; {
 		parked := load(&shared.parked)
 		if parked >= expected {
 			return true
+		}
+		if c.now() < until {
+			continue
 		}
 		if errno := c.futex(&shared.parked, futexWait, parked, slice); errno != 0 && errno != unix.EAGAIN && errno != unix.EINTR {
 			return false // ETIMEDOUT, or what leads there
@@ -154,39 +241,51 @@ func (c *call) awaitParked(slice int64) bool {
 	}
 }
 
-// awaitEmpty waits until no thread is in the handler.
+// awaitEmpty waits until no thread is in the handler. It sleeps first, since what the
+// threads have to do there this processor can do as well as another, and watches for
+// the last one.
 //
 //go:nosplit
 //go:norace
 //go:noinline
 func (c *call) awaitEmpty(deadline int64) {
-	for c.now() < deadline {
+	until := int64(0)
+	for now := c.now(); now < deadline; now = c.now() {
 		inside := load(&shared.inside)
-		if inside == 0 {
+		switch {
+		case inside == 0:
 			c.empty = true
 			return
+		case inside == 1 && until == 0:
+			until = now + watching
+		case inside == 1 && now < until:
+		default:
+			c.futex(&shared.inside, futexWait, inside, int64(50*time.Millisecond))
 		}
-		c.futex(&shared.inside, futexWait, inside, int64(50*time.Millisecond))
 	}
 }
 
-// restrictSelf restricts the calling thread.
+// restrictSelf restricts the calling thread, and returns the order for the others.
+// Where the kernel refuses the ruleset, all of them are left with no_new_privs: that
+// cannot be taken back, and which thread is the caller's is chance.
 //
 //go:nosplit
 //go:norace
 //go:noinline
-func (c *call) restrictSelf() bool {
+func (c *call) restrictSelf() (order uint32) {
+	order = orderLeave
 	if shared.noNewPrivs != 0 {
 		if errno := system(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0); errno != 0 {
 			c.fail(stepNoNewPrivs, syscall.Errno(-errno))
-			return false
+			return order
 		}
+		order = orderNoNewPrivs
 	}
 	if errno := system(unix.SYS_LANDLOCK_RESTRICT_SELF, uintptr(shared.ruleset), uintptr(shared.flags), 0, 0, 0, 0); errno != 0 {
 		c.fail(stepRestrict, syscall.Errno(-errno))
-		return false
+		return order
 	}
-	return true
+	return orderRestrict
 }
 
 // count fills in the failure where a thread was not restricted.
@@ -213,20 +312,23 @@ func (c *call) count() {
 //go:norace
 //go:noinline
 func (c *call) sweepTasks(number uint32) {
-	const mask = uint(len(c.dirents) - 1)
+	const mask = uint(len(dirents) - 1)
 	for n := c.list(true); n > 0; n = c.list(false) {
 		for at := uint(0); at < n; {
 			thread := 0
-			for i := at + 19; c.dirents[i&mask] >= '0' && c.dirents[i&mask] <= '9' && thread < maxThreadID; i++ {
-				thread = thread*10 + int(c.dirents[i&mask]-'0')
+			for i := at + 19; dirents[i&mask] >= '0' && dirents[i&mask] <= '9' && thread < maxThreadID; i++ {
+				thread = thread*10 + int(dirents[i&mask]-'0')
 			}
 			if thread > 0 { // not "." or ".."
 				c.visit(thread, number)
 			}
-			at += max(uint(c.dirents[(at+16)&mask])|uint(c.dirents[(at+17)&mask])<<8, 1)
+			at += max(uint(dirents[(at+16)&mask])|uint(dirents[(at+17)&mask])<<8, 1)
 		}
 	}
 }
+
+// dirents is for the list of threads.
+var dirents [32 << 10]byte
 
 // list reads the first or the next entries of the task directory, and returns
 // how many bytes they are.
@@ -237,10 +339,10 @@ func (c *call) sweepTasks(number uint32) {
 func (c *call) list(first bool) uint {
 	n := 0
 	if first {
-		n = system(unix.SYS_LSEEK, uintptr(c.tasks), 0, 0, 0, 0, 0)
+		n = system(unix.SYS_LSEEK, uintptr(tasks.fd), 0, 0, 0, 0, 0)
 	}
 	if n == 0 {
-		n = system(unix.SYS_GETDENTS64, uintptr(c.tasks), uintptr(unsafe.Pointer(&c.dirents)), uintptr(len(c.dirents)), 0, 0, 0)
+		n = system(unix.SYS_GETDENTS64, uintptr(tasks.fd), uintptr(unsafe.Pointer(&dirents)), uintptr(len(dirents)), 0, 0, 0)
 	}
 	if n < 0 {
 		c.fail(stepList, syscall.Errno(-n))
@@ -297,50 +399,74 @@ func (c *call) visit(thread int, number uint32) {
 	if thread == c.thread || thread >= maxThreadID {
 		return
 	}
-	switch entry := load(&c.entries[thread&idMask]); {
+	at := place(thread)
+	if table[at&placeMask].id == 0 && !c.add(thread, at) {
+		return
+	}
+	switch entry := load(&table[at&placeMask].entry); {
 	case entry == unseen:
-		c.signal(thread)
+		c.signal(thread, at)
 	case entry == signalled:
-		if c.stalled && c.own && c.isSilent(thread) {
+		if c.stalled && tasks.own && c.isSilent(thread) {
 			c.seen.silent++
 		} else {
 			c.seen.pending++
 		}
-	case entry == compared:
-		c.seen.parked++
 	case entry < number:
 		c.seen.parked++
-		c.compareFiles(thread)
 	default:
 		c.seen.late++
 	}
 }
 
-// compareFiles notes a held thread that has descriptors of its own: the ruleset's
-// number may be another ruleset there. Where kcmp is not built in, or a filter
-// refuses it, the thread is taken for one like the others.
+const placeMask = uint32(len(table) - 1)
+
+// place returns where in the table a thread is, or is to be.
 //
 //go:nosplit
 //go:norace
 //go:noinline
-func (c *call) compareFiles(thread int) {
-	store(&c.entries[thread&idMask], compared)
-	const files = 2 // KCMP_FILES
-	if c.asksFiles && system(unix.SYS_KCMP, uintptr(c.thread), uintptr(thread), files, 0, 0, 0) > 0 {
-		c.apart = thread
+func place(thread int) uint32 {
+	at := uint32(thread) & placeMask
+	for id := table[at&placeMask].id; id != 0 && id != uint32(thread); id = table[at&placeMask].id {
+		at = (at + 1) & placeMask
 	}
+	return at
 }
 
-// shareFiles fails where a held thread has descriptors of its own.
+// add puts a thread that was not seen before at its place.
+//
+//go:nosplit
+//go:norace
+//go:noinline
+func (c *call) add(thread int, at uint32) bool {
+	if found == mostThreads {
+		c.fail(stepMany, unix.EAGAIN)
+		return false
+	}
+	table[at&placeMask].id, table[at&placeMask].before = uint32(thread), latest
+	found, latest = found+1, at
+	return true
+}
+
+// shareFiles fails where a held thread has descriptors of its own: the ruleset's
+// number may be another ruleset there. Where kcmp is not built in, or a filter refuses
+// it, the thread is taken for one like the others.
 //
 //go:nosplit
 //go:norace
 //go:noinline
 func (c *call) shareFiles() bool {
-	if c.apart != 0 {
-		c.fail(stepFiles, unix.EBADF)
+	const files = 2 // KCMP_FILES
+	for i, at := uint32(0), latest; i < found; i, at = i+1, table[at&placeMask].before {
+		thread, parked := table[at&placeMask].id, load(&table[at&placeMask].entry) >= firstSweep
+		if parked && system(unix.SYS_KCMP, uintptr(c.thread), uintptr(thread), files, 0, 0, 0) > 0 {
+			c.apart = int(thread)
+			c.fail(stepFiles, unix.EBADF)
+			return false
+		}
 	}
-	return c.apart == 0
+	return true
 }
 
 // signal sends our signal to one thread. rt_tgsigqueueinfo and not tgkill: the
@@ -350,13 +476,13 @@ func (c *call) shareFiles() bool {
 //go:nosplit
 //go:norace
 //go:noinline
-func (c *call) signal(thread int) {
-	store(&c.entries[thread&idMask], signalled)
-	c.info.thread = uint32(thread)
+func (c *call) signal(thread int, at uint32) {
+	store(&table[at&placeMask].entry, signalled)
+	c.info.place = at
 	errno := syscall.Errno(-system(unix.SYS_RT_TGSIGQUEUEINFO, uintptr(c.process), uintptr(thread), sig, uintptr(unsafe.Pointer(&c.info)), 0, 0))
 	switch errno {
 	case 0:
-		c.sent = true
+		c.sent++
 		c.seen.pending++
 		return
 	case unix.ESRCH: // it has ended
@@ -367,7 +493,7 @@ func (c *call) signal(thread int) {
 	default:
 		c.fail(stepSignal, errno)
 	}
-	store(&c.entries[thread&idMask], unseen)
+	store(&table[at&placeMask].entry, unseen)
 }
 
 // isSilent reports whether a thread that has not answered never will, and needs
@@ -434,7 +560,7 @@ func (c *call) readStat(thread int) uint {
 		at--
 		c.path[at&mask] = '0' + byte(thread%10)
 	}
-	fd := system(unix.SYS_OPENAT, uintptr(c.tasks), uintptr(unsafe.Pointer(&c.path[at&mask])), unix.O_RDONLY|unix.O_CLOEXEC, 0, 0, 0)
+	fd := system(unix.SYS_OPENAT, uintptr(tasks.fd), uintptr(unsafe.Pointer(&c.path[at&mask])), unix.O_RDONLY|unix.O_CLOEXEC, 0, 0, 0)
 	if fd < 0 {
 		return 0 // it has ended, or this may not be read
 	}

@@ -6,7 +6,6 @@ import (
 	"sync"
 	"syscall"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,8 +19,6 @@ const sig = 33
 
 // maxThreadID is the kernel's PID_MAX_LIMIT on 64-bit machines.
 const maxThreadID = 1 << 22
-
-const idMask = maxThreadID - 1
 
 // patience bounds how long the threads are held while the last ones are waited
 // for, in milliseconds. Between two tries all run for a tenth of that, so that
@@ -37,8 +34,7 @@ var (
 )
 
 // Restrict makes every thread of this process, this one first, set no_new_privs
-// where that is asked for, and enforce the ruleset. The calling goroutine must
-// be locked to its thread.
+// where that is asked for, and enforce the ruleset.
 //
 // Every other thread is held in a signal handler before the first is
 // restricted, and goes on once it is restricted. The error is an *Error.
@@ -77,28 +73,21 @@ func (c *call) restrict(flags uint32, noNewPrivs bool) {
 		c.fail(stepOpen, errno)
 		return
 	}
-	c.tasks, c.listed, c.own = tasks.fd, tasks.listed, tasks.own
-	c.asksFiles = kcmpWorks()
 	if errno := installHandler(); errno != 0 {
 		c.fail(stepHandler, errno)
 		return
 	}
 	for _, bound := range patience {
 		bound *= time.Millisecond
-		if err := c.prepare(flags, noNewPrivs); err != nil {
-			c.fail(stepMap, err.(syscall.Errno))
-			break
+		again := c.try(bound, flags, noNewPrivs)
+		if again && c.step == stepAsk {
+			if errno := tasks.ask(); errno != 0 {
+				c.fail(stepOpen, errno)
+				break
+			}
+			again = c.try(bound, flags, noNewPrivs)
 		}
-		ignoreAtomics()
-		c.attempt(int64(bound))
-		heedAtomics()
-		unanswered = !c.held && (unanswered || c.sent)
-		if !c.empty {
-			stuck = c
-			break
-		}
-		c.unmap()
-		if c.held || c.errno != unix.ETIMEDOUT && c.errno != unix.EAGAIN {
+		if !again {
 			break
 		}
 		pause := unix.NsecToTimespec(int64(bound / 10))
@@ -109,13 +98,17 @@ func (c *call) restrict(flags uint32, noNewPrivs bool) {
 	}
 }
 
-// kcmpWorks reports whether the kernel answers kcmp, and not a filter: to a type
-// that there is none of, with an error that others have no reason for.
-func kcmpWorks() bool {
-	const none = 99
-	thread := uintptr(unix.Gettid())
-	_, _, errno := unix.RawSyscall6(unix.SYS_KCMP, thread, thread, none, 0, 0, 0)
-	return errno == unix.EINVAL
+// try makes one attempt, and reports whether another may go better.
+func (c *call) try(bound time.Duration, flags uint32, noNewPrivs bool) (again bool) {
+	c.prepare(flags, noNewPrivs)
+	ignoreAtomics()
+	c.attempt(int64(bound))
+	heedAtomics()
+	unanswered = !c.held && (unanswered || c.sent > load(&shared.parked))
+	if !c.empty {
+		stuck = c
+	}
+	return c.empty && !c.held && (c.errno == unix.ETIMEDOUT || c.errno == unix.EAGAIN)
 }
 
 // call is one call of Restrict. All that it needs while the threads are held is
@@ -125,27 +118,19 @@ type call struct {
 	thread  int // the calling thread
 	ruleset int // a descriptor of its own
 
-	tasks       int  // the task directory, or -1
-	own, listed bool // as in taskList
-	asksFiles   bool // the kernel tells which threads share their descriptors
-
-	memory []byte // of entries
-	// entries has the entry of each thread id.
-	entries *[maxThreadID]uint32
-	info    siginfo
-	dirents [32 << 10]byte
-	text    [512]byte     // the start of a stat file
-	path    [16]byte      // of it, and a NUL at the end
-	time    unix.Timespec // of futex and clock_gettime
-	stat    unix.Stat_t   // of the task directory
+	info siginfo
+	text [512]byte     // the start of a stat file
+	path [16]byte      // of it, and a NUL at the end
+	time unix.Timespec // of futex and clock_gettime
+	stat unix.Stat_t   // of the task directory
 
 	seen    sweep
-	sent    bool // a signal
-	queued  bool // as many are under way as this user may have, or were
-	stalled bool // after the last sweep nobody parked for a while
-	held    bool // every other thread was parked
-	apart   int  // a parked thread that has descriptors of its own, or 0
-	empty   bool // no thread is in the handler any more
+	sent    uint32 // signals
+	queued  bool   // as many are under way as this user may have, or were
+	stalled bool   // after the last sweep nobody parked for a while
+	held    bool   // every other thread was parked
+	apart   int    // a parked thread that has descriptors of its own, or 0
+	empty   bool   // no thread is in the handler any more
 
 	// Without a list, where threads are looked for.
 	lowest, highest int  // the ids near those that are known
@@ -178,7 +163,8 @@ const (
 	stepQueue
 	stepOpen
 	stepHandler
-	stepMap
+	stepAsk
+	stepMany
 	stepMask
 	stepClock
 	stepCount
@@ -187,8 +173,8 @@ const (
 )
 
 var steps = [...]string{"hold all threads", "prctl", "landlock_restrict_self", "list /proc/self/task", "tgkill", "rt_tgsigqueueinfo",
-	"rt_tgsigqueueinfo, within RLIMIT_SIGPENDING", "open /proc/self/task", "rt_sigaction", "mmap of 16 MiB, within RLIMIT_AS",
-	"rt_sigprocmask", "clock_gettime", "fstat",
+	"rt_tgsigqueueinfo, within RLIMIT_SIGPENDING", "open /proc/self/task", "rt_sigaction", "ask whose /proc/self/task is", "hold more than 32768 threads",
+	"rt_sigprocmask", "clock_gettime", "fstat of /proc/self/task",
 	"an io_uring with IORING_SETUP_SQPOLL has a thread that no restriction reaches: make such a ring afterwards, or without that flag",
 	"it has descriptors of its own (CLONE_FILES), and the ruleset's is not among them: start it afterwards, or have it share them"}
 
@@ -205,23 +191,14 @@ type sweep struct {
 type siginfo struct {
 	signo, errno, code, _ int32
 	pid, uid              int32
-	thread, generation    uint32 // si_value, which the handler looks at
+	place, generation     uint32 // si_value, which the handler looks at; the thread by its place in the table
 	_                     [96]byte
 }
 
 // prepare sets up the board for a new try.
-func (c *call) prepare(flags uint32, noNewPrivs bool) error {
-	// Untouched pages cost nothing, so the table can be indexed by thread id.
-	memory, err := unix.Mmap(-1, 0, maxThreadID*4, unix.PROT_READ|unix.PROT_WRITE,
-		unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE)
-	if err != nil {
-		return err
-	}
-	c.memory = memory
-	c.entries = (*[maxThreadID]uint32)(unsafe.Pointer(&memory[0]))
-	c.thread = unix.Gettid()
-	c.errno, c.failed, c.sent, c.queued, c.stalled, c.held, c.empty = 0, 0, false, false, false, false, false
-	c.lowest, c.highest = max(min(c.process, c.thread)-nearby, 1), max(c.process, c.thread)+nearby
+func (c *call) prepare(flags uint32, noNewPrivs bool) {
+	forget()
+	c.errno, c.failed, c.sent, c.queued, c.stalled, c.held, c.empty = 0, 0, 0, false, false, false, false
 	c.everywhere, c.clean, c.apart = false, 0, 0
 	copy(c.path[len(c.path)-len(statFile):], statFile)
 	if generation++; generation == 0 {
@@ -234,21 +211,18 @@ func (c *call) prepare(flags uint32, noNewPrivs bool) error {
 	if noNewPrivs {
 		shared.noNewPrivs = 1
 	}
-	shared.threads = uintptr(unsafe.Pointer(c.entries))
 	store(&shared.generation, generation)
-	return nil
 }
 
-// unmap gives back the memory of a try.
-func (c *call) unmap() {
-	if c.memory != nil {
-		unix.Munmap(c.memory)
-		c.memory, c.entries = nil, nil
+// forget forgets the threads of the try before.
+func forget() {
+	for ; found > 0; found-- {
+		thread := &table[latest]
+		latest, thread.id, thread.entry = thread.before, 0, unseen
 	}
+	// That the page is written before it is read spares a second fault.
+	table[uint32(unix.Getpid())&placeMask].entry = unseen
 }
 
-// release gives back all that c has. No thread uses it any more.
-func (c *call) release() {
-	c.unmap()
-	unix.Close(c.ruleset)
-}
+// release gives back what c has. No thread uses it any more.
+func (c *call) release() { unix.Close(c.ruleset) }

@@ -3,8 +3,8 @@
 package allthreads
 
 import (
-	"bytes"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -14,8 +14,9 @@ import (
 // is open stays readable in any domain.
 type taskList struct {
 	fd     int  // -1 where there is none: its link count tells how many threads there are
-	own    bool // its names are the ids that this process knows itself by
-	listed bool // and they can be read
+	listed bool // its names can be read
+	asked  bool // whether they are the ids that this process knows itself by
+	own    bool // and they are
 	stat   unix.Stat_t
 }
 
@@ -28,7 +29,7 @@ func (t *taskList) open() syscall.Errno {
 	if t.fd >= 0 && unix.Fstat(t.fd, &stat) == nil && stat.Dev == t.stat.Dev && stat.Ino == t.stat.Ino {
 		return 0
 	}
-	*t = taskList{fd: -1} // not closed: it is someone else's
+	*t = taskList{fd: -1, asked: true} // not closed: it is someone else's
 	const path, flags = "/proc/self/task", unix.O_DIRECTORY | unix.O_CLOEXEC
 	fd, err := unix.Open(path, unix.O_RDONLY|flags, 0)
 	readable := err == nil
@@ -38,12 +39,23 @@ func (t *taskList) open() syscall.Errno {
 	if err != nil {
 		return shortage(err)
 	}
-	own, err := ownThreads(fd)
-	if errno := shortage(err); errno != 0 || !isProc(fd) || unix.Fstat(fd, &t.stat) != nil {
+	if !isProc(fd) || unix.Fstat(fd, &t.stat) != nil {
 		unix.Close(fd)
+		return 0
+	}
+	t.fd, t.listed, t.asked = fd, readable, false
+	return 0
+}
+
+// ask finds out whether the directory lists the thread ids that this process knows
+// itself by. Mostly nobody has to ask: an id is only a guess, which the kernel takes
+// for a thread of this process or for none, and the count shows that none is missing.
+func (t *taskList) ask() syscall.Errno {
+	own, err := ownThreads(t.fd)
+	if errno := shortage(err); errno != 0 {
 		return errno
 	}
-	t.fd, t.own, t.listed = fd, own, readable && own
+	t.asked, t.own, t.listed = true, own, t.listed && own
 	return 0
 }
 
@@ -66,9 +78,7 @@ func isProc(fd int) bool {
 // this process has more than one id.
 func ownThreads(fd int) (bool, error) {
 	status, err := readAt(fd, "../status")
-	_, rest, _ := bytes.Cut(status, []byte("\nNStgid:"))
-	line, _, _ := bytes.Cut(rest, []byte("\n"))
-	return string(bytes.TrimSpace(line)) == strconv.Itoa(unix.Getpid()), err
+	return strings.Contains(string(status), "\nNStgid:\t"+strconv.Itoa(unix.Getpid())+"\n"), err
 }
 
 // readAt returns the start of a file beneath a directory.

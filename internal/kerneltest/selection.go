@@ -18,7 +18,8 @@ type batch struct {
 var dependsOn = map[string]func(g guest, b build) bool{
 	// All that asks the kernel, which each ABI answers in its own way. How threads
 	// are reached and children started is the build's.
-	".": func(guest, build) bool { return true },
+	".":                 everywhere,
+	"internal/blackbox": everywhere,
 	// From ABI 8 on the kernel does that itself, and the library asks it to: one of
 	// these kernels tells whether the package would still work.
 	"internal/allthreads": func(g guest, b build) bool { return g.newest || g.abi() > 0 && g.abi() < 8 },
@@ -28,12 +29,14 @@ var dependsOn = map[string]func(g guest, b build) bool{
 	"internal/stub": func(g guest, b build) bool { return !b.cgo && (g.newest || b.arch != "amd64") },
 }
 
-// knowsNoKernel is for all other packages: what they know of a kernel the root
-// package has told them. One kernel has all that presets and examples can use, and
-// in one there is no Landlock.
+func everywhere(guest, build) bool { return true }
+
+// knowsNoKernel is for all other packages: what they know of a kernel the library
+// has told them. One kernel has all that presets and examples can use, and in one
+// there is no Landlock.
 func knowsNoKernel(g guest, b build) bool { return !b.cgo && (g.newest || g.off) }
 
-// Tests of the root package that take seconds, and in which no ABI plays a part but
+// Tests of internal/blackbox that take seconds, and in which no ABI plays a part but
 // the first: how children are started, and how threads are taken, given back and
 // filtered.
 var ofAnyABI = strings.Fields(`

@@ -1,5 +1,6 @@
 // Package osthread runs functions on operating system threads that end with them:
-// what a thread has taken upon itself it does not get rid of.
+// what a thread has taken upon itself it does not get rid of. It tells what one has
+// that another has not.
 package osthread
 
 import "runtime"

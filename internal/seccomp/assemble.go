@@ -13,6 +13,12 @@ type Instruction struct {
 	K      uint32
 }
 
+// Program is a filter.
+type Program []Instruction
+
+// Instructions returns those of the program, for those who install it themselves.
+func (p Program) Instructions() []Instruction { return p }
+
 // The instructions that filters are made of. A is the accumulator, the only
 // register that they use.
 const (
@@ -53,7 +59,7 @@ type label string
 // assembler writes a program from its first instruction to its last. Jumps go
 // forward, which is all that the kernel allows.
 type assembler struct {
-	program []Instruction
+	program Program
 	places  map[label]int
 	jumps   []label // for each instruction, where it jumps to if what it asks is so
 }
@@ -80,7 +86,7 @@ func (a *assembler) hasBit(k uint32, to label)  { a.add(codeHasBit, k, to) }
 
 // assemble returns the program with its jumps filled in, or an error that only a
 // mistake in this package can cause.
-func (a *assembler) assemble() ([]Instruction, error) {
+func (a *assembler) assemble() (Program, error) {
 	var mistakes []error
 	for i, to := range a.jumps {
 		if to == "" {

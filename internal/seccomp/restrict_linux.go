@@ -33,11 +33,11 @@ func Available() error {
 	return fmt.Errorf("seccomp: no filter can be installed: %s: %w: %w", reason, os.NewSyscallError("seccomp", errno), errors.ErrUnsupported)
 }
 
-// CanRestrictProcess returns why [RestrictProcess] would fail, as far as that can
-// be told in advance. noNewPrivs says that no_new_privs is going to be set first;
+// CanRestrictProcess returns why RestrictProcess would fail, as far as that can be
+// told in advance. noNewPrivs says that no_new_privs is going to be set first;
 // otherwise CAP_SYS_ADMIN is needed. It installs the program on a thread that has
 // ended when it returns, and changes nothing else.
-func CanRestrictProcess(program []Instruction, noNewPrivs bool) error {
+func (p Program) CanRestrictProcess(noNewPrivs bool) error {
 	if err := Available(); err != nil {
 		return err
 	}
@@ -50,7 +50,7 @@ func CanRestrictProcess(program []Instruction, noNewPrivs bool) error {
 				return fmt.Errorf("seccomp: set no_new_privs: %w", os.NewSyscallError("prctl", err))
 			}
 		}
-		return RestrictThread(program)
+		return p.RestrictThread()
 	})
 	if err != nil {
 		return err
@@ -64,16 +64,16 @@ func CanRestrictProcess(program []Instruction, noNewPrivs bool) error {
 // RestrictThread installs the program on the calling thread, which the caller has
 // locked, and which has no_new_privs set or CAP_SYS_ADMIN. Nothing but what the
 // thread was restricted for may run on it afterwards.
-func RestrictThread(program []Instruction) error {
-	_, err := install(0, program)
+func (p Program) RestrictThread() error {
+	_, err := install(0, p)
 	return err
 }
 
 // RestrictProcess installs the program on all threads of this process, or on
 // none. The calling thread, which the caller has locked, has no_new_privs set or
 // CAP_SYS_ADMIN; where it is set, it is set for all threads.
-func RestrictProcess(program []Instruction) error {
-	thread, err := install(unix.SECCOMP_FILTER_FLAG_TSYNC, program)
+func (p Program) RestrictProcess() error {
+	thread, err := install(unix.SECCOMP_FILTER_FLAG_TSYNC, p)
 	if err == nil && thread != 0 {
 		err = fmt.Errorf("seccomp: no thread was restricted, since thread %d has a filter that this one has not: "+
 			"install filters on all threads, or end that thread first", thread)
@@ -82,7 +82,7 @@ func RestrictProcess(program []Instruction) error {
 }
 
 // install returns a thread that prevents it, if there is one.
-func install(flags uintptr, program []Instruction) (thread int, err error) {
+func install(flags uintptr, program Program) (thread int, err error) {
 	if len(program) > unix.BPF_MAXINSNS {
 		return 0, fmt.Errorf("seccomp: a filter of %d instructions: at most %d are possible: %w", len(program), unix.BPF_MAXINSNS, unix.EINVAL)
 	}

@@ -63,7 +63,7 @@ func runScenario(t *testing.T, name string) {
 }
 
 // native returns the filter that refuses most, or skips the test.
-func native(t testing.TB) []Instruction {
+func native(t testing.TB) Program {
 	t.Helper()
 	program, err := Sockets{RefuseUDP: true, RefuseFastOpen: true}.Program()
 	if err == nil {
@@ -80,11 +80,11 @@ func native(t testing.TB) []Instruction {
 
 // restricted runs f on a thread with the filter, or with none where program is
 // nil, and waits for its end.
-func restricted(t testing.TB, program []Instruction, f func()) {
+func restricted(t testing.TB, program Program, f func()) {
 	t.Helper()
 	thread, err := osthread.Spend(func() error {
 		if program != nil {
-			if err := restrict(RestrictThread, program); err != nil {
+			if err := restrict(Program.RestrictThread, program); err != nil {
 				return err
 			}
 		}
@@ -99,7 +99,7 @@ func restricted(t testing.TB, program []Instruction, f func()) {
 	}
 }
 
-func restrict(install func([]Instruction) error, program []Instruction) error {
+func restrict(install func(Program) error, program Program) error {
 	runtime.LockOSThread() // which both calls are for
 	defer runtime.UnlockOSThread()
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
@@ -478,7 +478,7 @@ func TestPrograms386(t *testing.T) {
 }
 
 // refusing returns a program by which one system call fails.
-func refusing(number uintptr, errno syscall.Errno) []Instruction {
+func refusing(number uintptr, errno syscall.Errno) Program {
 	a := &assembler{}
 	a.load(offsetNumber)
 	a.equal(uint32(number), "refuse")
@@ -543,7 +543,7 @@ var scenarios = map[string]func() error{
 			return err
 		}
 		for range 20 { // on any thread, the main one among them
-			if err := CanRestrictProcess(filter(), true); err != nil {
+			if err := filter().CanRestrictProcess(true); err != nil {
 				return err
 			}
 		}
@@ -583,7 +583,7 @@ var scenarios = map[string]func() error{
 		}
 		ready, end := make(chan int), make(chan bool)
 		go osthread.Spend(func() error {
-			err := restrict(RestrictThread, refusing(unix.SYS_SYNC, unix.EPERM))
+			err := restrict(Program.RestrictThread, refusing(unix.SYS_SYNC, unix.EPERM))
 			if err != nil {
 				fatal(err)
 			}
@@ -594,7 +594,7 @@ var scenarios = map[string]func() error{
 		thread := <-ready
 		with := states(fatal)
 		name := fmt.Sprint("thread ", thread, " ")
-		if err := CanRestrictProcess(filter(), true); err == nil || !strings.Contains(err.Error()+" ", name) {
+		if err := filter().CanRestrictProcess(true); err == nil || !strings.Contains(err.Error()+" ", name) {
 			return fmt.Errorf("CanRestrictProcess: %v, want an error that names %s", err, name)
 		}
 		if after := states(fatal); !slices.Equal(with, after) {
@@ -607,7 +607,7 @@ var scenarios = map[string]func() error{
 			return fmt.Errorf("RestrictProcess failed, and changed the threads from %q to %q", with, after)
 		}
 		close(end) // and at once, since CanRestrictProcess waits for those that end
-		if err := CanRestrictProcess(filter(), true); err != nil {
+		if err := filter().CanRestrictProcess(true); err != nil {
 			return fmt.Errorf("CanRestrictProcess, when the thread has ended: %w", err)
 		}
 		if after := states(fatal); !slices.Equal(before, after) {
@@ -621,10 +621,10 @@ var scenarios = map[string]func() error{
 			big.and(1)
 		}
 		big.ret(returnAllow)
-		for _, program := range [][]Instruction{big.program, filter()} { // until not even the small one fits
+		for _, program := range []Program{big.program, filter()} { // until not even the small one fits
 			err := error(nil)
 			for layer := 0; err == nil && layer < 32768; layer++ {
-				err = onOwn(func() error { return restrict(RestrictProcess, program) })
+				err = onOwn(func() error { return restrict(Program.RestrictProcess, program) })
 			}
 			if !errors.Is(err, unix.ENOMEM) {
 				return fmt.Errorf("one filter upon another: %v, want ENOMEM in the end", err)
@@ -632,7 +632,7 @@ var scenarios = map[string]func() error{
 		}
 		full := states(fatal)
 		for name, f := range map[string]func() error{
-			"CanRestrictProcess": func() error { return CanRestrictProcess(filter(), true) },
+			"CanRestrictProcess": func() error { return filter().CanRestrictProcess(true) },
 			"RestrictProcess":    restrictProcess,
 		} {
 			if err := f(); !errors.Is(err, unix.ENOMEM) {
@@ -642,33 +642,33 @@ var scenarios = map[string]func() error{
 				return fmt.Errorf("%s changed the threads from %q to %q", name, full, after)
 			}
 		}
-		if err := CanRestrictProcess(make([]Instruction, 4097), true); !errors.Is(err, unix.EINVAL) {
+		if err := make(Program, 4097).CanRestrictProcess(true); !errors.Is(err, unix.EINVAL) {
 			return fmt.Errorf("a program of 4097 instructions: %v, want EINVAL", err)
 		}
 		return nil
 	},
 	"privileges": func() error {
 		if unix.Geteuid() == 0 {
-			if err := CanRestrictProcess(filter(), false); err != nil {
+			if err := filter().CanRestrictProcess(false); err != nil {
 				return fmt.Errorf("as root, without no_new_privs: %w", err)
 			}
 			if err := syscall.Setuid(65534); err != nil {
 				return err
 			}
 		}
-		if err := CanRestrictProcess(filter(), false); !errors.Is(err, unix.EACCES) && !noNewPrivs() {
+		if err := filter().CanRestrictProcess(false); !errors.Is(err, unix.EACCES) && !noNewPrivs() {
 			return fmt.Errorf("as an ordinary user, without no_new_privs: %v, want EACCES", err)
 		}
-		if err := CanRestrictProcess(filter(), true); err != nil {
+		if err := filter().CanRestrictProcess(true); err != nil {
 			return fmt.Errorf("as an ordinary user: %w", err)
 		}
 		return restrictProcess()
 	},
 	"no seccomp": func() error {
-		if err := onOwn(func() error { return restrict(RestrictProcess, refusing(unix.SYS_SECCOMP, unix.EPERM)) }); err != nil {
+		if err := onOwn(func() error { return restrict(Program.RestrictProcess, refusing(unix.SYS_SECCOMP, unix.EPERM)) }); err != nil {
 			return err
 		}
-		if err := CanRestrictProcess(filter(), true); !errors.Is(err, errors.ErrUnsupported) {
+		if err := filter().CanRestrictProcess(true); !errors.Is(err, errors.ErrUnsupported) {
 			return fmt.Errorf("CanRestrictProcess: %v, want errors.ErrUnsupported", err)
 		}
 		return nil
@@ -684,7 +684,7 @@ func TestProcess(t *testing.T) {
 	}
 }
 
-func filter() []Instruction {
+func filter() Program {
 	program, err := Sockets{RefuseUDP: true, RefuseFastOpen: true}.Program()
 	if err != nil {
 		fatal(err)
@@ -698,7 +698,7 @@ func fatal(what ...any) {
 }
 
 func restrictProcess() error {
-	return onOwn(func() error { return restrict(RestrictProcess, filter()) })
+	return onOwn(func() error { return restrict(Program.RestrictProcess, filter()) })
 }
 
 // onOwn runs f on a thread that ends after it, and waits for that.
@@ -747,7 +747,7 @@ func BenchmarkCall(b *testing.B) {
 	program := native(b)
 	for _, with := range []struct {
 		name    string
-		program []Instruction
+		program Program
 	}{{"without", nil}, {"with", program}} {
 		b.Run("getppid/"+with.name, func(b *testing.B) {
 			restricted(b, with.program, func() {
@@ -770,7 +770,7 @@ func BenchmarkInstall(b *testing.B) {
 	program := native(b)
 	b.Run("CanRestrictProcess", func(b *testing.B) {
 		for b.Loop() {
-			if err := CanRestrictProcess(program, true); err != nil {
+			if err := program.CanRestrictProcess(true); err != nil {
 				b.Fatal(err)
 			}
 		}

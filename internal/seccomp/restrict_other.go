@@ -13,10 +13,10 @@ var errNotLinux = fmt.Errorf("seccomp: this is not Linux: %w", errors.ErrUnsuppo
 func Available() error { return errNotLinux }
 
 // CanRestrictProcess returns an error that Is errors.ErrUnsupported.
-func CanRestrictProcess(program []Instruction, noNewPrivs bool) error { return errNotLinux }
+func (p Program) CanRestrictProcess(noNewPrivs bool) error { return errNotLinux }
 
 // RestrictThread returns an error that Is errors.ErrUnsupported.
-func RestrictThread(program []Instruction) error { return errNotLinux }
+func (p Program) RestrictThread() error { return errNotLinux }
 
 // RestrictProcess returns an error that Is errors.ErrUnsupported.
-func RestrictProcess(program []Instruction) error { return errNotLinux }
+func (p Program) RestrictProcess() error { return errNotLinux }

@@ -24,8 +24,8 @@
 //
 // # Order of events
 //
-// All that can be told before comes from [CanRestrictProcess]. What it cannot
+// All that can be told before comes from [Program.CanRestrictProcess]. What it cannot
 // tell: two threads that have the same number of filters, but not the same ones;
 // a thread that installs one in between; and that memory runs out. Then
-// [RestrictProcess] fails, and still no thread is restricted.
+// [Program.RestrictProcess] fails, and still no thread is restricted.
 package seccomp

@@ -94,11 +94,11 @@ var ends = []struct {
 
 // Program returns the filter for the architecture that this program was built
 // for. The error Is errors.ErrUnsupported where there is none.
-func (s Sockets) Program() ([]Instruction, error) {
+func (s Sockets) Program() (Program, error) {
 	return s.programFor(runtime.GOARCH)
 }
 
-func (s Sockets) programFor(goarch string) ([]Instruction, error) {
+func (s Sockets) programFor(goarch string) (Program, error) {
 	a, err := s.write(goarch)
 	if err != nil {
 		return nil, err

@@ -35,9 +35,21 @@ func newHead(status, first uintptr) []byte {
 	return word(word(nil, h.status), h.first)
 }
 
+// allWords is what words returns, made when it is first asked for. Not by
+// sync.OnceValue, which would link all of it into programs that start nothing.
+var allWords struct {
+	sync.Once
+	data []byte
+}
+
 // words returns the beginning of such a stub's data: a reason for each errno, and
 // their texts, which are those of package syscall.
-var words = sync.OnceValue(func() []byte {
+func words() []byte {
+	allWords.Do(func() { allWords.data = makeWords() })
+	return allWords.data
+}
+
+func makeWords() []byte {
 	const size = (mostErrno + 1) * unsafe.Sizeof(reason{})
 	var table, texts []byte
 	for errno := range mostErrno + 1 {
@@ -53,7 +65,7 @@ var words = sync.OnceValue(func() []byte {
 	i := Image{data: table}
 	i.Data(texts)
 	return i.data
-})
+}
 
 // The two words that follow the code.
 const (

@@ -23,7 +23,7 @@ func Main(m *testing.M, main func()) {
 }
 
 // Program returns the program as a child that runs in dir.
-func Program(t *testing.T, dir string, args ...string) *exec.Cmd {
+func Program(t testing.TB, dir string, args ...string) *exec.Cmd {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
