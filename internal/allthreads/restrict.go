@@ -27,6 +27,7 @@ var patience = []time.Duration{50, 100, 200, 400, 800, 1600, 3200, 3200}
 
 var (
 	calls      sync.Mutex // one call at a time
+	current    call
 	generation uint32     // of the last try, of all calls
 	stuck      *call      // a thread has not left the handler, and uses what is this call's
 	unanswered bool       // a signal may be pending still, which would kill without a handler
@@ -53,7 +54,8 @@ func Restrict(ruleset int, flags uint32, noNewPrivs bool) error {
 	if err != nil {
 		return &Error{Op: "fcntl", Errno: err.(syscall.Errno)}
 	}
-	c := &call{process: unix.Getpid(), ruleset: fd}
+	c := &current
+	*c = call{process: unix.Getpid(), ruleset: fd}
 	if c.restrict(flags, noNewPrivs); stuck == nil {
 		c.release()
 	}
