@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -48,7 +47,6 @@ func measure(restrict func(ruleset int) error) func(*child) {
 			c.goThreads = append(c.goThreads, newGoThread(c, cthreads.Futex))
 		}
 		c.probe(false) // now they have all started
-		runtime.LockOSThread()
 		start := time.Now()
 		err = restrict(c.ruleset)
 		took := time.Since(start)
