@@ -835,17 +835,15 @@ func runs(path string) bool {
 }
 
 // filesToRun returns what the kernel opens to run a program: itself, up to five
-// interpreters of scripts, and a loader, whose own the kernel does not ask for.
+// interpreters of scripts, and the loader of what is linked dynamically.
 func filesToRun(path string) (files []string) {
-	var start program.Start
-	for len(files) < 6 && !(start.ELF && len(files) > 1) {
-		if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() || unix.Faccessat(unix.AT_FDCWD, path, unix.X_OK, unix.AT_EACCESS) != nil {
+	for path != "" && len(files) < 6 {
+		info, err := os.Stat(path)
+		if err != nil || !info.Mode().IsRegular() || unix.Faccessat(unix.AT_FDCWD, path, unix.X_OK, unix.AT_EACCESS) != nil {
 			break
 		}
 		files = append(files, path)
-		if start, _ = program.Read(path); start.Interpreter == "" {
-			break
-		}
+		start, _ := program.Read(path)
 		path = start.Interpreter
 	}
 	return files
