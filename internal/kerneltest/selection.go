@@ -20,6 +20,8 @@ var dependsOn = map[string]func(g guest, b build) bool{
 	// are reached and children started is the build's.
 	".":                 everywhere,
 	"internal/blackbox": everywhere,
+	// What a kernel tells of two threads differs as well.
+	"internal/osthread": everywhere,
 	// From ABI 8 on the kernel does that itself, and the library asks it to: one of
 	// these kernels tells whether the package would still work.
 	"internal/allthreads": func(g guest, b build) bool { return g.newest || g.abi() > 0 && g.abi() < 8 },

@@ -27,19 +27,19 @@ func TestChoose(t *testing.T) {
 		t.Fatalf("%d packages have a reason of their own, of %q", len(dependsOn), packages)
 	}
 	want := map[string]string{
-		"5.10 pure Go":       ". internal/blackbox internal/seccomp",
-		"5.10 cgo":           ". internal/blackbox internal/seccomp",
-		"6.1 pure Go":        ". internal/blackbox internal/allthreads",
-		"6.12 cgo":           ". internal/blackbox internal/allthreads",
-		"6.12 386":           ". internal/blackbox internal/seccomp internal/stub", // which has no allthreads
-		"7.2 pure Go":        ". internal/blackbox",
-		"7.2 cgo":            ". internal/blackbox",
-		"7.3 pure Go":        ". internal/blackbox",
+		"5.10 pure Go":       ". internal/blackbox internal/osthread internal/seccomp",
+		"5.10 cgo":           ". internal/blackbox internal/osthread internal/seccomp",
+		"6.1 pure Go":        ". internal/blackbox internal/osthread internal/allthreads",
+		"6.12 cgo":           ". internal/blackbox internal/osthread internal/allthreads",
+		"6.12 386":           ". internal/blackbox internal/osthread internal/seccomp internal/stub", // which has no allthreads
+		"7.2 pure Go":        ". internal/blackbox internal/osthread",
+		"7.2 cgo":            ". internal/blackbox internal/osthread",
+		"7.3 pure Go":        ". internal/blackbox internal/osthread",
 		"7.10 pure Go":       strings.Join(packages, " "),
-		"7.10 cgo":           ". internal/blackbox internal/allthreads internal/seccomp",
-		"7.10 off pure Go":   ". internal/blackbox " + strings.Join(rest, " "),
-		"6.12 arm64 pure Go": ". internal/blackbox internal/allthreads internal/seccomp internal/stub",
-		"6.12 arm64 cgo":     ". internal/blackbox internal/allthreads internal/seccomp",
+		"7.10 cgo":           ". internal/blackbox internal/osthread internal/allthreads internal/seccomp",
+		"7.10 off pure Go":   ". internal/blackbox internal/osthread " + strings.Join(rest, " "),
+		"6.12 arm64 pure Go": ". internal/blackbox internal/osthread internal/allthreads internal/seccomp internal/stub",
+		"6.12 arm64 cgo":     ". internal/blackbox internal/osthread internal/allthreads internal/seccomp",
 	}
 	for _, g := range guests {
 		for _, b := range g.choose(known, false) {
