@@ -1,7 +1,7 @@
 package landlock
 
 import (
-	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -42,13 +42,13 @@ func (f fileRule) controlledBy(other fileRule) bool {
 	if other.allowed&FSIoctlDev == 0 {
 		return false
 	}
-	own, others := path.Clean(f.rule.Path), path.Clean(other.rule.Path)
+	own, others := filepath.Clean(f.rule.Path), filepath.Clean(other.rule.Path)
 	terminals := f.directory && (others == "/dev/tty" || others == "/dev/pts")
 	return other.id == f.id || isBeneath(own, others) || terminals && isBeneath(others, own)
 }
 
 // isBeneath reports whether a path lies beneath another, or is the same, both from the root
-// and as [path.Clean] returns them.
+// and as [filepath.Clean] returns them.
 func isBeneath(name, dir string) bool {
-	return path.IsAbs(name) && (name == dir || strings.HasPrefix(name, strings.TrimSuffix(dir, "/")+"/"))
+	return filepath.IsAbs(name) && (name == dir || strings.HasPrefix(name, strings.TrimSuffix(dir, "/")+"/"))
 }

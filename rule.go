@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path"
+	"path/filepath"
 	"strings"
 )
 
@@ -245,7 +245,7 @@ func (rule *wantedRule) failed(err error) *RuleError {
 	case !errors.Is(err, fs.ErrNotExist):
 	case rule.FS&fsMake == 0:
 		e.hint = "AllowOptional skips what is not there"
-	case path.Dir(path.Clean(rule.Path)) == "/":
+	case filepath.Dir(filepath.Clean(rule.Path)) == "/":
 		e.hint = "make it first"
 	default:
 		e.hint = "make it first, or allow its directory"

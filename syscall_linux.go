@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"syscall"
 	"time"
 	"unsafe"
@@ -197,7 +196,6 @@ func (o *opener) closeLater(fd int) {
 func (o *opener) close() {
 	all := o.open[:o.n]
 	o.n = 0
-	slices.Sort(all)
 	for len(all) > 0 {
 		run := 1
 		for run < len(all) && all[run] == all[0]+run {

@@ -3,7 +3,6 @@ package landlock
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"runtime"
 	"sync"
 	"syscall"
@@ -93,20 +92,28 @@ func insideDo() bool {
 // awaitApart returns when no thread is apart any more. The caller holds applyLock alone, so
 // none is added. A Do is too long to wait for.
 func awaitApart() error {
-	apartThreads.Lock()
-	threads := maps.Clone(apartThreads.inDo)
-	apartThreads.Unlock()
-	for _, inDo := range threads {
-		if inDo {
-			return errDoRunning
-		}
+	threads, err := threadsApart()
+	if err != nil {
+		return err
 	}
-	for thread := range threads {
+	for _, thread := range threads {
 		if err := osthread.AwaitEnd(thread); err != nil {
 			return fmt.Errorf("landlock: wait for what an earlier Exec or Do has restricted: %w", err)
 		}
 	}
 	return nil
+}
+
+func threadsApart() (threads []int, err error) {
+	apartThreads.Lock()
+	defer apartThreads.Unlock()
+	for thread, inDo := range apartThreads.inDo {
+		if inDo {
+			return nil, errDoRunning
+		}
+		threads = append(threads, thread)
+	}
+	return threads, nil
 }
 
 // restrictProcess restricts every thread of this process. What may fail of the
