@@ -27,8 +27,9 @@ package landlock
 // refuses the ruleset below ABI 8, as with ErrTooManyLayers, no_new_privs stays set, on
 // every thread.
 //
-// It waits while an Exec is under way, and fails while a Do is running or from
-// inside one.
+// It waits while an Exec is under way, and until the threads are gone that earlier calls
+// of Exec and Do have restricted, which is an error after ten seconds. It fails while a
+// Do is running, or from inside one.
 //
 // From ABI 8 (Linux 7.0) the kernel restricts all threads at once, and gives
 // each the domain of this call, also a thread that the program restricted by

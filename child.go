@@ -60,19 +60,19 @@ import (
 // should os/exec take more than a second to read from it. A program that is killed
 // before it runs has been started, as with os/exec.
 func (s *Sandbox) Start(cmd *exec.Cmd) error {
-	if cmd == nil {
-		return errNoCommand
-	}
+	return alone(cmd, func() error { return s.startAlone(cmd) })
+}
+
+func (s *Sandbox) startAlone(cmd *exec.Cmd) error {
 	if err := s.checkCmd(cmd); err != nil {
 		return failStart(cmd, err)
 	}
 	if s.unrestricted {
 		return cmd.Start()
 	}
-	if _, twice := beingStarted.LoadOrStore(cmd, nil); twice {
-		return errStarted // and os/exec must not start it as it is
+	if err := noStubFor(cmd); err != nil {
+		return failStart(cmd, err)
 	}
-	defer beingStarted.Delete(cmd)
 	child, err := s.build(cmd)
 	if err != nil {
 		return failStart(cmd, err)
@@ -84,16 +84,25 @@ func (s *Sandbox) Start(cmd *exec.Cmd) error {
 	return s.settle(started)
 }
 
-// beingStarted holds each cmd that looks otherwise than its owner left it: to
-// start it meanwhile would be to start it without a sandbox.
+// beingStarted holds each cmd that may look otherwise than its owner left it.
 var beingStarted sync.Map
+
+// alone calls start unless cmd is being started already: to start it meanwhile, or to have
+// os/exec say why it cannot be, might be to start it without a sandbox.
+func alone(cmd *exec.Cmd, start func() error) error {
+	if cmd == nil {
+		return errNoCommand
+	}
+	if _, twice := beingStarted.LoadOrStore(cmd, nil); twice {
+		return errStarted
+	}
+	defer beingStarted.Delete(cmd)
+	return start()
+}
 
 // failStart makes cmd.Start fail with err, so that it cleans up after itself.
 // os/exec starts nothing where Err is set. A cmd that is started keeps what it has.
 func failStart(cmd *exec.Cmd, err error) error {
-	if cmd == nil {
-		return errNoCommand
-	}
 	if err == errStarted {
 		return err
 	}
@@ -166,12 +175,14 @@ func (s *Sandbox) CombinedOutput(cmd *exec.Cmd) ([]byte, error) {
 
 // Start is Prepare and [Sandbox.Start] in one, for a single child. See there.
 func (r *Ruleset) Start(cmd *exec.Cmd) error {
-	s, err := r.Prepare()
-	if err != nil {
-		return failStart(cmd, err)
-	}
-	defer s.Close()
-	return s.Start(cmd)
+	return alone(cmd, func() error {
+		s, err := r.Prepare()
+		if err != nil {
+			return failStart(cmd, err)
+		}
+		defer s.Close()
+		return s.startAlone(cmd)
+	})
 }
 
 // Run is Prepare and [Sandbox.Run] in one, for a single child. See there.

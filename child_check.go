@@ -16,8 +16,8 @@ var (
 // before anything is done for it. A cmd that can be is started as it is where the
 // Sandbox is unrestricted, and else by a stub.
 func (s *Sandbox) checkCmd(cmd *exec.Cmd) error {
-	if s == nil || s.closed.Load() {
-		return errClosed
+	if err := s.usable(); err != nil {
+		return err
 	}
 	if cmd.Process != nil {
 		return errStarted
@@ -28,10 +28,7 @@ func (s *Sandbox) checkCmd(cmd *exec.Cmd) error {
 	if err := wrongAttributes(cmd); err != nil || s.unrestricted {
 		return err
 	}
-	if err := wrongProgram(cmd); err != nil {
-		return err
-	}
-	return noStubFor(cmd)
+	return wrongProgram(cmd)
 }
 
 // wrongProgram returns what os/exec answers where cmd.Path can be no program's.

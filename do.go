@@ -38,10 +38,10 @@ var errInsideDo = errors.New("landlock: Exec or Do from inside a Do: " +
 // (affinity, scheduling, priority, cgroup). Start inherits everything but
 // descriptors of the thread's own, with which it fails.
 func (s *Sandbox) Exec(argv0 string, argv, envv []string) error {
-	if s == nil {
-		return errClosed
+	if err := s.usable(); err != nil {
+		return err
 	}
-	if s.unrestricted && !s.closed.Load() {
+	if s.unrestricted {
 		return execError(argv0, system.Exec(argv0, argv, envv))
 	}
 	if insideDo() {
@@ -50,8 +50,7 @@ func (s *Sandbox) Exec(argv0 string, argv, envv []string) error {
 	applyLock.RLock() // or an Apply might come between the two threads that are compared
 	caller, release := osthread.Hold()
 	defer release()
-	result := make(chan error, 1)
-	osthread.Take(func() (reusable bool) {
+	thread, err := osthread.Spend(func() error {
 		defer applyLock.RUnlock()
 		err := s.compare(caller)
 		if err == nil {
@@ -64,11 +63,9 @@ func (s *Sandbox) Exec(argv0 string, argv, envv []string) error {
 		if err == nil {
 			err = execError(argv0, system.Exec(argv0, argv, envv))
 		}
-		result <- err
-		return false
+		return err
 	})
-	err := <-result
-	forgetApart()
+	forgetApart(thread)
 	return s.explain(err, argv0)
 }
 
@@ -119,10 +116,10 @@ func (s *Sandbox) Do(f func() error) error {
 	if f == nil {
 		return errors.New("landlock: Do of a nil function")
 	}
-	if s == nil {
-		return errClosed
+	if err := s.usable(); err != nil {
+		return err
 	}
-	if s.unrestricted && !s.closed.Load() {
+	if s.unrestricted {
 		return f()
 	}
 	if insideDo() {
@@ -131,20 +128,17 @@ func (s *Sandbox) Do(f func() error) error {
 	applyLock.RLock() // until beginDo has compared the threads, and restricted its own
 	caller, release := osthread.Hold()
 	defer release()
-	result := make(chan outcome, 1)
-	osthread.Take(func() (reusable bool) {
-		o := outcome{goexit: true} // unless it comes back
-		defer func() { result <- o }()
+	o := outcome{goexit: true} // unless it comes back
+	thread, _ := osthread.Spend(func() error {
 		defer setApart(false)
 		if err := s.beginDo(caller); err != nil {
 			o = outcome{err: err}
-			return false
+			return nil
 		}
 		o.call(f)
-		return false
+		return nil
 	})
-	o := <-result
-	forgetApart()
+	forgetApart(thread)
 	return o.pass()
 }
 

@@ -104,6 +104,14 @@ func (s *Sandbox) Enforcement() Enforcement {
 	return Enforcement{Flags: s.flags, NoNewPrivs: s.noNewPrivs, SocketFilter: s.filter != nil}
 }
 
+// usable returns an error where s was closed, or never prepared.
+func (s *Sandbox) usable() error {
+	if s == nil || s.closed.Load() || s.file == nil && s.filter == nil && !s.unrestricted {
+		return errClosed
+	}
+	return nil
+}
+
 // withFd calls f with the ruleset's descriptor, or noRuleset, which is not
 // closed, and opened as something else, meanwhile.
 func (s *Sandbox) withFd(f func(ruleset int) error) error {

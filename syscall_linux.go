@@ -103,9 +103,8 @@ func addPort(ruleset int, port uint16, access AccessNet, flags uint32) error {
 	return addRuleError(errno)
 }
 
-// addRule tells the Go runtime nothing of its call, which waits for nobody.
 func addRule(ruleset int, kind uintptr, attr unsafe.Pointer, flags uint32) syscall.Errno {
-	_, _, errno := unix.RawSyscall6(unix.SYS_LANDLOCK_ADD_RULE, uintptr(ruleset), kind, uintptr(attr), uintptr(flags), 0, 0)
+	_, _, errno := unix.Syscall6(unix.SYS_LANDLOCK_ADD_RULE, uintptr(ruleset), kind, uintptr(attr), uintptr(flags), 0, 0)
 	return errno
 }
 

@@ -18,21 +18,22 @@ import (
 // one with a layer too many.
 var applyLock sync.RWMutex
 
-// apartThreads has the threads that Sandboxes have restricted, by their numbers,
-// until they are gone. Each has a layer, and perhaps a filter, that the others have
-// not. The value tells whether it runs the function of a Do. The others have nothing
-// left to do, and may take a moment to end.
+// apartThreads has the threads that Sandboxes have restricted, by their numbers, until
+// they are gone. Each has a layer that the others have not: found out half way that it
+// takes no more, an Apply would be a PartialError, or, where the Go runtime restricts the
+// threads, the end of the program. It may have a filter, too, and none can be put on all
+// threads while one has another. The value tells whether it runs the function of a Do.
+// The others have nothing left to do, and may take a moment to end.
 var apartThreads struct {
 	sync.Mutex
-	inDo    map[int]bool
-	watched bool // until the others have ended
+	inDo map[int]bool
 }
 
 var errDoRunning = errors.New("landlock: Apply while a Do is running, or from inside it: " +
 	"Apply restricts all threads, and would change that one's domain")
 
 // setApart says what the calling thread is apart for: the function of a Do, or
-// nothing that lasts. Whoever waits for that calls forgetApart afterwards.
+// nothing that lasts. Whoever has waited for that calls forgetApart.
 func setApart(inDo bool) {
 	apartThreads.Lock()
 	defer apartThreads.Unlock()
@@ -42,40 +43,33 @@ func setApart(inDo bool) {
 	apartThreads.inDo[osthread.ID()] = inDo
 }
 
-// forgetApart forgets the threads that are gone, and where one is about to end, that
-// one as soon as it is: later its number may be another's.
-func forgetApart() {
-	apartThreads.Lock()
-	defer apartThreads.Unlock()
-	if left := forgetEnded(); left == 0 || apartThreads.watched {
+// forgetApart forgets a thread that is about to end, as soon as it is gone: later its
+// number may be another's. Mostly it is gone already.
+func forgetApart(thread int) {
+	if forgetEnded(thread) {
 		return
 	}
-	apartThreads.watched = true
 	go func() {
 		const first, longest = 50 * time.Microsecond, 100 * time.Millisecond
-		for wait, left := first, 1; left > 0; wait = min(2*wait, longest) {
+		for wait := first; !forgetEnded(thread); wait = min(2*wait, longest) {
 			osthread.Sleep(wait)
-			apartThreads.Lock()
-			left = forgetEnded()
-			apartThreads.watched = left > 0
-			apartThreads.Unlock()
 		}
 	}()
 }
 
-// forgetEnded returns how many threads are about to end, and are not gone. The caller
-// has the lock.
-func forgetEnded() (left int) {
-	for thread, inDo := range apartThreads.inDo {
-		switch {
-		case inDo:
-		case osthread.Ended(thread):
-			delete(apartThreads.inDo, thread)
-		default:
-			left++
-		}
+// forgetEnded reports whether there is nothing left to wait for: the thread is gone, or its
+// number is that of another Do.
+func forgetEnded(thread int) bool {
+	apartThreads.Lock()
+	defer apartThreads.Unlock()
+	if apartThreads.inDo[thread] {
+		return true
 	}
-	return left
+	if !osthread.Ended(thread) {
+		return false
+	}
+	delete(apartThreads.inDo, thread)
+	return true
 }
 
 // insideDo reports whether the caller is the function of a Do: nothing else runs on
@@ -96,10 +90,8 @@ func awaitApart() error {
 	if err != nil {
 		return err
 	}
-	for _, thread := range threads {
-		if err := osthread.AwaitEnd(thread); err != nil {
-			return fmt.Errorf("landlock: wait for what an earlier Exec or Do has restricted: %w", err)
-		}
+	if err := osthread.AwaitEnd(threads...); err != nil {
+		return fmt.Errorf("landlock: wait for what an earlier Exec or Do has restricted: %w", err)
 	}
 	return nil
 }

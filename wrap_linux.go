@@ -36,6 +36,9 @@ func (s *Sandbox) wrap(cmd *exec.Cmd) error {
 	if attr := cmd.SysProcAttr; attr != nil && (attr.Chroot != "" || attr.Ptrace) {
 		return errors.New("landlock: wrap: SysProcAttr has Chroot or Ptrace, which a cmd that others start cannot have: use Sandbox.Start")
 	}
+	if err := noStubFor(cmd); err != nil {
+		return err
+	}
 	if _, twice := wrapped.Load(cmd.Path); twice {
 		return errors.New("landlock: wrap: the cmd is wrapped already")
 	}

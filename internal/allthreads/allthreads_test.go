@@ -64,6 +64,10 @@ func init() { // not in the declaration, since scenarios start themselves
 		"no address space":               noAddressSpace,
 		"no descriptors":                 noDescriptors,
 		"no descriptor to ask":           noDescriptorToAsk,
+		"signals that others make up":    forgedSignals,
+		"forge signals":                  forgeSignals,
+		"slow thread, /proc hidden":      slowThreadHiddenProc,
+		"one refuses no_new_privs":       oneRefusesNoNewPrivs,
 		"system calls refused":           refusedCalls,
 		"caller fails, bad ruleset":      badRuleset,
 		"caller fails, too many layers":  tooManyLayers,
@@ -633,7 +637,7 @@ func TestRestrict(t *testing.T) {
 	for _, name := range slices.Sorted(maps.Keys(scenarios)) {
 		var attr *syscall.SysProcAttr
 		switch name {
-		case "exit", "/proc hidden, started", "measure Restrict", "measure AllThreadsSyscall":
+		case "exit", "forge signals", "/proc hidden, started", "measure Restrict", "measure AllThreadsSyscall":
 			continue // parts of others
 		case "another namespace's /proc":
 			attr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWPID}

@@ -43,7 +43,7 @@ const (
 	orderNoNewPrivs = 3 // set it as the caller has, and leave
 )
 
-// mostThreads is how many threads a try can hold.
+// mostThreads is how many thread ids a try can meet, those that end meanwhile included.
 const mostThreads = 1 << 15
 
 // table has the threads that a try has found, where the hash of its id puts each. It is

@@ -87,7 +87,8 @@
 // its own calls on all threads with it (syscall.Setuid does).
 // It may arrive for such reasons while our handler is installed. So ours
 // are sent with rt_tgsigqueueinfo, which carries a value, and the handler
-// passes on whatever does not carry the number of the call under way. The other
+// passes on whatever does not carry the number of the try under way, which is
+// random, since others may send this process signals with a value. The other
 // way round, glibc ignores one that did not come by tgkill, musl one for a
 // thread that nobody cancelled, and Go one for a thread that has nothing to do.
 //
@@ -107,7 +108,8 @@
 // caller, when it gives up, clears the generation and then waits for the count
 // to become 0. Both have a full barrier in between, so either the thread sees
 // that it is too late, or the caller waits for it. The numbers of a call are
-// written before its generation, and the handler reads them after it.
+// written before its generation, and the handler reads them after it. The generation is
+// written once the caller's own signals are blocked.
 //
 // # What can go wrong
 //
@@ -116,7 +118,8 @@
 //     or is a worker of io_uring, or a main thread that has ended before the
 //     others, where /proc cannot be read to see that. After eight tries of 50
 //     milliseconds to 3.2 seconds, 10 seconds in all, Restrict returns ETIMEDOUT
-//     and nothing is restricted. The handler stays installed then, since the
+//     and nothing is restricted. As after every failure before which a thread was sent
+//     the signal and has not answered, the handler stays installed, since the
 //     signal is still pending and would otherwise kill the process. Restrict can
 //     be called again.
 //     Between two tries the threads run for a tenth of the time that they were
@@ -129,10 +132,15 @@
 //   - Something is short: descriptors (it takes two, and a third where a thread does
 //     not answer at once), signals under way (RLIMIT_SIGPENDING). Restrict returns the
 //     kernel's error, nothing is restricted, and nothing is left behind.
-//   - There are more than 32,768 threads. Restrict returns EAGAIN, and nothing is
-//     restricted.
+//   - More than 32,768 thread ids are met, those that end meanwhile included. Restrict
+//     returns ENOBUFS, and nothing is restricted.
+//   - A process that shares this one's memory (CLONE_VM) runs the handler as well. Restrict
+//     returns EAGAIN, and nothing is restricted.
 //   - A held thread does not go on, since a debugger has stopped it meanwhile. Every
 //     later call returns EDEADLK until it does.
+//   - A thread has a seccomp filter that kills it for what the handler calls, or is in
+//     seccomp's strict mode. It never leaves the handler then: the others are restricted,
+//     Error says so, and every later call returns EDEADLK.
 //   - A thread has descriptors of its own (CLONE_FILES). Restrict returns EBADF, names
 //     the thread, and nothing is restricted. Where kcmp is not built in or refused,
 //     as in many containers, it goes unnoticed: the thread enforces what it has

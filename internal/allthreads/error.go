@@ -9,7 +9,8 @@ import (
 
 // Error says at what Restrict failed, and how far it had come. Where Restricted
 // is 0, nothing has changed, but that no_new_privs is set on all threads where the
-// kernel refused the ruleset after it.
+// kernel refused the ruleset after it; Failed are those then whose own seccomp filter
+// refuses that.
 type Error struct {
 	Op         string        // the system call, or what was attempted
 	Errno      syscall.Errno // ETIMEDOUT: threads did not answer

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -175,16 +176,8 @@ func refusedCalls(c *child) {
 	restrictOnce := func(number int) {
 		onOwnThread(func() {
 			c.must("prctl", unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
-			filter := []unix.SockFilter{
-				{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0}, // seccomp_data.nr
-				{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: uint32(number), Jf: 1},
-				{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)},
-				{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
-			}
-			program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
-			_, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, uintptr(unsafe.Pointer(&program)))
-			if errno != 0 {
-				c.skip("needs seccomp: " + errno.Error())
+			if err := refuse(number); err != nil {
+				c.skip(err.Error())
 			}
 			start := time.Now()
 			err := allthreads.Restrict(c.ruleset, 0, true)
@@ -227,4 +220,108 @@ func stuckInHandler(c *child) {
 	})
 	file.Close()
 	c.succeeding()
+}
+
+// forgedSignals has another process send this one the signal, with values as ours have
+// them, all the time.
+func forgedSignals(c *child) {
+	c.startSleepers()
+	path, err := os.Executable()
+	c.must("os.Executable", err)
+	forger := exec.Command(path)
+	forger.Env = append(os.Environ(), scenarioVariable+"=forge signals")
+	c.must("start", forger.Start())
+	for range 10 {
+		c.mustRestrict(c.ruleset)
+	}
+	c.must("kill", forger.Process.Kill())
+	forger.Wait()
+	c.wantDenied()
+}
+
+func forgeSignals(*child) {
+	parent := os.Getppid()
+	for parent == os.Getppid() {
+		for generation := uint32(1); generation < 50; generation++ {
+			for _, place := range []uint32{7, 1 << 20, 0x0fffffff, 0xfffffff0} {
+				info := struct {
+					signo, errno, code, _ int32
+					pid, uid              int32
+					place, generation     uint32
+					_                     [96]byte
+				}{signo: 33, code: -1, place: place, generation: generation} // SI_QUEUE
+				unix.RawSyscall(unix.SYS_RT_SIGQUEUEINFO, uintptr(parent), 33, uintptr(unsafe.Pointer(&info)))
+			}
+		}
+	}
+}
+
+// slowThreadHiddenProc has a thread take its time once a domain hides /proc, where the
+// ids of the others are far from the process's. It is waited for, and nobody asks for
+// each id that there may be.
+func slowThreadHiddenProc(c *child) {
+	c.startSleepers()
+	c.mustRestrict(c.newRuleset(hideProc))
+	const setMask = 2
+	mask, old := uint64(1)<<(33-1), uint64(0)
+	blocked := make(chan bool)
+	go func() {
+		runtime.LockOSThread()
+		unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, setMask, uintptr(unsafe.Pointer(&mask)), uintptr(unsafe.Pointer(&old)), 8, 0, 0)
+		close(blocked)
+		pause := unix.NsecToTimespec(int64(70 * time.Millisecond))
+		unix.Nanosleep(&pause, nil)
+		unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, setMask, uintptr(unsafe.Pointer(&old)), 0, 8, 0, 0)
+		runtime.UnlockOSThread()
+	}()
+	<-blocked
+	c.mustRestrict(c.ruleset)
+	if !allthreads.Listed() {
+		c.fatalf("the list of threads is given up")
+	}
+	c.wantDenied()
+}
+
+// oneRefusesNoNewPrivs has a thread whose filter refuses that, and the kernel refuse the
+// ruleset.
+func oneRefusesNoNewPrivs(c *child) {
+	ready, end := make(chan error), make(chan bool)
+	go onOwnThread(func() {
+		if unix.Geteuid() == 0 { // else it has no_new_privs already
+			ready <- refuse(unix.SYS_PRCTL)
+		} else {
+			ready <- errors.New("needs root, to install the filter")
+		}
+		<-end
+	})
+	if err := <-ready; err != nil {
+		c.skip(err.Error())
+	}
+	c.startSleepers()
+	file, err := os.Open(c.witness)
+	c.must("os.Open", err)
+	err = restrict(int(file.Fd()))
+	failure, ok := errors.AsType[*allthreads.Error](err)
+	if !ok || failure.Restricted != 0 || failure.Failed != 1 || !errors.Is(err, unix.EBADFD) {
+		c.fatalf("Restrict: %#v, want EBADFD, no thread restricted and one that fails", err)
+	}
+	c.noteRefusal(failure)
+	c.wantFree()
+	end <- true
+}
+
+// refuse has a filter refuse a system call of the calling thread.
+func refuse(number int) error {
+	filter := []unix.SockFilter{
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0}, // seccomp_data.nr
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: uint32(number), Jf: 1},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
+	}
+	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, uintptr(unsafe.Pointer(&program)))
+	if errno != 0 {
+		return fmt.Errorf("needs seccomp: %w", errno)
+	}
+	return nil
 }

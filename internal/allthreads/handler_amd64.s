@@ -36,7 +36,8 @@ TEXT ·handler(SB), NOSPLIT|NOFRAME|TOPFRAME, $0-0
 
 	// Park: tell in which sweep, and wake the caller where it is the last.
 	MOVL 24(SI), CX // si_value, lower half: the thread's place
-	SHLQ $4, CX     // 16 bytes each, and the entry is the second member
+	ANDL $const_placeMask, CX
+	SHLQ $4, CX // 16 bytes each, and the entry is the second member
 	LEAQ ·table(SB), DX
 	MOVL board_sweep(BX), AX
 	XCHGL AX, 4(DX)(CX*1)

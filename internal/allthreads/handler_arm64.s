@@ -35,7 +35,8 @@ countin:
 	MOVW 8(R1), R4 // si_code
 	CMPW $SI_QUEUE, R4
 	BNE  foreign
-	MOVWU board_generation(R19), R4
+	ADD  $board_generation, R19, R3
+	LDARW (R3), R4 // what it stands for was written before
 	CBZW R4, foreign
 	MOVWU 28(R1), R5 // si_value, upper half
 	CMPW R4, R5
@@ -43,6 +44,7 @@ countin:
 
 	// Park: tell in which sweep, and wake the caller where it is the last.
 	MOVWU 24(R1), R4 // si_value, lower half: the thread's place
+	ANDW $const_placeMask, R4
 	MOVD $·table(SB), R5
 	ADD  R4<<4, R5, R5 // 16 bytes each,
 	ADD  $4, R5        // and the entry is the second member
@@ -139,7 +141,8 @@ next:
 	MOVD R21, R0
 	MOVD R22, R1
 	MOVD R23, R2
-	JMP  (R20)
+	MOVD R20, R16 // by which BTI lets go to the start of a function
+	JMP  (R16)
 
 return:
 	RET

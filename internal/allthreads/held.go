@@ -30,48 +30,51 @@ import (
 func (c *call) attempt(bound int64) {
 	all, old := ^uint64(0), uint64(0)
 	c.fail(stepMask, sigprocmask(&all, &old))
+	store(&shared.generation, c.info.generation)
 	c.thread = system(unix.SYS_GETTID, 0, 0, 0, 0, 0, 0)
 	c.lowest, c.highest = max(min(c.process, c.thread)-nearby, 1), max(c.process, c.thread)+nearby
 	order := uint32(orderLeave)
 	if deadline := c.now() + bound; c.errno == 0 {
 		c.hold(deadline)
 	}
-	if c.held && c.shareFiles() {
+	if c.held && c.areOurs() {
 		order = c.restrictSelf()
 	}
 	store(&shared.generation, 0)
 	store(&shared.order, order)
 	c.futex(&shared.order, futexWake, 1<<30, 0)
 	c.awaitEmpty(c.now() + int64(10*time.Second))
-	if order == orderRestrict {
+	switch order {
+	case orderRestrict:
 		c.count()
+	case orderNoNewPrivs:
+		c.failed = load(&shared.failed)
 	}
 	sigprocmask(&old, nil)
 }
 
-// hold returns when every other thread is parked. A parked thread neither ends
-// nor starts another, so what makes a sweep the last is that each thread which
-// it found was parked before it began, and that there are no more.
+// hold returns when every other thread is parked, which then neither ends nor starts
+// another.
 //
 //go:nosplit
 //go:norace
 //go:noinline
 func (c *call) hold(deadline int64) {
-	if c.holdNearby() {
+	slice := int64(time.Millisecond)
+	if c.signalNearby() && (c.seen.pending == 0 || c.awaitParked(0, slice)) && c.allHeld() {
 		c.held = true
 		return
 	}
-	slice := int64(time.Millisecond)
 	for number := uint32(firstSweep); ; number++ {
 		before := load(&shared.parked)
 		store(&shared.sweep, number)
 		c.seen = sweep{}
-		if tasks.listed {
+		if c.listed {
 			c.sweepTasks(number)
 		} else {
 			deadline += c.sweepThreadIDs(number)
 		}
-		if c.errno == 0 && c.complete() {
+		if c.errno == 0 && (c.allHeld() || c.complete()) {
 			c.held = true
 			return
 		}
@@ -86,7 +89,7 @@ func (c *call) hold(deadline int64) {
 		if c.seen.pending+c.seen.missed > 0 {
 			c.stalled = !c.awaitParked(before, slice)
 			switch {
-			case !c.stalled && c.allParked():
+			case !c.stalled && c.allHeld():
 				c.held = true
 				return
 			case c.stalled && !tasks.asked && slice > int64(4*time.Millisecond):
@@ -99,23 +102,20 @@ func (c *call) hold(deadline int64) {
 	}
 }
 
-// holdNearby reports whether every other thread has one of the ids that follow the
-// process's, as mostly where the program has just begun, and is parked. So it need not
+// signalNearby sends the signal to those whose ids follow the process's, and reports
+// whether that were all, as mostly where the program has just begun: so they need not
 // be listed, which takes as long as to signal some.
 //
 //go:nosplit
 //go:norace
 //go:noinline
-func (c *call) holdNearby() bool {
+func (c *call) signalNearby() bool {
 	const few = 8
 	c.seen = sweep{}
 	for thread := c.process; thread <= c.process+few; thread++ {
 		c.visit(thread, firstSweep)
 	}
-	if c.errno != 0 || tasks.fd < 0 || c.threads() != 1+uint64(c.seen.pending) {
-		return false
-	}
-	return c.seen.pending == 0 || c.awaitParked(0, int64(time.Millisecond)) && c.allParked()
+	return c.errno == 0 && tasks.fd >= 0 && c.threads() == 1+c.seen.pending
 }
 
 // awaitAnswers waits a little for those that have been sent a signal, so that none is
@@ -143,11 +143,9 @@ func (c *call) giveUp() {
 	c.failed = c.seen.pending + c.seen.missed
 }
 
-// complete reports whether all threads there are were parked before the sweep
-// began. The list does not show it: the kernel cuts it short where a thread ends
-// while it is read. But the directory's link count tells how many threads there
-// are now. Without a count it takes two sweeps over all ids in a row that find
-// nobody new.
+// complete reports, where threads cannot be counted, whether all there are were parked
+// before the sweep began: it takes two over all ids in a row that find nobody new. And it
+// says where the next sweep is to look.
 //
 //go:nosplit
 //go:norace
@@ -162,23 +160,42 @@ func (c *call) complete() bool {
 	if everywhere {
 		c.clean++
 	}
-	c.everywhere = !tasks.listed // where the next sweep is to look
-	if tasks.fd < 0 {
-		return c.clean == enough
-	}
-	return c.threads() == 1+uint64(c.seen.parked)+uint64(c.seen.silent)
+	c.everywhere = !c.listed
+	return tasks.fd < 0 && c.clean == enough
 }
 
-// allParked reports whether every thread but this one is parked now, however they
-// were found. The kernel counts a thread from before it runs until after it has
-// ended, and the count of those that are parked is read first.
+// allHeld reports whether every thread but this one is parked now, or never answers and
+// needs no restriction, however they were found. The kernel counts a thread from before
+// it runs until after it has ended. Those that are parked are counted before, and stay;
+// those that never answer afterwards, so that they were there.
 //
 //go:nosplit
 //go:norace
 //go:noinline
-func (c *call) allParked() bool {
+func (c *call) allHeld() bool {
 	parked := load(&shared.parked)
-	return tasks.fd >= 0 && c.threads() == 1+uint64(parked)
+	if tasks.fd < 0 {
+		return false
+	}
+	others := c.threads() - 1
+	if c.stalled && tasks.own && parked < others {
+		parked += c.silent()
+	}
+	return parked == others && c.errno == 0
+}
+
+// silent counts the threads that have been sent a signal and will never answer.
+//
+//go:nosplit
+//go:norace
+//go:noinline
+func (c *call) silent() (count uint32) {
+	for i, at := uint32(0), latest; i < found; i, at = i+1, table[at&placeMask].before {
+		if load(&table[at&placeMask].entry) == signalled && c.isSilent(int(table[at&placeMask].id)) {
+			count++
+		}
+	}
+	return count
 }
 
 // threads returns how many threads this process has, by the task directory's link
@@ -188,7 +205,7 @@ func (c *call) allParked() bool {
 //go:nosplit
 //go:norace
 //go:noinline
-func (c *call) threads() uint64 {
+func (c *call) threads() uint32 {
 	if errno := system(unix.SYS_FSTAT, uintptr(tasks.fd), uintptr(unsafe.Pointer(&c.stat)), 0, 0, 0, 0); errno != 0 {
 		c.fail(stepCount, syscall.Errno(-errno))
 		return 0
@@ -198,7 +215,7 @@ func (c *call) threads() uint64 {
 		return 0
 	}
 	const dots = 2 // a directory's own links
-	return uint64(c.stat.Nlink) - dots
+	return uint32(c.stat.Nlink) - dots
 }
 
 // enough is the number of clean sweeps over all thread ids that show that there
@@ -407,11 +424,7 @@ func (c *call) visit(thread int, number uint32) {
 	case entry == unseen:
 		c.signal(thread, at)
 	case entry == signalled:
-		if c.stalled && tasks.own && c.isSilent(thread) {
-			c.seen.silent++
-		} else {
-			c.seen.pending++
-		}
+		c.seen.pending++
 	case entry < number:
 		c.seen.parked++
 	default:
@@ -441,7 +454,7 @@ func place(thread int) uint32 {
 //go:noinline
 func (c *call) add(thread int, at uint32) bool {
 	if found == mostThreads {
-		c.fail(stepMany, unix.EAGAIN)
+		c.fail(stepMany, unix.ENOBUFS)
 		return false
 	}
 	table[at&placeMask].id, table[at&placeMask].before = uint32(thread), latest
@@ -449,22 +462,31 @@ func (c *call) add(thread int, at uint32) bool {
 	return true
 }
 
-// shareFiles fails where a held thread has descriptors of its own: the ruleset's
-// number may be another ruleset there. Where kcmp is not built in, or a filter refuses
-// it, the thread is taken for one like the others.
+// areOurs fails where a thread has descriptors of its own: the ruleset's number may be
+// another ruleset there. Where kcmp is not built in, or a filter refuses it, the thread
+// is taken for one like the others. It fails too where more have parked than this process
+// has been found to have: a process that shares its memory runs the handler as well.
 //
 //go:nosplit
 //go:norace
 //go:noinline
-func (c *call) shareFiles() bool {
+func (c *call) areOurs() bool {
 	const files = 2 // KCMP_FILES
+	ours := uint32(0)
 	for i, at := uint32(0), latest; i < found; i, at = i+1, table[at&placeMask].before {
-		thread, parked := table[at&placeMask].id, load(&table[at&placeMask].entry) >= firstSweep
-		if parked && system(unix.SYS_KCMP, uintptr(c.thread), uintptr(thread), files, 0, 0, 0) > 0 {
-			c.apart = int(thread)
+		if load(&table[at&placeMask].entry) < firstSweep {
+			continue
+		}
+		ours++
+		if system(unix.SYS_KCMP, uintptr(c.thread), uintptr(table[at&placeMask].id), files, 0, 0, 0) > 0 {
+			c.apart = int(table[at&placeMask].id)
 			c.fail(stepFiles, unix.EBADF)
 			return false
 		}
+	}
+	if ours != load(&shared.parked) {
+		c.fail(stepOthers, unix.EAGAIN)
+		return false
 	}
 	return true
 }
@@ -499,8 +521,8 @@ func (c *call) signal(thread int, at uint32) {
 // isSilent reports whether a thread that has not answered never will, and needs
 // no restriction: it has ended and is only listed still, as a main thread is
 // until the process ends, or it is a worker of io_uring, which does each request
-// with the credentials of the thread that submitted it. It is asked again in
-// each sweep, since the id may be another thread's by then.
+// with the credentials of the thread that submitted it. It is asked each time, since
+// the id may be another thread's by then.
 //
 // A thread that polls an io_uring for submissions uses those of the ring's
 // making, and there is no way to change them. Where one is found, c fails.

@@ -3,6 +3,7 @@
 package allthreads
 
 import (
+	"encoding/binary"
 	"sync"
 	"syscall"
 	"time"
@@ -75,18 +76,17 @@ func (c *call) restrict(flags uint32, noNewPrivs bool) {
 		c.fail(stepOpen, errno)
 		return
 	}
-	if errno := installHandler(); errno != 0 {
-		c.fail(stepHandler, errno)
-		return
-	}
-	for _, bound := range patience {
+	for i, bound := range patience {
 		bound *= time.Millisecond
+		// The list may be another namespace's where that cannot be told.
+		c.listed = tasks.listed && (tasks.own || i < 3)
 		again := c.try(bound, flags, noNewPrivs)
 		if again && c.step == stepAsk {
 			if errno := tasks.ask(); errno != 0 {
 				c.fail(stepOpen, errno)
 				break
 			}
+			c.listed = tasks.listed
 			again = c.try(bound, flags, noNewPrivs)
 		}
 		if !again {
@@ -102,7 +102,14 @@ func (c *call) restrict(flags uint32, noNewPrivs bool) {
 
 // try makes one attempt, and reports whether another may go better.
 func (c *call) try(bound time.Duration, flags uint32, noNewPrivs bool) (again bool) {
-	c.prepare(flags, noNewPrivs)
+	if errno := installHandler(); errno != 0 {
+		c.fail(stepHandler, errno)
+		return false
+	}
+	if errno := c.prepare(flags, noNewPrivs); errno != 0 {
+		c.fail(stepRandom, errno)
+		return false
+	}
 	ignoreAtomics()
 	c.attempt(int64(bound))
 	heedAtomics()
@@ -120,11 +127,12 @@ type call struct {
 	thread  int // the calling thread
 	ruleset int // a descriptor of its own
 
-	info siginfo
-	text [512]byte     // the start of a stat file
-	path [16]byte      // of it, and a NUL at the end
-	time unix.Timespec // of futex and clock_gettime
-	stat unix.Stat_t   // of the task directory
+	listed bool // as tasks.listed, for this try
+	info   siginfo
+	text   [512]byte     // the start of a stat file
+	path   [16]byte      // of it, and a NUL at the end
+	time   unix.Timespec // of futex and clock_gettime
+	stat   unix.Stat_t   // of the task directory
 
 	seen    sweep
 	sent    uint32 // signals
@@ -172,20 +180,22 @@ const (
 	stepCount
 	stepPoller
 	stepFiles
+	stepRandom
+	stepOthers
 )
 
 var steps = [...]string{"hold all threads", "prctl", "landlock_restrict_self", "list /proc/self/task", "tgkill", "rt_tgsigqueueinfo",
-	"rt_tgsigqueueinfo, within RLIMIT_SIGPENDING", "open /proc/self/task", "rt_sigaction", "ask whose /proc/self/task is", "hold more than 32768 threads",
+	"rt_tgsigqueueinfo, within RLIMIT_SIGPENDING", "open /proc/self/task", "rt_sigaction", "ask whose /proc/self/task is", "more than 32768 thread ids",
 	"rt_sigprocmask", "clock_gettime", "fstat of /proc/self/task",
 	"an io_uring with IORING_SETUP_SQPOLL has a thread that no restriction reaches: make such a ring afterwards, or without that flag",
-	"it has descriptors of its own (CLONE_FILES), and the ruleset's is not among them: start it afterwards, or have it share them"}
+	"it has descriptors of its own (CLONE_FILES), and the ruleset's is not among them: start it afterwards, or have it share them",
+	"getrandom", "a process that shares this one's memory is held as well"}
 
 // sweep counts what one pass over all threads found.
 type sweep struct {
 	parked  uint32 // held since before this sweep began
 	late    uint32 // held since
 	pending uint32 // have the signal, and have not answered
-	silent  uint32 // never answer, and need no restriction
 	missed  uint32 // have gone, or could not be sent the signal yet
 }
 
@@ -198,22 +208,24 @@ type siginfo struct {
 }
 
 // prepare sets up the board for a new try.
-func (c *call) prepare(flags uint32, noNewPrivs bool) {
+func (c *call) prepare(flags uint32, noNewPrivs bool) syscall.Errno {
 	forget()
 	c.errno, c.failed, c.sent, c.queued, c.stalled, c.held, c.empty = 0, 0, 0, false, false, false, false
 	c.everywhere, c.clean, c.apart = false, 0, 0
 	copy(c.path[len(c.path)-len(statFile):], statFile)
-	if generation++; generation == 0 {
-		generation = 1
+	// Whoever may send this process signals must not know it.
+	var generation [4]byte
+	if _, err := unix.Getrandom(generation[:], 0); err != nil {
+		return err.(syscall.Errno)
 	}
-	c.info = siginfo{signo: sig, code: -1, pid: int32(c.process), uid: int32(unix.Getuid()), generation: generation} // SI_QUEUE
+	c.info = siginfo{signo: sig, code: -1, pid: int32(c.process), uid: int32(unix.Getuid()), generation: binary.NativeEndian.Uint32(generation[:]) | 1} // SI_QUEUE
 	shared.order, shared.parked, shared.wakeAt, shared.sweep = orderWait, 0, 0, firstSweep
 	shared.restricted, shared.failed, shared.errno = 0, 0, 0
 	shared.ruleset, shared.flags, shared.noNewPrivs = uint32(c.ruleset), flags, 0
 	if noNewPrivs {
 		shared.noNewPrivs = 1
 	}
-	store(&shared.generation, generation)
+	return 0
 }
 
 // forget forgets the threads of the try before.

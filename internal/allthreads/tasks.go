@@ -55,7 +55,8 @@ func (t *taskList) ask() syscall.Errno {
 	if errno := shortage(err); errno != 0 {
 		return errno
 	}
-	t.asked, t.own, t.listed = true, own, t.listed && own
+	t.asked, t.own = true, own
+	t.listed = t.listed && (own || err != nil) // an earlier domain may hide whose it is
 	return 0
 }
 

@@ -27,19 +27,26 @@ func Sleep(d time.Duration) {
 	unix.Nanosleep(&pause, nil)
 }
 
-// AwaitEnd returns when a thread that is about to end has done so.
-func AwaitEnd(id int) error {
-	for range 100_000 {
-		switch err := unix.Tgkill(unix.Getpid(), id, 0); err {
-		case nil:
+// AwaitEnd returns when threads that are about to end have done so, or an error after ten
+// seconds.
+func AwaitEnd(ids ...int) error {
+	limit := time.Now().Add(10 * time.Second)
+	for _, id := range ids {
+		for {
+			err := unix.Tgkill(unix.Getpid(), id, 0)
+			if err == unix.ESRCH {
+				break
+			}
+			if err != nil {
+				return fmt.Errorf("whether thread %d has ended cannot be told: %w", id, os.NewSyscallError("tgkill", err))
+			}
+			if time.Now().After(limit) {
+				return fmt.Errorf("thread %d does not end: %w", id, unix.ETIMEDOUT)
+			}
 			Sleep(time.Millisecond / 10)
-		case unix.ESRCH:
-			return nil
-		default:
-			return fmt.Errorf("whether thread %d has ended cannot be told: %w", id, os.NewSyscallError("tgkill", err))
 		}
 	}
-	return fmt.Errorf("thread %d does not end: %w", id, unix.ETIMEDOUT)
+	return nil
 }
 
 // ReadProc reads a file of /proc, and none that somebody has put in its place. Not

@@ -9,11 +9,11 @@ import (
 
 // Without Landlock and seccomp nobody spends a thread, or compares two.
 
-func ID() int               { return 0 }
-func IsMain() bool          { return false }
-func Ended(id int) bool     { return true }
-func Sleep(d time.Duration) {}
-func AwaitEnd(id int) error { return errors.ErrUnsupported }
+func ID() int                   { return 0 }
+func IsMain() bool              { return false }
+func Ended(id int) bool         { return true }
+func Sleep(d time.Duration)     {}
+func AwaitEnd(ids ...int) error { return errors.ErrUnsupported }
 
 type State struct{} // what a thread has
 

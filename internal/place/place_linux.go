@@ -63,7 +63,7 @@ func MayBeUnmounted(mount, here uint64) bool {
 		return false
 	}
 	err := statmount(mount)
-	// A mount that is out of Sight is EPERM, and so is a seccomp filter's refusal.
+	// A mount that is out of sight is EPERM, and so is a seccomp filter's refusal.
 	return err != nil && !(err == unix.EPERM && statmount(here) == nil)
 }
 
