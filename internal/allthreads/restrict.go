@@ -29,7 +29,6 @@ var patience = []time.Duration{50, 100, 200, 400, 800, 1600, 3200, 3200}
 var (
 	calls      sync.Mutex // one call at a time
 	current    call
-	generation uint32 // of the last try, of all calls
 	stuck      *call  // a thread has not left the handler, and uses what is this call's
 	unanswered bool   // a signal may be pending still, which would kill without a handler
 	tasks      = taskList{fd: -1}
