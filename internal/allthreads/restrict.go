@@ -3,10 +3,10 @@
 package allthreads
 
 import (
-	"encoding/binary"
 	"sync"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -29,8 +29,8 @@ var patience = []time.Duration{50, 100, 200, 400, 800, 1600, 3200, 3200}
 var (
 	calls      sync.Mutex // one call at a time
 	current    call
-	stuck      *call  // a thread has not left the handler, and uses what is this call's
-	unanswered bool   // a signal may be pending still, which would kill without a handler
+	stuck      *call // a thread has not left the handler, and uses what is this call's
+	unanswered bool  // a signal may be pending still, which would kill without a handler
 	tasks      = taskList{fd: -1}
 )
 
@@ -212,12 +212,13 @@ func (c *call) prepare(flags uint32, noNewPrivs bool) syscall.Errno {
 	c.errno, c.failed, c.sent, c.queued, c.stalled, c.held, c.empty = 0, 0, 0, false, false, false, false
 	c.everywhere, c.clean, c.apart = false, 0, 0
 	copy(c.path[len(c.path)-len(statFile):], statFile)
-	// Whoever may send this process signals must not know it.
-	var generation [4]byte
-	if _, err := unix.Getrandom(generation[:], 0); err != nil {
-		return err.(syscall.Errno)
+	// Whoever may send this process signals must not know it. Not by unix.Getrandom: that
+	// has the Go runtime map memory for it.
+	var generation uint32
+	if _, _, errno := syscall.RawSyscall(unix.SYS_GETRANDOM, uintptr(unsafe.Pointer(&generation)), unsafe.Sizeof(generation), 0); errno != 0 {
+		return errno
 	}
-	c.info = siginfo{signo: sig, code: -1, pid: int32(c.process), uid: int32(unix.Getuid()), generation: binary.NativeEndian.Uint32(generation[:]) | 1} // SI_QUEUE
+	c.info = siginfo{signo: sig, code: -1, pid: int32(c.process), uid: int32(unix.Getuid()), generation: generation | 1} // SI_QUEUE
 	shared.order, shared.parked, shared.wakeAt, shared.sweep = orderWait, 0, 0, firstSweep
 	shared.restricted, shared.failed, shared.errno = 0, 0, 0
 	shared.ruleset, shared.flags, shared.noNewPrivs = uint32(c.ruleset), flags, 0
