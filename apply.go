@@ -39,7 +39,8 @@ package landlock
 // an io_uring has a thread of its own, where it cannot have three descriptors
 // (RLIMIT_NOFILE), and with more than 32,768 threads. It can be called again. (On
 // other architectures than amd64 and arm64 the Go runtime does it: not in a binary with cgo, and such threads
-// and rings go unnoticed.) Where kcmp is missing or refused, as in many containers,
+// and rings go unnoticed.) Beside it nothing may call [syscall.Exec]: the signal by which a thread is
+// reached may end the new program. [Sandbox.Exec] waits. Where kcmp is missing or refused, as in many containers,
 // a thread with descriptors of its own is not seen: it enforces whatever ruleset it
 // has under the same number, or it is a [PartialError].
 //

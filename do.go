@@ -42,6 +42,8 @@ func (s *Sandbox) Exec(argv0 string, argv, envv []string) error {
 		return err
 	}
 	if s.unrestricted {
+		applyLock.RLock() // or the program might begin with a signal of Apply's, which would end it
+		defer applyLock.RUnlock()
 		return execError(argv0, system.Exec(argv0, argv, envv))
 	}
 	if insideDo() {

@@ -59,6 +59,7 @@ func init() { // not in the declaration, since scenarios start themselves
 		"wait that another thread ends":  waitForAnother,
 		"few pending signals":            fewPendingSignals,
 		"signal blocked":                 signalBlocked,
+		"signal blocked, chain":          signalBlockedChain,
 		"stuck in the handler":           stuckInHandler,
 		"no pending signals":             noPendingSignals,
 		"no address space":               noAddressSpace,
@@ -504,14 +505,32 @@ func signalBlocked(c *child) {
 	start := time.Now()
 	c.mustFail(c.ruleset, unix.ETIMEDOUT)
 	took := time.Since(start)
-	full()
 	fmt.Printf("gave up after %v\n", took.Round(time.Millisecond))
+	ours := c.handler() // which stays until the signal has arrived
+	onTop := ours
+	onTop[0]++
+	c.setHandler(onTop)
+	c.mustFail(c.ruleset, unix.EBUSY)
+	c.setHandler(ours)
+	full()
 	c.wantFree()
 	open(0)
 	open(0) // by now the leftover signal has arrived
 	c.mustRestrict(c.ruleset)
 	open(unix.EACCES)
 	c.wantDenied()
+}
+
+// signalBlockedChain has threads that block the signal, and each start the next and end.
+func signalBlockedChain(c *child) {
+	if !cthreads.Available {
+		c.skip("needs cgo")
+	}
+	c.startSleepers()
+	allthreads.SetPatience(slices.Repeat([]time.Duration{20}, 20)...)
+	cthreads.StartBlockedChain()
+	c.mustFail(c.ruleset, unix.ETIMEDOUT)
+	c.wantFree()
 }
 
 func badRuleset(c *child) {

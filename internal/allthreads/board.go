@@ -54,7 +54,7 @@ var table [2 * mostThreads]struct {
 	id     uint32
 	entry  uint32 // what is known of it
 	before uint32 // the place of the one that was found before it
-	_      uint32
+	silent bool   // it had no way left to answer when it was last looked at
 }
 
 var (

@@ -136,11 +136,21 @@
 //     returns ENOBUFS, and nothing is restricted.
 //   - A process that shares this one's memory (CLONE_VM) runs the handler as well. Restrict
 //     returns EAGAIN, and nothing is restricted.
-//   - A held thread does not go on, since a debugger has stopped it meanwhile. Every
-//     later call returns EDEADLK until it does.
+//   - A held thread does not go on, since a debugger has stopped it meanwhile. Restrict
+//     waits until none has gone on for ten seconds. Every later call returns EDEADLK until
+//     it does.
 //   - A thread has a seccomp filter that kills it for what the handler calls, or is in
 //     seccomp's strict mode. It never leaves the handler then: the others are restricted,
 //     Error says so, and every later call returns EDEADLK.
+//   - A filter answers what is called here by SIGSYS (SECCOMP_RET_TRAP). All signals are
+//     blocked, so that ends the process, whatever handler it has.
+//   - A filter has another thread of this process answer for the calls
+//     (SECCOMP_RET_USER_NOTIF). That thread is held, so the process hangs.
+//   - A thread is in execve. A signal that it has not taken is still there when the new
+//     program begins, and ends it.
+//   - Another handler has been put on top of this one while it had to stay, such as that of
+//     a second copy of this package. Restrict returns EBUSY until that is gone, and nothing
+//     is restricted.
 //   - A thread has descriptors of its own (CLONE_FILES). Restrict returns EBADF, names
 //     the thread, and nothing is restricted. Where kcmp is not built in or refused,
 //     as in many containers, it goes unnoticed: the thread enforces what it has
@@ -153,7 +163,8 @@
 //   - There is no /proc, not even one to count the threads by. Once all that are
 //     known are held, two sweeps have to find nobody new under any thread id up to
 //     the kernel's limit of 4,194,304. Each takes one to two seconds on an idle
-//     machine, and longer on one that is not, during which the threads are held.
+//     machine, and longer on one that is not, during which the threads are held. Where one
+//     never answers while others come and go, Restrict returns ETIMEDOUT after a minute.
 //   - Children that were made before, by fork or vfork, are other processes and stay as they are.
 //
 // Only amd64 and arm64 have a handler; elsewhere [Supported] is false.

@@ -58,6 +58,13 @@ func (c *child) handler() (action [4]uint64) {
 	return action
 }
 
+func (c *child) setHandler(action [4]uint64) {
+	_, _, errno := unix.RawSyscall6(unix.SYS_RT_SIGACTION, 33, uintptr(unsafe.Pointer(&action)), 0, 8, 0, 0)
+	if errno != 0 {
+		c.fatalf("rt_sigaction: %v, want the action set", errno)
+	}
+}
+
 func openFiles() map[int]bool {
 	open := map[int]bool{}
 	for fd := range 1000 {
@@ -216,6 +223,18 @@ func stuckInHandler(c *child) {
 		c.mustFail(int(file.Fd()), unix.EBADFD)
 		c.mustFail(c.ruleset, unix.EDEADLK)
 		leave()
+		c.mustFail(int(file.Fd()), unix.EBADFD)
+	})
+	c.failing("slow to leave", func() {
+		runtime.GOMAXPROCS(max(2, runtime.GOMAXPROCS(0))) // Restrict keeps one
+		first, second := allthreads.Enter(), allthreads.Enter()
+		go func() {
+			for _, leave := range []func(){first, second} { // together they take longer than one may
+				time.Sleep(6 * time.Second)
+				leave()
+			}
+		}()
+		c.mustFail(int(file.Fd()), unix.EBADFD)
 		c.mustFail(int(file.Fd()), unix.EBADFD)
 	})
 	file.Close()

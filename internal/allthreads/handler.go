@@ -27,12 +27,19 @@ const (
 // previous is the action that our handler took the place of.
 var previous sigaction
 
+// installed reports whether our handler is there, or beneath one that has been put on top
+// of it since.
+var installed bool
+
 // installHandler puts our handler in place, and keeps what was there.
 //
 // SA_ONSTACK: a thread in Go code has a stack too small for a handler.
 // SA_RESTART: system calls that can be carried on are. The mask is full, so
 // that no other handler runs in a thread that is held. SA_RESTORER: on amd64
 // the kernel brings no code to return to.
+//
+// It does not go on top of what is on top of ours, such as that of another copy of this
+// package: that may pass on to ours, ours would pass on to that, and so for ever.
 func installHandler() syscall.Errno {
 	ours := sigaction{handler: handlerPC(), flags: saSiginfo | saOnStack | saRestart, restorer: restorerPC(), mask: ^uint64(0)}
 	if ours.restorer != 0 {
@@ -43,9 +50,13 @@ func installHandler() syscall.Errno {
 		if errno := rtSigaction(nil, &current); errno != 0 || current.handler == ours.handler {
 			return errno
 		}
+		if installed {
+			return unix.EBUSY
+		}
 		// The handler needs this from its first moment on.
 		previous, shared.previous = current, current.handler
 		if errno := rtSigaction(&ours, &replaced); errno != 0 || replaced == current {
+			installed = errno == 0
 			return errno
 		}
 		if errno := rtSigaction(&replaced, nil); errno != 0 { // libc changed it in between: once more
@@ -61,6 +72,7 @@ func removeHandler() {
 	var current sigaction
 	if rtSigaction(nil, &current) == 0 && current.handler == handlerPC() {
 		rtSigaction(&previous, nil)
+		installed = false
 	}
 }
 

@@ -43,7 +43,7 @@ func (c *call) attempt(bound int64) {
 	store(&shared.generation, 0)
 	store(&shared.order, order)
 	c.futex(&shared.order, futexWake, 1<<30, 0)
-	c.awaitEmpty(c.now() + int64(10*time.Second))
+	c.awaitEmpty()
 	switch order {
 	case orderRestrict:
 		c.count()
@@ -166,8 +166,7 @@ func (c *call) complete() bool {
 
 // allHeld reports whether every thread but this one is parked now, or never answers and
 // needs no restriction, however they were found. The kernel counts a thread from before
-// it runs until after it has ended. Those that are parked are counted before, and stay;
-// those that never answer afterwards, so that they were there.
+// it runs until after it has ended. Those that are parked are counted before, and stay.
 //
 //go:nosplit
 //go:norace
@@ -178,20 +177,39 @@ func (c *call) allHeld() bool {
 		return false
 	}
 	others := c.threads() - 1
-	if c.stalled && tasks.own && parked < others {
-		parked += c.silent()
+	if c.stalled && tasks.own && parked < others && c.errno == 0 {
+		return c.allHeldOrSilent()
 	}
 	return parked == others && c.errno == 0
 }
 
-// silent counts the threads that have been sent a signal and will never answer.
+// allHeldOrSilent is allHeld where some never answer. Those are found before the threads
+// are counted, and again afterwards. The second time shows that they were there to be
+// counted; the first, that they had no way left to start another thread: one that is
+// found to have ended only then might have done that after the count.
 //
 //go:nosplit
 //go:norace
 //go:noinline
-func (c *call) silent() (count uint32) {
+func (c *call) allHeldOrSilent() bool {
+	c.silent(false)
+	parked := load(&shared.parked)
+	others := c.threads() - 1
+	parked += c.silent(true)
+	return parked == others && c.errno == 0
+}
+
+// silent counts, and marks, the threads that have been sent a signal and will never
+// answer; with again, only those that the last time has marked.
+//
+//go:nosplit
+//go:norace
+//go:noinline
+func (c *call) silent(again bool) (count uint32) {
 	for i, at := uint32(0), latest; i < found; i, at = i+1, table[at&placeMask].before {
-		if load(&table[at&placeMask].entry) == signalled && c.isSilent(int(table[at&placeMask].id)) {
+		thread := &table[at&placeMask]
+		asked := load(&thread.entry) == signalled && (thread.silent || !again)
+		if thread.silent = asked && c.isSilent(int(thread.id)); thread.silent {
 			count++
 		}
 	}
@@ -258,17 +276,24 @@ func (c *call) awaitParked(before uint32, slice int64) bool {
 	}
 }
 
-// awaitEmpty waits until no thread is in the handler. It sleeps first, since what the
-// threads have to do there this processor can do as well as another, and watches for
-// the last one.
+// awaitEmpty waits until no thread is in the handler, or until none has left it for ten
+// seconds. It sleeps first, since what the threads have to do there this processor can do
+// as well as another, and watches for the last one. While the process is stopped it has
+// not waited, whatever the clock says.
 //
 //go:nosplit
 //go:norace
 //go:noinline
-func (c *call) awaitEmpty(deadline int64) {
-	until := int64(0)
-	for now := c.now(); now < deadline; now = c.now() {
-		inside := load(&shared.inside)
+func (c *call) awaitEmpty() {
+	const enough, slice = int64(10 * time.Second), int64(50 * time.Millisecond)
+	fewest, waited, before, until := ^uint32(0), int64(0), c.now(), int64(0)
+	for waited < enough {
+		inside, now := load(&shared.inside), c.now()
+		waited += min(now-before, 2*slice)
+		before = now
+		if inside < fewest {
+			fewest, waited = inside, 0
+		}
 		switch {
 		case inside == 0:
 			c.empty = true
@@ -277,7 +302,7 @@ func (c *call) awaitEmpty(deadline int64) {
 			until = now + watching
 		case inside == 1 && now < until:
 		default:
-			c.futex(&shared.inside, futexWait, inside, int64(50*time.Millisecond))
+			c.futex(&shared.inside, futexWait, inside, slice)
 		}
 	}
 }

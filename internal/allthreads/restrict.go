@@ -103,7 +103,7 @@ func (c *call) restrict(flags uint32, noNewPrivs bool) {
 func (c *call) try(bound time.Duration, flags uint32, noNewPrivs bool) (again bool) {
 	if errno := installHandler(); errno != 0 {
 		c.fail(stepHandler, errno)
-		return false
+		return errno == unix.EBUSY
 	}
 	if errno := c.prepare(flags, noNewPrivs); errno != 0 {
 		c.fail(stepRandom, errno)
@@ -213,9 +213,9 @@ func (c *call) prepare(flags uint32, noNewPrivs bool) syscall.Errno {
 	c.everywhere, c.clean, c.apart = false, 0, 0
 	copy(c.path[len(c.path)-len(statFile):], statFile)
 	// Whoever may send this process signals must not know it. Not by unix.Getrandom: that
-	// has the Go runtime map memory for it.
+	// has the Go runtime map memory for it. While the machine starts it is not waited for.
 	var generation uint32
-	if _, _, errno := syscall.RawSyscall(unix.SYS_GETRANDOM, uintptr(unsafe.Pointer(&generation)), unsafe.Sizeof(generation), 0); errno != 0 {
+	if _, _, errno := syscall.RawSyscall(unix.SYS_GETRANDOM, uintptr(unsafe.Pointer(&generation)), unsafe.Sizeof(generation), unix.GRND_INSECURE); errno != 0 {
 		return errno
 	}
 	c.info = siginfo{signo: sig, code: -1, pid: int32(c.process), uid: int32(unix.Getuid()), generation: generation | 1} // SI_QUEUE
@@ -232,7 +232,7 @@ func (c *call) prepare(flags uint32, noNewPrivs bool) syscall.Errno {
 func forget() {
 	for ; found > 0; found-- {
 		thread := &table[latest]
-		latest, thread.id, thread.entry = thread.before, 0, unseen
+		latest, thread.id, thread.entry, thread.silent = thread.before, 0, unseen, false
 	}
 	// That the page is written before it is read spares a second fault.
 	table[uint32(unix.Getpid())&placeMask].entry = unseen

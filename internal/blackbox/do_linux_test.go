@@ -221,6 +221,17 @@ func TestApplyBesideSandboxes(t *testing.T) {
 	})
 }
 
+// Below ABI 8 Apply signals every thread, and a signal may reach what a thread is becoming:
+// no program begins with it.
+func TestApplyBesideExec(t *testing.T) {
+	for range 10 {
+		cmd, out := try("become beside Apply")
+		if err := cmd.Run(); err != nil || out.String() != lines(fmt.Sprintf("pid=%d: ok", cmd.Process.Pid)) {
+			t.Errorf("the program: %v: %s", err, out)
+		}
+	}
+}
+
 // applyBeside starts an Apply and some work at the same moment, since the one to
 // get between is short, until no layer is left.
 func applyBeside(t *testing.T, secret string, work func(s *landlock.Sandbox, secret string) error) {

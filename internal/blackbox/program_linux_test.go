@@ -115,6 +115,8 @@ func tryAll(args []string) {
 			if s, err = runnable(bestForChildren()).Prepare(); err == nil {
 				err = s.Exec(testenv.Self(), []string{"self", "read=" + object, fmt.Sprint("pid=", os.Getpid()), fmt.Sprint("fd=", s.Fd())}, os.Environ())
 			}
+		case "become beside Apply": // this program without a sandbox
+			err = becomeBesideApply()
 		case "panic":
 			if s, prepareErr := landlock.NewHandling(landlock.Rights{FS: landlock.FSMakeChar}).Prepare(); prepareErr == nil {
 				s.Do(panicInDo)
@@ -217,3 +219,23 @@ func withLibraries(r *landlock.Ruleset) *landlock.Ruleset {
 
 // bestForChildren returns everything that this kernel can deny to a child.
 func bestForChildren() *landlock.Ruleset { return landlock.New(landlock.V11).BestEffort(landlock.V1) }
+
+// becomeBesideApply replaces this process, which takes long with so large an environment,
+// while Applies are under way.
+func becomeBesideApply() error {
+	s, err := landlock.NewHandling(landlock.Rights{Net: landlock.NetBindUDP}).BestEffort(0).Prepare()
+	if err != nil {
+		return err
+	}
+	began := make(chan bool)
+	go func() {
+		r := landlock.NewHandling(landlock.Rights{FS: landlock.FSMakeChar}).BestEffort(0)
+		close(began)
+		for err := error(nil); err == nil; {
+			_, err = r.Apply() // until no layer is left
+		}
+	}()
+	<-began
+	env := slices.Concat(os.Environ(), slices.Repeat([]string{"LONG=" + strings.Repeat("x", 100_000)}, 10))
+	return s.Exec(testenv.Self(), []string{"self", fmt.Sprint("pid=", os.Getpid())}, env)
+}

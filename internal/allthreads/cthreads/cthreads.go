@@ -28,6 +28,10 @@ func Start(kind Kind, count int, masked bool) {
 	}
 }
 
+// StartBlockedChain starts a thread that blocks every signal, those too that libc lets
+// nobody block, starts the next one like itself, and ends: for as long as the process lives.
+func StartBlockedChain() { C.ct_start_blocked_chain() }
+
 // Probe makes every thread open the file, and go on as before. Where stack is
 // set each also stacks as many layers as it can, which is possible once.
 func Probe(stack bool) Result {

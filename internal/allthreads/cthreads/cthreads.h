@@ -19,3 +19,4 @@ void ct_setup(const char *path, int ruleset);
 int ct_start(int kind, int count, int masked);
 void ct_probe(int stack, struct ct_result *result);
 void ct_armed(int layers);
+void ct_start_blocked_chain(void);

@@ -14,6 +14,9 @@ func Setup(path string, ruleset int) {}
 // Start starts no thread without C.
 func Start(kind Kind, count int, masked bool) {}
 
+// StartBlockedChain starts no thread without C.
+func StartBlockedChain() {}
+
 // Probe finds no thread without C.
 func Probe(stack bool) Result { return Result{} }
 
