@@ -168,6 +168,11 @@ func (c *call) complete() bool {
 // needs no restriction, however they were found. The kernel counts a thread from before
 // it runs until after it has ended. Those that are parked are counted before, and stay.
 //
+// Those that never answer are found before the threads are counted, and again afterwards.
+// The second time shows that they were there to be counted; the first, that they had no
+// way left to start another thread: one that is found to have ended only then might have
+// done that after the count.
+//
 //go:nosplit
 //go:norace
 //go:noinline
@@ -177,25 +182,12 @@ func (c *call) allHeld() bool {
 		return false
 	}
 	others := c.threads() - 1
-	if c.stalled && tasks.own && parked < others && c.errno == 0 {
-		return c.allHeldOrSilent()
+	if c.stalled && tasks.own && parked < others {
+		c.silent(false)
+		parked = load(&shared.parked)
+		others = c.threads() - 1
+		parked += c.silent(true)
 	}
-	return parked == others && c.errno == 0
-}
-
-// allHeldOrSilent is allHeld where some never answer. Those are found before the threads
-// are counted, and again afterwards. The second time shows that they were there to be
-// counted; the first, that they had no way left to start another thread: one that is
-// found to have ended only then might have done that after the count.
-//
-//go:nosplit
-//go:norace
-//go:noinline
-func (c *call) allHeldOrSilent() bool {
-	c.silent(false)
-	parked := load(&shared.parked)
-	others := c.threads() - 1
-	parked += c.silent(true)
 	return parked == others && c.errno == 0
 }
 
