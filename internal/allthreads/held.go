@@ -165,8 +165,7 @@ func (c *call) complete() bool {
 }
 
 // allHeld reports whether every thread but this one is parked now, or never answers and
-// needs no restriction, however they were found. The kernel counts a thread from before
-// it runs until after it has ended. Those that are parked are counted before, and stay.
+// needs no restriction, however they were found.
 //
 // Those that never answer are found before the threads are counted, and again afterwards.
 // The second time shows that they were there to be counted; the first, that they had no
@@ -177,18 +176,28 @@ func (c *call) complete() bool {
 //go:norace
 //go:noinline
 func (c *call) allHeld() bool {
-	parked := load(&shared.parked)
 	if tasks.fd < 0 {
 		return false
 	}
-	others := c.threads() - 1
-	if c.stalled && tasks.own && parked < others {
+	left := c.notParked()
+	if left > 0 && c.stalled && tasks.own {
 		c.silent(false)
-		parked = load(&shared.parked)
-		others = c.threads() - 1
-		parked += c.silent(true)
+		left = c.notParked()
+		left -= c.silent(true)
 	}
-	return parked == others && c.errno == 0
+	return left == 0 && c.errno == 0
+}
+
+// notParked counts the other threads that are not parked. The kernel counts a thread from
+// before it runs until after it has ended. Those that are parked are counted before, and
+// stay.
+//
+//go:nosplit
+//go:norace
+//go:noinline
+func (c *call) notParked() uint32 {
+	parked := load(&shared.parked)
+	return c.threads() - 1 - parked
 }
 
 // silent counts, and marks, the threads that have been sent a signal and will never
@@ -200,8 +209,10 @@ func (c *call) allHeld() bool {
 func (c *call) silent(again bool) (count uint32) {
 	for i, at := uint32(0), latest; i < found; i, at = i+1, table[at&placeMask].before {
 		thread := &table[at&placeMask]
-		asked := load(&thread.entry) == signalled && (thread.silent || !again)
-		if thread.silent = asked && c.isSilent(int(thread.id)); thread.silent {
+		if load(&thread.entry) != signalled || again && !thread.silent {
+			continue
+		}
+		if thread.silent = c.isSilent(int(thread.id)); thread.silent {
 			count++
 		}
 	}
