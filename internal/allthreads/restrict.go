@@ -101,9 +101,14 @@ func (c *call) restrict(flags uint32, noNewPrivs bool) {
 
 // try makes one attempt, and reports whether another may go better.
 func (c *call) try(bound time.Duration, flags uint32, noNewPrivs bool) (again bool) {
-	if errno := installHandler(); errno != 0 {
+	switch errno := installHandler(); errno {
+	case 0:
+	case unix.EBUSY:
+		c.fail(stepOnTop, errno)
+		return true
+	default:
 		c.fail(stepHandler, errno)
-		return errno == unix.EBUSY
+		return false
 	}
 	if errno := c.prepare(flags, noNewPrivs); errno != 0 {
 		c.fail(stepRandom, errno)
@@ -172,6 +177,7 @@ const (
 	stepQueue
 	stepOpen
 	stepHandler
+	stepOnTop
 	stepAsk
 	stepMany
 	stepMask
@@ -184,7 +190,7 @@ const (
 )
 
 var steps = [...]string{"hold all threads", "prctl", "landlock_restrict_self", "list /proc/self/task", "tgkill", "rt_tgsigqueueinfo",
-	"rt_tgsigqueueinfo, within RLIMIT_SIGPENDING", "open /proc/self/task", "rt_sigaction", "ask whose /proc/self/task is", "more than 32768 thread ids",
+	"rt_tgsigqueueinfo, within RLIMIT_SIGPENDING", "open /proc/self/task", "rt_sigaction", "rt_sigaction: another handler of signal 33 is on top of this package's", "ask whose /proc/self/task is", "more than 32768 thread ids",
 	"rt_sigprocmask", "clock_gettime", "fstat of /proc/self/task",
 	"an io_uring with IORING_SETUP_SQPOLL has a thread that no restriction reaches: make such a ring afterwards, or without that flag",
 	"it has descriptors of its own (CLONE_FILES), and the ruleset's is not among them: start it afterwards, or have it share them",
