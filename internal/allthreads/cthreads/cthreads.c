@@ -243,18 +243,28 @@ void ct_armed(int layers) { armed = layers; }
 
 // blocked_link starts the next one by the bare system call, which is over in no time.
 static int blocked_link(void *number) {
-	static char stacks[64][16 << 10] __attribute__((aligned(16)));
-	unsigned long n = (unsigned long)number;
+	static struct {
+		char stack[16 << 10] __attribute__((aligned(16)));
+		atomic_int taken; // until the kernel writes 0
+	} links[64];
+	unsigned long next = ((unsigned long)number + 1) % 64;
 	for (volatile int i = 0; i < 10000; i++)
 		;
-	clone(blocked_link, stacks[n % 64] + sizeof stacks[0],
-	      CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM, (void *)(n + 1));
+	while (links[next].taken)
+		;
+	links[next].taken = 1;
+	clone(blocked_link, links[next].stack + sizeof links[next].stack,
+	      CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_CHILD_CLEARTID,
+	      (void *)next, NULL, NULL, &links[next].taken);
 	return 0;
 }
+
+static atomic_int blocked;
 
 static void *first_blocked_link(void *arg) {
 	unsigned long all = ~0ul;
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, NULL, sizeof all);
+	blocked = 1;
 	blocked_link(NULL);
 	for (;;)
 		syscall(SYS_exit, 0); // the bare one too: the stack is still used
@@ -265,4 +275,6 @@ void ct_start_blocked_chain(void) {
 	pthread_t id;
 	if (pthread_create(&id, NULL, first_blocked_link, NULL) != 0)
 		abort();
+	while (!blocked)
+		sched_yield();
 }
