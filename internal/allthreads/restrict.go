@@ -29,8 +29,8 @@ var patience = []time.Duration{50, 100, 200, 400, 800, 1600, 3200, 3200}
 var (
 	calls      sync.Mutex // one call at a time
 	current    call
-	stuck      *call // a thread has not left the handler, and uses what is this call's
-	unanswered bool  // a signal may be pending still, which would kill without a handler
+	stuck      bool // a thread has not left the handler, and uses what is current's
+	unanswered bool // a signal may be pending still, which would kill without a handler
 	tasks      = taskList{fd: -1}
 )
 
@@ -42,21 +42,21 @@ var (
 func Restrict(ruleset int, flags uint32, noNewPrivs bool) error {
 	calls.Lock()
 	defer calls.Unlock()
-	if stuck != nil {
+	c := &current
+	if stuck {
 		if load(&shared.inside) > 0 {
 			return &Error{Op: "hold all threads", Errno: unix.EDEADLK}
 		}
-		stuck.release()
-		stuck = nil
+		c.release()
+		stuck = false
 	}
 	// A copy, since a thread that never answers leaves it in use.
 	fd, err := unix.FcntlInt(uintptr(ruleset), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		return &Error{Op: "fcntl", Errno: err.(syscall.Errno)}
 	}
-	c := &current
 	*c = call{process: unix.Getpid(), ruleset: fd}
-	if c.restrict(flags, noNewPrivs); stuck == nil {
+	if c.restrict(flags, noNewPrivs); !stuck {
 		c.release()
 	}
 	if c.errno == 0 {
@@ -118,9 +118,7 @@ func (c *call) try(bound time.Duration, flags uint32, noNewPrivs bool) (again bo
 	c.attempt(int64(bound))
 	heedAtomics()
 	unanswered = !c.held && (unanswered || c.sent > load(&shared.parked))
-	if !c.empty {
-		stuck = c
-	}
+	stuck = !c.empty
 	return c.empty && !c.held && (c.errno == unix.ETIMEDOUT || c.errno == unix.EAGAIN)
 }
 
@@ -224,7 +222,8 @@ func (c *call) prepare(flags uint32, noNewPrivs bool) syscall.Errno {
 	if _, _, errno := syscall.RawSyscall(unix.SYS_GETRANDOM, uintptr(unsafe.Pointer(&generation)), unsafe.Sizeof(generation), unix.GRND_INSECURE); errno != 0 {
 		return errno
 	}
-	c.info = siginfo{signo: sig, code: -1, pid: int32(c.process), uid: int32(unix.Getuid()), generation: generation | 1} // SI_QUEUE
+	c.info.signo, c.info.code, c.info.generation = sig, -1, generation|1 // SI_QUEUE
+	c.info.pid, c.info.uid = int32(c.process), int32(unix.Getuid())
 	shared.order, shared.parked, shared.wakeAt, shared.sweep = orderWait, 0, 0, firstSweep
 	shared.restricted, shared.failed, shared.errno = 0, 0, 0
 	shared.ruleset, shared.flags, shared.noNewPrivs = uint32(c.ruleset), flags, 0
