@@ -188,7 +188,8 @@ const (
 )
 
 var steps = [...]string{"hold all threads", "prctl", "landlock_restrict_self", "list /proc/self/task", "tgkill", "rt_tgsigqueueinfo",
-	"rt_tgsigqueueinfo, within RLIMIT_SIGPENDING", "open /proc/self/task", "rt_sigaction", "rt_sigaction: another handler of signal 33 is on top of this package's", "ask whose /proc/self/task is", "more than 32768 thread ids",
+	"rt_tgsigqueueinfo, within RLIMIT_SIGPENDING", "open /proc/self/task", "rt_sigaction",
+	"rt_sigaction: another handler of signal 33 is on top of this package's", "ask whose /proc/self/task is", "more than 32768 thread ids",
 	"rt_sigprocmask", "clock_gettime", "fstat of /proc/self/task",
 	"an io_uring with IORING_SETUP_SQPOLL has a thread that no restriction reaches: make such a ring afterwards, or without that flag",
 	"it has descriptors of its own (CLONE_FILES), and the ruleset's is not among them: start it afterwards, or have it share them",
@@ -217,7 +218,8 @@ func (c *call) prepare(flags uint32, noNewPrivs bool) syscall.Errno {
 	c.everywhere, c.clean, c.apart = false, 0, 0
 	copy(c.path[len(c.path)-len(statFile):], statFile)
 	// Whoever may send this process signals must not know it. Not by unix.Getrandom: that
-	// has the Go runtime map memory for it. While the machine starts it is not waited for.
+	// has the Go runtime map memory for it. GRND_INSECURE does not wait where the machine
+	// has just started.
 	var generation uint32
 	if _, _, errno := syscall.RawSyscall(unix.SYS_GETRANDOM, uintptr(unsafe.Pointer(&generation)), unsafe.Sizeof(generation), unix.GRND_INSECURE); errno != 0 {
 		return errno
