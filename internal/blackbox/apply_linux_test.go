@@ -203,10 +203,8 @@ func TestDryRun(t *testing.T) {
 			testenv.InChild(t, prepare, func(t *testing.T, dir string) {
 				before := testenv.OpenFiles()
 				dry, dryErr := make(dir).DryRun()
-				for open := range testenv.OpenFiles() {
-					if !before[open] {
-						t.Errorf("descriptor %d is left open", open)
-					}
+				for open, link := range testenv.LeftOpen(before) {
+					t.Errorf("descriptor %d is left open: %s", open, link)
 				}
 				for path, try := range map[string]func(string) error{
 					"/":                          func(path string) error { _, err := os.ReadDir(path); return err },

@@ -396,10 +396,8 @@ func TestExplainWithoutDescriptors(t *testing.T) {
 		}
 		before := testenv.OpenFiles()
 		r.Explain(&fs.PathError{Op: "remove", Path: dir + "/nothing", Err: unix.EACCES})
-		for fd := range testenv.OpenFiles() {
-			if !before[fd] {
-				t.Errorf("descriptor %d is left open", fd)
-			}
+		for fd, link := range testenv.LeftOpen(before) {
+			t.Errorf("descriptor %d is left open: %s", fd, link)
 		}
 	})
 }

@@ -136,10 +136,8 @@ func TestStartErrors(t *testing.T) {
 				if _, err := pipe.Read(make([]byte, 1)); !errors.Is(err, os.ErrClosed) {
 					t.Errorf("the pipe is not closed: %v", err)
 				}
-				for fd := range testenv.OpenFiles() {
-					if !before[fd] {
-						t.Errorf("descriptor %d is left open: %s", fd, testenv.ReadLink(fd))
-					}
+				for fd, link := range testenv.LeftOpen(before) {
+					t.Errorf("descriptor %d is left open: %s", fd, link)
 				}
 				if err := test.s.Start(test.cmd); err == nil || err.Error() != "exec: already started" {
 					t.Errorf("second Start: %v", err)

@@ -23,9 +23,9 @@ func TestNoDescriptorLeaks(t *testing.T) {
 			t.Fatal(err)
 		}
 		fd := sandbox.Fd()
-		for open := range testenv.OpenFiles() {
-			if !before[open] && open != int(fd) {
-				t.Errorf("descriptor %d is left open", open)
+		for open, link := range testenv.LeftOpen(before) {
+			if open != int(fd) {
+				t.Errorf("descriptor %d is left open: %s", open, link)
 			}
 		}
 		if flags, err := unix.FcntlInt(fd, unix.F_GETFD, 0); err != nil || flags&unix.FD_CLOEXEC == 0 {
@@ -35,9 +35,9 @@ func TestNoDescriptorLeaks(t *testing.T) {
 			t.Errorf("Close: %v, then Fd %d", err, int(sandbox.Fd()))
 		}
 		testenv.MustApply(t, landlock.New(landlock.V1).AllowRead("/"))
-		for open := range testenv.OpenFiles() {
-			if !before[open] && testenv.ReadLink(open) != fmt.Sprintf("/proc/%d/task", os.Getpid()) {
-				t.Errorf("descriptor %d is left open by Apply", open)
+		for open, link := range testenv.LeftOpen(before) {
+			if link != fmt.Sprintf("/proc/%d/task", os.Getpid()) {
+				t.Errorf("descriptor %d is left open by Apply: %s", open, link)
 			}
 		}
 	})

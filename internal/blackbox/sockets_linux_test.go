@@ -717,9 +717,9 @@ func TestSocketFilterFailures(t *testing.T) {
 						break // it takes a second to see that the thread does not end
 					}
 				}
-				for fd := range testenv.OpenFiles() {
-					if !before[fd] && testenv.ReadLink(fd) != fmt.Sprintf("/proc/%d/task", os.Getpid()) {
-						t.Errorf("descriptor %d is left open", fd)
+				for fd, link := range testenv.LeftOpen(before) {
+					if link != fmt.Sprintf("/proc/%d/task", os.Getpid()) {
+						t.Errorf("descriptor %d is left open: %s", fd, link)
 					}
 				}
 				if err := unfiltered(); err != nil {

@@ -126,9 +126,9 @@ func TestThreadsThatCannotBeCompared(t *testing.T) {
 						t.Errorf("Exec: %v, want %v", err, want)
 					}
 				})
-				for fd := range testenv.OpenFiles() {
-					if !before[fd] && testenv.ReadLink(fd) != fmt.Sprintf("/proc/%d/task", os.Getpid()) {
-						t.Errorf("descriptor %d is left open", fd)
+				for fd, link := range testenv.LeftOpen(before) {
+					if link != fmt.Sprintf("/proc/%d/task", os.Getpid()) {
+						t.Errorf("descriptor %d is left open: %s", fd, link)
 					}
 				}
 			})

@@ -446,7 +446,6 @@ func TestWrapIsLikeExec(t *testing.T) {
 		s := testenv.MustPrepare(t, landlock.New(landlock.V5).BestEffort(landlock.V1).AllowExecute("/").AllowReadWrite(dir, "/dev"))
 		scratch := filepath.Join(dir, "scratch")
 		openPoller()
-		files := len(wrapperFiles())
 		tried := 0
 		for i, way := range startings {
 			if !testenv.LongTests() && i%5 > 0 {
@@ -467,7 +466,7 @@ func TestWrapIsLikeExec(t *testing.T) {
 						startErr = err
 					}
 					return err
-				})
+				}, closesItself)
 				var was *exec.Cmd
 				got := observe(t, scratch, way.make, func(cmd *exec.Cmd) error {
 					if was != nil {
@@ -483,12 +482,11 @@ func TestWrapIsLikeExec(t *testing.T) {
 					if failed, ok := errors.AsType[*fs.PathError](err); ok && failed.Op == "fork/exec" {
 						failed.Path = was.Path
 					}
-					for n := 0; len(wrapperFiles()) > files; n++ {
-						if runtime.GC(); n == 1000 {
-							t.Fatal("the wrapper is not closed")
-						}
-					}
 					return err
+				}, func(before map[int]bool) {
+					for n := 0; n < 1000 && len(testenv.LeftOpen(before)) > 0; n++ {
+						runtime.GC() // which closes the wrapper's
+					}
 				})
 				switch said := strings.Contains(got, "exit status 126\n") || strings.Contains(got, "exit status 127\n"); {
 				case wrapErr != nil && startErr == nil && !strings.Contains(wrapErr.Error(), "Chroot or Ptrace"):
@@ -519,16 +517,6 @@ func forget(t *testing.T, want int) (open int) {
 	}
 	t.Errorf("%d open files, want %d", open, want)
 	return open
-}
-
-// wrapperFiles returns the open descriptors that may be a wrapper's.
-func wrapperFiles() (all []int) {
-	for fd := range testenv.OpenFiles() {
-		if link := testenv.ReadLink(fd); fd >= 1000 || strings.Contains(link, "landlock-ruleset") || strings.Contains(link, "landlock-stub") {
-			all = append(all, fd)
-		}
-	}
-	return all
 }
 
 // A wrapped cmd that nobody starts leaves nothing once it is garbage, and one that is

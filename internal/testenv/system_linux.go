@@ -61,12 +61,29 @@ func kernelABI() (int, error) {
 // any sandbox.
 func OpenFiles() map[int]bool {
 	open := map[int]bool{}
-	for fd := range 1000 {
-		if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil {
+	for fd := range 2000 { // a wrapper's are above 1000
+		if isOpen(fd) {
 			open[fd] = true
 		}
 	}
 	return open
+}
+
+func isOpen(fd int) bool {
+	_, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+	return err == nil
+}
+
+// LeftOpen returns the open descriptors that were not open before, and what for. One
+// that is closed at this moment is not left open.
+func LeftOpen(before map[int]bool) map[int]string {
+	left := map[int]string{}
+	for fd := range OpenFiles() {
+		if link := ReadLink(fd); !before[fd] && isOpen(fd) {
+			left[fd] = link
+		}
+	}
+	return left
 }
 
 // ReadLink returns what a descriptor is open for, in the words of /proc.
