@@ -3,6 +3,7 @@ package blackbox
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"runtime"
 	"testing"
@@ -35,12 +36,18 @@ func TestNoDescriptorLeaks(t *testing.T) {
 			t.Errorf("Close: %v, then Fd %d", err, int(sandbox.Fd()))
 		}
 		testenv.MustApply(t, landlock.New(landlock.V1).AllowRead("/"))
-		for open, link := range testenv.LeftOpen(before) {
-			if link != fmt.Sprintf("/proc/%d/task", os.Getpid()) {
-				t.Errorf("descriptor %d is left open by Apply: %s", open, link)
-			}
+		for open, link := range leftByApply(before) {
+			t.Errorf("descriptor %d is left open by Apply: %s", open, link)
 		}
 	})
+}
+
+// leftByApply returns what is open that was not before, but for the one descriptor of
+// /proc that is kept below ABI 8 for the next time.
+func leftByApply(before map[int]bool) map[int]string {
+	left := testenv.LeftOpen(before)
+	maps.DeleteFunc(left, func(_ int, link string) bool { return link == fmt.Sprintf("/proc/%d/task", os.Getpid()) })
+	return left
 }
 
 func TestForgottenSandbox(t *testing.T) {

@@ -111,7 +111,7 @@ func TestFailureRestrictsNothing(t *testing.T) {
 				r, undo := test.setup(t)
 				before := testenv.OpenFiles()
 				report, err := r.Apply()
-				after := testenv.OpenFiles()
+				left := leftByApply(before)
 				if undo != nil {
 					undo()
 				}
@@ -119,11 +119,8 @@ func TestFailureRestrictsNothing(t *testing.T) {
 					t.Errorf("Apply: %v, %v, want %v", report, err, test.want)
 				}
 				t.Log(err)
-				// Below ABI 8 one descriptor of /proc is kept for the next time.
-				for fd := range after {
-					if !before[fd] && testenv.ReadLink(fd) != fmt.Sprintf("/proc/%d/task", os.Getpid()) {
-						t.Errorf("descriptor %d is left open", fd)
-					}
+				for fd, link := range left {
+					t.Errorf("descriptor %d is left open: %s", fd, link)
 				}
 				if _, err := os.ReadDir("/"); err != nil {
 					t.Errorf("the process is restricted: %v", err)

@@ -717,10 +717,8 @@ func TestSocketFilterFailures(t *testing.T) {
 						break // it takes a second to see that the thread does not end
 					}
 				}
-				for fd, link := range testenv.LeftOpen(before) {
-					if link != fmt.Sprintf("/proc/%d/task", os.Getpid()) {
-						t.Errorf("descriptor %d is left open: %s", fd, link)
-					}
+				for fd, link := range leftByApply(before) {
+					t.Errorf("descriptor %d is left open: %s", fd, link)
 				}
 				if err := unfiltered(); err != nil {
 					t.Errorf("the sockets of this process are filtered: %v", err)

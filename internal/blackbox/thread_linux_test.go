@@ -126,10 +126,8 @@ func TestThreadsThatCannotBeCompared(t *testing.T) {
 						t.Errorf("Exec: %v, want %v", err, want)
 					}
 				})
-				for fd, link := range testenv.LeftOpen(before) {
-					if link != fmt.Sprintf("/proc/%d/task", os.Getpid()) {
-						t.Errorf("descriptor %d is left open: %s", fd, link)
-					}
+				for fd, link := range leftByApply(before) {
+					t.Errorf("descriptor %d is left open: %s", fd, link)
 				}
 			})
 		})

@@ -79,7 +79,10 @@ func isOpen(fd int) bool {
 func LeftOpen(before map[int]bool) map[int]string {
 	left := map[int]string{}
 	for fd := range OpenFiles() {
-		if link := ReadLink(fd); !before[fd] && isOpen(fd) {
+		if before[fd] {
+			continue
+		}
+		if link := ReadLink(fd); isOpen(fd) {
 			left[fd] = link
 		}
 	}
