@@ -1,0 +1,246 @@
+package policy
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+
+	"example.com/landlock"
+)
+
+// meaning is what a document says, however it is written: two documents that say the same
+// have the same.
+type meaning struct {
+	name      string // of the document, where it has one
+	abi       int    // 0 for none
+	handled   landlock.Rights
+	variables map[string]set
+	paths     map[string]landlock.AccessFS // by the text of a template
+	ports     map[uint64]landlock.AccessNet
+	lost      []Loss
+	open      []openObject
+}
+
+type set map[string]struct{}
+
+// place is a value in a document.
+type place struct {
+	section string // the key of the document
+	item    int    // which of the section's; -1 for the section itself
+	key     string // of the item; empty for the item itself
+	index   int    // which of those; -1 for all of them
+}
+
+// nowhere is the document itself.
+var nowhere = place{item: -1, index: -1}
+
+// String returns the place as JSON names it, such as pathBeneath[0].parent[2].
+func (p place) String() string {
+	text := p.section
+	if p.item >= 0 {
+		text += fmt.Sprintf("[%d]", p.item)
+	}
+	if p.key != "" {
+		text += "." + p.key
+	}
+	if p.index >= 0 {
+		text += fmt.Sprintf("[%d]", p.index)
+	}
+	return text
+}
+
+// at returns a place in an item.
+func (p place) at(key string, index int) place {
+	p.key, p.index = key, index
+	return p
+}
+
+// meaning returns what a document says, or what is wrong in it.
+func (d *Document) meaning() (meaning, error) {
+	if d == nil {
+		return meaning{}, &Error{Err: errors.New("nil Document")}
+	}
+	r := reading{abi: d.ABI, meaning: meaning{
+		variables: map[string]set{}, paths: map[string]landlock.AccessFS{}, ports: map[uint64]landlock.AccessNet{},
+		lost: d.lost, open: d.open,
+	}}
+	if d.ABI != nil {
+		if r.meaning.abi = *d.ABI; *d.ABI < 1 || *d.ABI > math.MaxInt32 {
+			r.fail(place{"abi", -1, "", -1}, badABI(fmt.Sprint(*d.ABI)))
+		}
+	}
+	section(&r, "variable", d.Variables, r.variable)
+	section(&r, "ruleset", d.Rulesets, r.ruleset)
+	section(&r, "pathBeneath", d.PathsBeneath, r.pathBeneath)
+	section(&r, "netPort", d.NetPorts, r.netPort)
+	if r.wrong != nil {
+		return meaning{}, r.wrong
+	}
+	return r.meaning, nil
+}
+
+// openObject is the parent of a variable that is not declared, or a port above 65535, in
+// the text it was parsed from: Ruleset refuses it, but composition may still make it right.
+type openObject struct {
+	object       any // the text of the parent's template, or the port
+	file         string
+	line, column int
+	at           place
+}
+
+// compare puts objects in the order of the texts.
+func (o openObject) compare(other openObject) int {
+	if c := cmp.Or(cmp.Compare(o.file, other.file), cmp.Compare(o.line, other.line), cmp.Compare(o.column, other.column)); c != 0 {
+		return c
+	}
+	return cmp.Compare(fmt.Sprint(o.object, o.at), fmt.Sprint(other.object, other.at)) // of several texts without a name
+}
+
+// isOpen reports whether an object that was open still is.
+func (m *meaning) isOpen(object any) bool {
+	text, isParent := object.(string)
+	t, _ := parseTemplate(text)
+	return !isParent || slices.ContainsFunc(t, func(p part) bool { return p.variable && m.variables[p.text] == nil })
+}
+
+// located returns an error of Ruleset with the place of what it is about.
+func (d *Document) located(err error) error {
+	wrong, ok := errors.AsType[*Error](err)
+	if !ok || wrong.about == nil {
+		return err
+	}
+	if i := slices.IndexFunc(d.open, func(o openObject) bool { return o.object == wrong.about }); i >= 0 {
+		o := d.open[i]
+		wrong.Name, wrong.Line, wrong.Column, wrong.Where = o.file, o.line, o.column, o.at.String()
+		return wrong
+	}
+	for i, rule := range d.PathsBeneath {
+		for j, parent := range rule.Parent {
+			if t, err := parseTemplate(parent); err == nil && wrong.about == t.String() {
+				wrong.Where = place{"pathBeneath", i, "parent", j}.String()
+				return wrong
+			}
+		}
+	}
+	for i, rule := range d.NetPorts {
+		for j, port := range rule.Port {
+			if wrong.about == port {
+				wrong.Where = place{"netPort", i, "port", j}.String()
+				return wrong
+			}
+		}
+	}
+	return wrong
+}
+
+func badABI(value string) error {
+	return fmt.Errorf("%s is no ABI: must be a whole number from 1 to %d", value, math.MaxInt32)
+}
+
+// reading reads a document, up to the first thing that is wrong in it: what comes after
+// that does not matter any more.
+type reading struct {
+	meaning
+	abi   *int
+	wrong *Error
+}
+
+func (r *reading) fail(at place, err error) {
+	if r.wrong == nil {
+		r.wrong = &Error{Where: at.String(), Err: err, at: at}
+	}
+}
+
+var errEmptyArray = errors.New("an empty array: leave it out, or put something in")
+
+// section reads the items of a section.
+func section[T any](r *reading, key string, items []T, read func(*T, place)) {
+	optional(r, items, place{key, -1, "", -1})
+	for i := range items {
+		read(&items[i], place{key, i, "", -1})
+	}
+}
+
+// optional checks an array that need not be there.
+func optional[T any](r *reading, values []T, at place) {
+	if values != nil && len(values) == 0 {
+		r.fail(at, errEmptyArray)
+	}
+}
+
+// needed checks an array of an item that has to be there.
+func needed[T any](r *reading, values []T, item place, key string) {
+	if values == nil {
+		r.fail(item, fmt.Errorf("the key %q is missing", key))
+	}
+	optional(r, values, item.at(key, -1))
+}
+
+func (r *reading) variable(v *Variable, at place) {
+	if v.Name == "" {
+		r.fail(at, errors.New(`the key "name" is missing, or empty`))
+	} else if err := checkName(v.Name); err != nil {
+		r.fail(at.at("name", -1), err)
+	}
+	optional(r, v.Literal, at.at("literal", -1))
+	if r.variables[v.Name] == nil {
+		r.variables[v.Name] = set{}
+	}
+	for i, text := range v.Literal {
+		if err := checkText(text); err != nil {
+			r.fail(at.at("literal", i), err)
+		}
+		r.variables[v.Name][text] = struct{}{}
+	}
+}
+
+func (r *reading) ruleset(h *Handled, at place) {
+	if h.AccessFS == nil && h.AccessNet == nil && h.Scoped == nil {
+		r.fail(at, errors.New("nothing is handled: needs one of the keys handledAccessFs, handledAccessNet and scoped"))
+	}
+	optional(r, h.AccessFS, at.at("handledAccessFs", -1))
+	optional(r, h.AccessNet, at.at("handledAccessNet", -1))
+	optional(r, h.Scoped, at.at("scoped", -1))
+	r.handled.FS |= rights(r, fsWords, h.AccessFS, at, "handledAccessFs")
+	r.handled.Net |= rights(r, netWords, h.AccessNet, at, "handledAccessNet")
+	r.handled.Scope |= rights(r, scopeWords, h.Scoped, at, "scoped")
+}
+
+func (r *reading) pathBeneath(p *PathBeneath, at place) {
+	needed(r, p.AllowedAccess, at, "allowedAccess")
+	needed(r, p.Parent, at, "parent")
+	access := rights(r, fsWords, p.AllowedAccess, at, "allowedAccess")
+	r.handled.FS |= access
+	for i, parent := range p.Parent {
+		t, err := parseTemplate(parent)
+		if err != nil {
+			r.fail(at.at("parent", i), err)
+		}
+		if access != 0 {
+			r.paths[t.String()] |= access
+		}
+	}
+}
+
+func (r *reading) netPort(p *NetPort, at place) {
+	needed(r, p.AllowedAccess, at, "allowedAccess")
+	needed(r, p.Port, at, "port")
+	access := rights(r, netWords, p.AllowedAccess, at, "allowedAccess")
+	r.handled.Net |= access
+	for _, port := range p.Port {
+		if access != 0 {
+			r.ports[port] |= access
+		}
+	}
+}
+
+// rights returns what the words of an array stand for.
+func rights[M mask](r *reading, v vocabulary[M], words []string, item place, key string) M {
+	all, wrong, err := v.mask(words, r.abi)
+	if err != nil {
+		r.fail(item.at(key, wrong), err)
+	}
+	return all
+}

@@ -1,0 +1,656 @@
+package policy_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"example.com/landlock"
+	"example.com/landlock/policy"
+)
+
+func mustParse(t testing.TB, text string) *policy.Document {
+	t.Helper()
+	d, err := policy.Parse([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func mustRuleset(t testing.TB, d *policy.Document) *landlock.Ruleset {
+	t.Helper()
+	r, err := d.Ruleset()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// says is what a ruleset says, in a form that can be compared.
+func says(r *landlock.Ruleset) string {
+	all := []string{r.Handled().String()}
+	for rule := range r.Rules() {
+		if rule.Port >= 0 {
+			all = append(all, fmt.Sprintf("%d: %v", rule.Port, rule.Net))
+			continue
+		}
+		all = append(all, fmt.Sprintf("%s: %v", rule.Path, rule.FS))
+		if !rule.Optional {
+			all = append(all, "which has to exist")
+		}
+	}
+	slices.Sort(all[1:])
+	return strings.Join(all, "\n")
+}
+
+func document(t testing.TB, text string) string { return says(mustRuleset(t, mustParse(t, text))) }
+
+func lines(all ...string) string { return strings.Join(all, "\n") }
+
+func TestDocument(t *testing.T) {
+	for name, test := range map[string]struct{ text, want string }{
+		"what is handled, and what rules use": {
+			`{"ruleset": [{"handledAccessFs": ["execute", "execute"]}, {"handledAccessFs": ["read_dir"], "scoped": ["signal"]}],
+			  "pathBeneath": [{"allowedAccess": ["read_file"], "parent": ["/usr"]}],
+			  "netPort": [{"allowedAccess": ["bind_tcp", "connect_send_udp"], "port": [0, 65535]}]}`,
+			lines("fs.execute,fs.read_file,fs.read_dir,net.bind_tcp,net.connect_send_udp,scope.signal",
+				"/usr: read_file", "0: bind_tcp,connect_send_udp", "65535: bind_tcp,connect_send_udp"),
+		},
+		"rules add up, paths as far as they matter": {
+			`{"pathBeneath": [
+			  {"allowedAccess": ["read_file"], "parent": ["/usr//lib/./", "/", "//", "./a", "a", "a/..", ""]},
+			  {"allowedAccess": ["read_dir"], "parent": ["/usr/lib", "/.", "./a/.", "a//", ".//", "a/../."]}],
+			  "netPort": [{"allowedAccess": ["bind_tcp"], "port": [80, 80]}, {"allowedAccess": ["connect_tcp"], "port": [80]}]}`,
+			lines("fs.read_file,fs.read_dir,net.bind_tcp,net.connect_tcp",
+				"./a: read_file,read_dir", ".: read_dir", "/: read_file,read_dir", "/usr/lib: read_file,read_dir",
+				"80: bind_tcp,connect_tcp", "a/..: read_file,read_dir", "a: read_file,read_dir"),
+		},
+		"variables": {
+			`{"variable": [{"name": "a", "literal": ["/x", "/y"]}, {"name": "b_1", "literal": ["1", "2"]}, {"name": "a", "literal": ["/z", "/x"]},
+			    {"name": "Dollar", "literal": ["$$/${a}"]}, {"name": "nothing", "literal": [""]}],
+			  "pathBeneath": [
+			    {"allowedAccess": ["read_file"], "parent": ["${a}/${b_1}", "$$${b_1}$", "$x$", "${nothing}", "${nothing}/", "/${Dollar}"]}]}`,
+			lines("fs.read_file", "$1$: read_file", "$2$: read_file", "$x$: read_file", "/$$/${a}: read_file", "/: read_file", "/x/1: read_file", "/x/2: read_file",
+				"/y/1: read_file", "/y/2: read_file", "/z/1: read_file", "/z/2: read_file"),
+		},
+		"a variable without literals": {
+			`{"variable": [{"name": "none"}], "pathBeneath": [{"allowedAccess": ["read_file"], "parent": ["/etc/${none}/x"]}, {"allowedAccess": ["execute"], "parent": ["/usr"]}]}`,
+			lines("fs.execute,fs.read_file", "/usr: execute"),
+		},
+		"rules that the ABI has no rights for": {
+			`{"abi": 3, "ruleset": [{"handledAccessFs": ["execute"], "handledAccessNet": ["abi.all"], "scoped": ["abi.all"]}], "netPort": [{"allowedAccess": ["abi.all"], "port": [80]}]}`,
+			"fs.execute",
+		},
+		"words that the ABI does not have": {
+			`{"abi": 1, "ruleset": [{"handledAccessFs": ["truncate"], "handledAccessNet": ["bind_udp"], "scoped": ["signal"]}], "netPort": [{"allowedAccess": ["bind_tcp"], "port": [80]}]}`,
+			lines("fs.truncate,net.bind_tcp,net.bind_udp,scope.signal", "80: bind_tcp"),
+		},
+		"words by other means": {
+			`{"\u0061bi": 1, "ruleset": [{"handledAccessFs": ["\u0072ead_file"]}], "pathBeneath": [{"allowedAccess": ["read_file"], "parent": ["/\ud83d\ude00", "/\u00fc"]}]}`,
+			lines("fs.read_file", "/ü: read_file", "/😀: read_file"),
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := document(t, test.text); got != test.want {
+				t.Errorf("got\n%s\nwant\n%s", got, test.want)
+			}
+		})
+	}
+}
+
+// The groups are those of the document's ABI.
+func TestGroups(t *testing.T) {
+	execute := landlock.FSExecute | landlock.FSReadFile | landlock.FSReadDir
+	for abi := 1; abi <= 13; abi++ {
+		v := landlock.ABI(abi)
+		var refer landlock.AccessFS
+		if abi >= 2 {
+			refer = landlock.FSRefer
+		}
+		text := func(group string) string {
+			return fmt.Sprintf(`{"abi": %d, "ruleset": [{"handledAccessFs": [%q]}]}`, abi, group)
+		}
+		for group, want := range map[string]landlock.AccessFS{
+			"abi.all": v.FS(), "abi.read_execute": execute | refer, "abi.read_write": v.FS() &^ landlock.FSExecute,
+		} {
+			if got := mustRuleset(t, mustParse(t, text(group))).Handled(); got != (landlock.Rights{FS: want}) {
+				t.Errorf("%s of ABI %d: %v, want %v", group, abi, got, want)
+			}
+		}
+		all := fmt.Sprintf(`{"abi": %d, "ruleset": [{"handledAccessFs": ["abi.all"], "handledAccessNet": ["abi.all"], "scoped": ["abi.all"]}]}`, abi)
+		if got := mustRuleset(t, mustParse(t, all)).Handled(); got != v.Rights() {
+			t.Errorf("all of ABI %d: %v, want %v", abi, got, v.Rights())
+		}
+	}
+	large := `{"abi": 2147483647, "ruleset": [{"handledAccessFs": ["abi.all"]}]}`
+	if got := mustRuleset(t, mustParse(t, large)).Handled().FS; got != landlock.V11.FS() {
+		t.Errorf("the largest ABI has %v", got)
+	}
+}
+
+// Every right of the newest ABI has a word, and each word is taken for its own kind alone.
+func TestWords(t *testing.T) {
+	newest := landlock.V11.Rights()
+	kinds := map[string][]string{
+		"handledAccessFs": strings.Split(newest.FS.String(), ","), "handledAccessNet": strings.Split(newest.Net.String(), ","),
+		"scoped": strings.Split(newest.Scope.String(), ","),
+	}
+	for kind := range kinds {
+		for of, words := range kinds {
+			for _, word := range words {
+				d, err := policy.Parse(fmt.Appendf(nil, `{"ruleset": [{%q: [%q]}]}`, kind, word))
+				switch {
+				case kind != of && err == nil:
+					t.Errorf("%s takes %s", kind, word)
+				case kind == of && err != nil:
+					t.Error(err)
+				case kind == of:
+					if got := mustRuleset(t, d).Handled().String(); !strings.HasSuffix(got, "."+word) || strings.Contains(got, ",") {
+						t.Errorf("%s: %s", word, got)
+					}
+				}
+			}
+		}
+	}
+}
+
+// What is wrong in a text is an error that says where, and what is right.
+func TestParseErrors(t *testing.T) {
+	const words = "known are abi.all, abi.read_execute, abi.read_write, execute, write_file, read_file, read_dir, remove_dir, remove_file, make_char, make_dir, make_reg, " +
+		"make_sock, make_fifo, make_block, make_sym, refer, truncate, ioctl_dev, resolve_unix"
+	for text, want := range map[string]string{
+		"":                     "line 1, column 1: unexpected end of JSON input",
+		"null":                 "line 1, column 1: null, where an object has to be",
+		"[]":                   "line 1, column 1: an array, where an object has to be",
+		"{}":                   "line 1, column 1: the document says nothing: needs one of the keys variable, ruleset, pathBeneath and netPort",
+		"\n {\"abi\": 4}":      "line 2, column 2: the document says nothing",
+		"{\"abi\": 4,}":        "line 1, column 11: invalid character '}'",
+		"{\"abi\": 4} x":       "line 1, column 12: invalid character 'x' after top-level value",
+		"{\"abi\": 4} {}":      "line 1, column 12: invalid character '{' after top-level value",
+		"{\"abi\"":             "line 1, column 6: unexpected end of JSON input",
+		`{"Abi": 4}`:           `line 1, column 2: unknown key "Abi": known are abi, variable, ruleset, pathBeneath, netPort`,
+		`{"path_beneath": []}`: `line 1, column 2: unknown key "path_beneath"`,
+		`{"abi": 0}`:           `line 1, column 9: "0" is no ABI: must be a whole number from 1 to 2147483647`,
+		`{"abi": -1}`:          `line 1, column 9: "-1" is no ABI`,
+		`{"abi": 2147483648, "variable": [{"name": "a"}]}`: "line 1, column 9: ",
+		`{"abi": 1.0}`:                                 `line 1, column 9: "1.0" is no ABI`,
+		`{"abi": 1e1}`:                                 `line 1, column 9: "1e1" is no ABI`,
+		`{"abi": 1e999999999}`:                         `line 1, column 9: `,
+		`{"abi": "4"}`:                                 `line 1, column 9: the text "4", where the number of an ABI has to be`,
+		`{"abi": null}`:                                `line 1, column 9: null, where the number of an ABI has to be`,
+		`{"abi": true}`:                                `line 1, column 9: true, where`,
+		`{"abi": [4]}`:                                 `line 1, column 9: an array, where`,
+		`{"abi": 4, "abi": 4}`:                         `line 1, column 12: the key "abi" is there twice`,
+		`{"abi": 4, "a\u0062i": 4}`:                    `line 1, column 12: the key "abi" is there twice`,
+		`{"ruleset": null}`:                            "line 1, column 13: null, where an array has to be",
+		`{"ruleset": {}}`:                              "line 1, column 13: an object, where an array has to be",
+		`{"ruleset": []}`:                              "line 1, column 13: an empty array",
+		`{"ruleset": [null]}`:                          "line 1, column 14: null, where an object has to be",
+		`{"ruleset": [{}]}`:                            "line 1, column 14: nothing is handled: needs one of the keys handledAccessFs, handledAccessNet and scoped",
+		`{"ruleset": [{"handledAccessFs": []}]}`:       "line 1, column 34: an empty array",
+		`{"ruleset": [{"handledAccessFs": ["read"]}]}`: `line 1, column 35: "read" is not a filesystem access right: ` + words,
+		`{"ruleset": [{"handledAccessFs": ["read_file", "READ_FILE"]}]}`:                     `line 1, column 48: "READ_FILE" is not`,
+		`{"ruleset": [{"handledAccessFs": ["read_file,execute"]}]}`:                          `line 1, column 35: "read_file,execute" is not`,
+		`{"ruleset": [{"handledAccessFs": ["none"]}]}`:                                       `line 1, column 35: "none" is not`,
+		`{"ruleset": [{"handledAccessFs": [""]}]}`:                                           `line 1, column 35: "" is not`,
+		`{"ruleset": [{"handledAccessFs": [1]}]}`:                                            "line 1, column 35: the number 1, where a text has to be",
+		`{"ruleset": [{"handledAccessFs": ["bind_tcp"]}]}`:                                   `line 1, column 35: "bind_tcp" is a network access right, and not a filesystem access right: known are`,
+		`{"ruleset": [{"handledAccessNet": ["execute"]}]}`:                                   `line 1, column 36: "execute" is a filesystem access right, and not a network access right: known are abi.all, bind_tcp, connect_tcp, bind_udp, connect_send_udp`,
+		`{"ruleset": [{"handledAccessNet": ["abi.read_write"]}]}`:                            `line 1, column 36: "abi.read_write" is a filesystem access right`,
+		`{"ruleset": [{"scoped": ["signals"]}]}`:                                             `line 1, column 26: "signals" is not a scope: known are abi.all, abstract_unix_socket, signal`,
+		`{"ruleset": [{"scoped": ["abi.all"]}]}`:                                             `line 1, column 26: "abi.all" stands for rights of the document's abi, and it has none`,
+		`{"ruleset": [{"Scoped": ["signal"]}]}`:                                              `line 1, column 15: unknown key "Scoped": known are handledAccessFs, handledAccessNet, scoped`,
+		`{"pathBeneath": [{"parent": ["/"]}]}`:                                               `line 1, column 18: the key "allowedAccess" is missing`,
+		`{"pathBeneath": [{"allowedAccess": ["read_file"]}]}`:                                `line 1, column 18: the key "parent" is missing`,
+		`{"pathBeneath": [{"allowedAccess": ["read_file"], "parent": []}]}`:                  `line 1, column 61: an empty array`,
+		`{"pathBeneath": [{"allowedAccess": ["read_file"], "parent": "/"}]}`:                 `line 1, column 61: the text "/", where an array has to be`,
+		`{"pathBeneath": [{"allowedAccess": ["read_file"], "parent": ["/", null]}]}`:         `line 1, column 67: null, where a text has to be`,
+		`{"pathBeneath": [{"allowedAccess": ["read_file"], "parent": ["/\u0000x"]}]}`:        `line 1, column 62: "/\x00x" has a NUL`,
+		`{"pathBeneath": [{"allowedAccess": ["read_file"], "parent": ["${a"]}]}`:             `line 1, column 62: "${a" has a ${ without a }`,
+		`{"pathBeneath": [{"allowedAccess": ["read_file"], "parent": ["x${}"]}]}`:            `line 1, column 62: "x${}": "" is no name of a variable`,
+		`{"pathBeneath": [{"allowedAccess": ["read_file"], "parent": ["${1a}"]}]}`:           `line 1, column 62: "${1a}": "1a" is no name`,
+		`{"pathBeneath": [{"allowedAccess": ["read_file"], "parent": ["${a-b}"]}]}`:          `line 1, column 62: "${a-b}": "a-b" is no name`,
+		`{"pathBeneath": [{"allowedAccess": ["read_file"], "parent": ["/\ud800"]}]}`:         `line 1, column 62: the text has half of a surrogate pair`,
+		`{"pathBeneath": [{"allowedAccess": ["read_file"], "parent": ["/\ude00\ud83d"]}]}`:   `line 1, column 62: the text has half`,
+		`{"pathBeneath": [{"allowedAccess": ["read_file"], "parent": ["/\ud83d\u0041"]}]}`:   `line 1, column 62: the text has half`,
+		"{\"pathBeneath\": [{\"allowedAccess\": [\"read_file\"], \"parent\": [\"/\xff\"]}]}": `line 1, column 64: the text is not UTF-8`,
+		`{"netPort": [{"allowedAccess": ["bind_tcp"], "port": [-1]}]}`:                       `line 1, column 55: "-1" is no port`,
+		`{"netPort": [{"allowedAccess": ["bind_tcp"], "port": [80, 1.5]}]}`:                  `line 1, column 59: "1.5" is no port`,
+		`{"netPort": [{"allowedAccess": ["bind_tcp"], "port": ["80"]}]}`:                     `line 1, column 55: the text "80", where the number of a port has to be`,
+		`{"netPort": [{"allowedAccess": ["bind_tcp"], "port": [18446744073709551616]}]}`:     `line 1, column 55: "18446744073709551616" is no port`,
+		`{"netPort": [{"allowedAccess": ["bind_tcp"], "ports": [80]}]}`:                      `line 1, column 46: unknown key "ports": known are allowedAccess, port`,
+		`{"variable": [{"literal": ["x"]}]}`:                                                 `line 1, column 15: the key "name" is missing, or empty`,
+		`{"variable": [{"name": "ä"}]}`:                                                      `line 1, column 24: "ä" is no name`,
+		`{"variable": [{"name": "a", "literal": []}]}`:                                       `line 1, column 40: an empty array`,
+		`{"variable": [{"name": "a", "literal": ["ü", "\u0000"]}]}`:                          `line 1, column 46: "\x00" has a NUL`,
+		"{\"abi\":\n\t4,\n\t\"ruleset\": [\n\t\t{\"scoped\": [\"ü\", \"x\"]}\n\t]\n}":        `line 4, column 15: "ü" is not a scope`,
+	} {
+		_, err := policy.Parse([]byte(text))
+		wrong, ok := errors.AsType[*policy.Error](err)
+		switch {
+		case err == nil || !strings.HasPrefix(err.Error(), "policy: "+want):
+			t.Errorf("%s\n%v, want\n%s", text, err, want)
+		case !ok || wrong.Line == 0 || wrong.Column == 0 || !errors.Is(err, fs.ErrInvalid):
+			t.Errorf("%s\n%#v", text, err)
+		}
+	}
+}
+
+// What Parse takes, and cannot be a ruleset.
+func TestRulesetErrors(t *testing.T) {
+	for text, want := range map[string]string{
+		`{"variable": [{"name": "a", "literal": ["x"]}]}`:                                                                                               "the document handles no right at all",
+		`{"abi": 3, "ruleset": [{"scoped": ["abi.all"]}]}`:                                                                                              "the document handles no right at all",
+		`{"pathBeneath": [{"allowedAccess": ["read_file"], "parent": ["/${home}"]}]}`:                                                                   `line 1, column 62: "/${home}": no variable "home" is declared, nor any other`,
+		`{"variable": [{"name": "b"}, {"name": "a", "literal": ["x"]}], "pathBeneath": [{"allowedAccess": ["read_file"], "parent": ["${b}/${home}"]}]}`: `line 1, column 124: "${b}/${home}": no variable "home" is declared: there are a, b`,
+		"{\"pathBeneath\": [{\"allowedAccess\": [\"read_file\"],\n\t\"parent\": [\"ü\", \"/./${a}\", \"$${a}${b}\"]}]}":                                 `line 2, column 29: "$${a}${b}": no variable "b"`,
+		`{"netPort": [{"allowedAccess": ["bind_tcp"], "port": [80, 65536]}]}`:                                                                           "line 1, column 59: port 65536: must be 0 to 65535",
+	} {
+		r, err := mustParse(t, text).Ruleset()
+		if err == nil || r != nil || !strings.Contains(err.Error(), want) || !errors.Is(err, fs.ErrInvalid) {
+			t.Errorf("%s\n%v, %v, want %s", text, r, err, want)
+		}
+	}
+}
+
+// A Document that is not parsed is held to the same, by the place in it.
+func TestDocumentErrors(t *testing.T) {
+	rule := policy.PathBeneath{AllowedAccess: []string{"read_file"}, Parent: []string{"/"}}
+	for want, d := range map[string]*policy.Document{
+		"policy: nil Document":                                        nil,
+		"policy: the document handles no right":                       {},
+		"policy: abi: 0 is no ABI":                                    {ABI: new(0), PathsBeneath: []policy.PathBeneath{rule}},
+		"policy: abi: -5 is no ABI":                                   {ABI: new(-5), PathsBeneath: []policy.PathBeneath{rule}},
+		"policy: netPort: an empty array":                             {NetPorts: []policy.NetPort{}, PathsBeneath: []policy.PathBeneath{rule}},
+		"policy: variable[0].literal: an empty":                       {Variables: []policy.Variable{{Name: "a", Literal: []string{}}}},
+		"policy: variable[1]: the key \"name\" is missing, or empty":  {Variables: []policy.Variable{{Name: "a"}, {}}},
+		"policy: ruleset[0]: nothing is handled":                      {Rulesets: []policy.Handled{{}}},
+		"policy: pathBeneath[1]: the key \"parent\" is missing":       {PathsBeneath: []policy.PathBeneath{rule, {AllowedAccess: []string{"execute"}}}},
+		"policy: pathBeneath[0].parent[1]: \"/\\xff\" is not UTF-8":   {PathsBeneath: []policy.PathBeneath{{AllowedAccess: []string{"execute"}, Parent: []string{"/", "/\xff"}}}},
+		"policy: pathBeneath[0].allowedAccess[0]: \"x\" is not":       {PathsBeneath: []policy.PathBeneath{{AllowedAccess: []string{"x"}, Parent: []string{"/"}}}},
+		"policy: pathBeneath[0].parent[0]: \"\\x00\" has a NUL":       {PathsBeneath: []policy.PathBeneath{{AllowedAccess: []string{"execute"}, Parent: []string{"\x00"}}}},
+		"policy: netPort[0]: the key \"allowedAccess\" is missing":    {NetPorts: []policy.NetPort{{Port: []uint64{80}}}},
+		"policy: ruleset[0].scoped[0]: \"abi.all\" stands for rights": {Rulesets: []policy.Handled{{Scoped: []string{"abi.all"}}}},
+		"policy: pathBeneath[0].parent[1]: \"${a}\": no variable":     {PathsBeneath: []policy.PathBeneath{{AllowedAccess: []string{"execute"}, Parent: []string{"/", "${a}"}}}},
+		"policy: netPort[0].port[1]: port 70000: must be":             {NetPorts: []policy.NetPort{{AllowedAccess: []string{"bind_tcp"}, Port: []uint64{80, 70000}}}},
+	} {
+		if r, err := d.Ruleset(); r != nil || err == nil || !strings.HasPrefix(err.Error(), want) || !errors.Is(err, fs.ErrInvalid) {
+			t.Errorf("%v, want %s", err, want)
+		}
+		if _, err := d.Handled(); err == nil && want != "policy: the document handles no right" && !strings.Contains(want, "no variable") && !strings.Contains(want, "70000") {
+			t.Errorf("Handled takes it: %s", want)
+		}
+	}
+}
+
+// A small text makes no large ruleset.
+func TestBounds(t *testing.T) {
+	variable := func(name string, literals int, length int) string {
+		var all []string
+		for i := range literals {
+			all = append(all, fmt.Sprintf("%q", strings.Repeat("x", length)+fmt.Sprint(i)))
+		}
+		return fmt.Sprintf(`{"name": %q, "literal": [%s]}`, name, strings.Join(all, ","))
+	}
+	document := func(parent string, variables ...string) string {
+		return fmt.Sprintf(`{"variable": [%s], "pathBeneath": [{"allowedAccess": ["read_file"], "parent": [%s]}]}`, strings.Join(variables, ","), parent)
+	}
+	many := fmt.Sprintf("more than %d paths", policy.MaxPaths)
+	for name, test := range map[string]struct{ text, want string }{
+		"a million":       {document(`"/${a}${a}${a}${a}${a}${a}"`, variable("a", 10, 0)), many},
+		"more than fits":  {document(`"/`+strings.Repeat("${a}", 1000)+`"`, variable("a", 10, 0)), many},
+		"several parents": {document(`"/1${a}${a}","/2${a}${a}"`, variable("a", 200, 0)), many},
+		"long":            {document(`"/`+strings.Repeat("${a}", 500)+`"`, variable("a", 1, 10)), "more than 4095 bytes"},
+		"long, by two":    {document(`"/`+strings.Repeat("${a}", 5)+`"`, variable("a", 2, 1000)), "more than 4095 bytes"},
+		"much":            {document(`"/${a}${a}${b}"`, variable("a", 200, 0), variable("b", 1, 4000)), "more than 16777216 bytes"},
+	} {
+		r, err := mustParse(t, test.text).Ruleset()
+		if err == nil || r != nil || !strings.Contains(err.Error(), test.want) || len(err.Error()) > 1000 {
+			t.Errorf("%s: %v, want %s", name, err, test.want)
+		}
+	}
+	for name, text := range map[string]string{
+		"as many as may be":    document(`"/${a}${a}"`, variable("a", 256, 0)),
+		"many empty ones":      document(`"/${a}${a}`+strings.Repeat("${b}", 200_000)+`"`, variable("a", 256, 0), `{"name": "b", "literal": [""]}`),
+		"nothing of a million": document(`"${none}${a}${a}${a}${a}${a}${a}"`, variable("a", 10, 0), `{"name": "none"}`),
+	} {
+		if _, err := mustParse(t, text).Ruleset(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	large := `{"variable": [{"name": "a", "literal": ["` + strings.Repeat("x", policy.MaxSize) + `"]}]}`
+	if _, err := policy.Parse([]byte(large)); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("more than %d bytes", policy.MaxSize)) {
+		t.Errorf("a large text: %v", err)
+	}
+	deep := strings.Repeat(`{"ruleset":[`, 100_000)
+	if _, err := policy.Parse([]byte(deep)); err == nil {
+		t.Error("a deep text is taken")
+	}
+}
+
+func TestOf(t *testing.T) {
+	for _, r := range []*landlock.Ruleset{
+		landlock.New(landlock.V11).AllowOptional(landlock.FSReadExecute, "/usr", "/bin", "$HOME/${x}", "rel/./ative//", "/"),
+		landlock.New(landlock.V4).AllowNet(landlock.NetBindTCP|landlock.NetConnectTCP, 443).AllowBindTCP(80, 0, 65535).AllowConnectTCP(443),
+		landlock.NewHandling(landlock.Rights{FS: landlock.FSReadFile}).AllowOptional(landlock.FSReadFile, "/etc").AllowOptional(landlock.FSReadFile, "/etc/"),
+		landlock.NewHandling(landlock.Rights{Scope: landlock.ScopeSignal}),
+	} {
+		d, err := policy.Of(r)
+		if err != nil {
+			t.Errorf("%v: %v", r, err)
+			continue
+		}
+		text, err := json.Marshal(d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again := mustParse(t, string(text))
+		if !reflect.DeepEqual(again, d) {
+			t.Errorf("%s is another document", text)
+		}
+		back := mustRuleset(t, again)
+		if back.Handled() != r.Handled() {
+			t.Errorf("%v: handled is %v", r, back.Handled())
+		}
+		if of, err := policy.Of(back); err != nil || !reflect.DeepEqual(of, d) {
+			t.Errorf("%s: of its ruleset: %v, %v", text, of, err)
+		}
+	}
+	d := must(policy.Of(landlock.NewHandling(landlock.Rights{FS: landlock.FSReadFile}).
+		AllowReadWrite("/a$b", "/${c}").Allow(landlock.FSReadFile, "/a$b//").AllowExecute("d/./")))
+	got := document(t, string(must(json.Marshal(d))))
+	want := lines("fs.read_file,fs.refer", "/${c}: read_file,refer", "/a$b: read_file,refer", "d: read_file")
+	if got != want {
+		t.Errorf("what is not handled: got\n%s\nwant\n%s", got, want)
+	}
+}
+
+func must[T any](value T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return value
+}
+
+// What the format has no words for is named, all of it.
+func TestOfErrors(t *testing.T) {
+	file, err := os.Open(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	judge := func(*os.File) error { return nil }
+	r := landlock.New(landlock.V10).BestEffort(4).FilterSockets().Log(landlock.LogNewExecOn).QuietScope(landlock.ScopeSignal).AllowNewPrivs().
+		AllowFile(landlock.FSRead, file).AllowIf(landlock.FSRead, judge, "/judged").Quiet(landlock.FSRead, "/quiet").QuietNet(landlock.NetBindTCP, 81).
+		AllowRead("/\xff", "/fine")
+	_, err = policy.Of(r)
+	for _, want := range []string{"BestEffort(4)", "FilterSockets()", "Log(log_new_exec_on)", "QuietScope(signal)", "AllowNewPrivs()",
+		`AllowFile(landlock.FSRead, ".")`, `"/judged"`, `Quiet(landlock.FSRead, "/quiet")`, "QuietNet(landlock.NetBindTCP, 81)", `"/\xff"`} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v does not name %s", err, want)
+		}
+	}
+	if err == nil || strings.Contains(err.Error(), "/fine") || len(landlock.All[*policy.Error](err)) != 10 || !errors.Is(err, fs.ErrInvalid) {
+		t.Errorf("%v", err)
+	}
+	for _, r := range []*landlock.Ruleset{nil, landlock.New(0), new(landlock.Ruleset), landlock.New(landlock.V1).AllowRead("")} {
+		if d, err := policy.Of(r); err == nil || d != nil || !errors.Is(err, fs.ErrInvalid) {
+			t.Errorf("%v: %v, %v", r, d, err)
+		}
+	}
+}
+
+func write(t *testing.T, dir string, files map[string]string) {
+	t.Helper()
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestReadFile(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, map[string]string{
+		"good.json": `{"ruleset": [{"scoped": ["signal"]}]}`, "bad.json": "{\n \"x\": 1}", "large.json": strings.Repeat(" ", policy.MaxSize+1),
+	})
+	d, err := policy.ReadFile(filepath.Join(dir, "good.json"))
+	if err != nil || mustRuleset(t, d).Handled().Scope != landlock.ScopeSignal {
+		t.Errorf("%v, %v", d, err)
+	}
+	bad := filepath.Join(dir, "bad.json")
+	_, err = policy.ReadFile(bad)
+	if wrong, ok := errors.AsType[*policy.Error](err); !ok || wrong.Name != bad || wrong.Line != 2 || wrong.Column != 2 ||
+		!strings.HasPrefix(err.Error(), "policy: "+bad+`:2:2: unknown key "x"`) {
+		t.Errorf("%v", err)
+	}
+	if _, err = policy.ReadFile(filepath.Join(dir, "large.json")); err == nil || !strings.Contains(err.Error(), "large.json: more than 1048576 bytes") {
+		t.Errorf("%v", err)
+	}
+	if _, err = policy.ReadFile(filepath.Join(dir, "none.json")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%v", err)
+	}
+	if _, err = policy.ReadFile(dir); err == nil {
+		t.Error("a directory is a file")
+	}
+}
+
+func TestReadDir(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, map[string]string{
+		"10.json":      `{"abi": 5, "ruleset": [{"handledAccessFs": ["abi.all"]}], "pathBeneath": [{"allowedAccess": ["abi.read_write"], "parent": ["/srv/${name}"]}]}`,
+		"20.json":      `{"abi": 3, "ruleset": [{"handledAccessFs": ["abi.all"]}], "variable": [{"name": "name", "literal": ["a", "b"]}]}`,
+		".hidden.json": "x", "notes.txt": "x", "10.json~": "x", "policy.toml": "x", ".json": "x",
+	})
+	if err := os.Mkdir(filepath.Join(dir, "directory.json"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	os.Symlink("notes.txt", filepath.Join(dir, "link.json"))
+	d, err := policy.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rw := landlock.V3.FS() &^ landlock.FSExecute
+	handled := landlock.Rights{FS: landlock.V3.FS()}
+	if got, want := says(mustRuleset(t, d)), lines(handled.String(), "/srv/a: "+rw.String(), "/srv/b: "+rw.String()); got != want || *d.ABI != 3 {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	lost := d.Lost()
+	if len(lost) != 1 || lost[0] != (policy.Loss{File: "10.json", Rights: landlock.Rights{FS: landlock.FSIoctlDev}}) ||
+		lost[0].String() != "10.json: fs.ioctl_dev not restricted, since another document does not handle it" {
+		t.Errorf("lost: %v", lost)
+	}
+	write(t, dir, map[string]string{"40.json": "{\"ruleset\": [{\"handledAccessFs\": [\"execute\"]}],\n \"pathBeneath\": [{\"allowedAccess\": [\"execute\"], \"parent\": [\"${name}\", \"${none}\"]}]}"})
+	d, err = policy.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Ruleset(); err == nil || err.Error() != "policy: "+filepath.Join(dir, "40.json")+`:2:71: "${none}": no variable "none" is declared: there are name` {
+		t.Errorf("a variable that no file declares: %v", err)
+	}
+	write(t, dir, map[string]string{"05.json": "{", "30.json": "{}"})
+	_, err = policy.ReadDir(dir)
+	if all := landlock.All[*policy.Error](err); len(all) != 2 || all[0].Name != filepath.Join(dir, "05.json") || all[1].Name != filepath.Join(dir, "30.json") {
+		t.Errorf("%v", err)
+	}
+	if _, err := policy.ReadDir(t.TempDir()); err == nil || !errors.Is(err, fs.ErrInvalid) {
+		t.Errorf("an empty directory: %v", err)
+	}
+	if _, err := policy.ReadDir(filepath.Join(dir, "none")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%v", err)
+	}
+	many := t.TempDir()
+	write(t, many, map[string]string{"1.json": strings.Repeat(" ", policy.MaxSize/2) + `{"ruleset": [{"scoped": ["signal"]}]}`, "2.json": strings.Repeat(" ", policy.MaxSize/2) + "{}"})
+	if _, err := policy.ReadDir(many); err == nil || !strings.Contains(err.Error(), "2.json: more than 1048576 bytes") {
+		t.Errorf("more than there may be: %v", err)
+	}
+}
+
+func TestCompose(t *testing.T) {
+	for name, test := range map[string]struct {
+		documents []string
+		want      string
+		lost      landlock.Rights
+	}{
+		"ABIs": {[]string{
+			`{"abi": 4, "ruleset": [{"handledAccessFs": ["abi.all"], "handledAccessNet": ["abi.all"], "scoped": ["abi.all"]}]}`,
+			`{"abi": 6, "pathBeneath": [{"allowedAccess": ["abi.all"], "parent": ["a"]}], "netPort": [{"allowedAccess": ["abi.all"], "port": [1]}]}`},
+			lines(landlock.V4.Rights().String(), "1: bind_tcp,connect_tcp", "a: "+landlock.V4.FS().String()), landlock.Rights{FS: landlock.FSIoctlDev}},
+		"what one does not handle is free": {[]string{
+			`{"ruleset": [{"handledAccessFs": ["read_file"]}], "pathBeneath": [{"allowedAccess": ["execute"], "parent": ["a"]}]}`,
+			`{"pathBeneath": [{"allowedAccess": ["read_file"], "parent": ["a", "b"]}]}`},
+			lines("fs.read_file", "a: read_file", "b: read_file"), landlock.Rights{FS: landlock.FSExecute}},
+		"variables of each other": {[]string{
+			`{"ruleset": [{"handledAccessFs": ["read_file"]}], "variable": [{"name": "x", "literal": ["a", "b"]}], "pathBeneath": [{"allowedAccess": ["execute"], "parent": ["${x}"]}]}`,
+			`{"ruleset": [{"handledAccessFs": ["execute"]}], "variable": [{"name": "x"}], "pathBeneath": [{"allowedAccess": ["read_file"], "parent": ["${x}", "$${x}/${x}"]}]}`},
+			lines("fs.execute,fs.read_file", "${x}/a: read_file", "${x}/b: read_file", "a: execute,read_file", "b: execute,read_file"), landlock.Rights{}},
+		"of three": {[]string{
+			`{"abi": 1, "ruleset": [{"handledAccessFs": ["abi.all"]}]}`, `{"ruleset": [{"handledAccessFs": ["execute", "read_file"], "scoped": ["signal"]}]}`,
+			`{"abi": 2, "ruleset": [{"handledAccessFs": ["abi.read_execute"]}], "netPort": [{"allowedAccess": ["bind_tcp"], "port": [80]}]}`},
+			"fs.execute,fs.read_file",
+			landlock.Rights{FS: (landlock.V1.FS() | landlock.FSRefer) &^ (landlock.FSExecute | landlock.FSReadFile), Net: landlock.NetBindTCP, Scope: landlock.ScopeSignal}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var documents []*policy.Document
+			for _, text := range test.documents {
+				documents = append(documents, mustParse(t, text))
+			}
+			d, err := policy.Compose(documents...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := says(mustRuleset(t, d)); got != test.want {
+				t.Errorf("got\n%s\nwant\n%s", got, test.want)
+			}
+			var lost landlock.Rights
+			for _, loss := range d.Lost() {
+				lost = loss.Rights
+			}
+			if lost != test.lost {
+				t.Errorf("lost %v, want %v", lost, test.lost)
+			}
+			checkLaws(t, documents...)
+		})
+	}
+}
+
+func TestComposeErrors(t *testing.T) {
+	if d, err := policy.Compose(); err == nil || d != nil {
+		t.Errorf("nothing: %v, %v", d, err)
+	}
+	good := mustParse(t, `{"ruleset": [{"scoped": ["signal"]}]}`)
+	_, err := policy.Compose(good, nil, &policy.Document{Rulesets: []policy.Handled{{}}})
+	if all := landlock.All[*policy.Error](err); len(all) != 2 || err.Error() != "policy: document 2: nil Document\npolicy: document 3: ruleset[0]: nothing is handled: "+
+		"needs one of the keys handledAccessFs, handledAccessNet and scoped" {
+		t.Errorf("%v", err)
+	}
+	nothing, err := policy.Compose(good, mustParse(t, `{"variable": [{"name": "a", "literal": ["x"]}]}`))
+	if err != nil || len(nothing.Lost()) != 1 {
+		t.Errorf("%v, %v", nothing, err)
+	}
+	if _, err := nothing.Ruleset(); err == nil || !strings.Contains(err.Error(), "handles no right at all") {
+		t.Errorf("a ruleset of nothing: %v", err)
+	}
+}
+
+// checkLaws checks that composition does not depend on order, nor on how it is done.
+func checkLaws(t *testing.T, documents ...*policy.Document) {
+	t.Helper()
+	whole := must(policy.Compose(documents...))
+	same := func(what string, d *policy.Document) {
+		t.Helper()
+		if !reflect.DeepEqual(d, whole) {
+			t.Errorf("%s: %s\nwant %s", what, must(json.Marshal(d)), must(json.Marshal(whole)))
+		}
+	}
+	reversed := slices.Clone(documents)
+	slices.Reverse(reversed)
+	same("reversed", must(policy.Compose(reversed...)))
+	same("with itself", must(policy.Compose(whole, whole)))
+	same("twice", must(policy.Compose(append(reversed, documents...)...)))
+	first, last := documents[0], documents[0]
+	for i := range documents {
+		first = must(policy.Compose(first, documents[i]))
+		last = must(policy.Compose(documents[len(documents)-1-i], last))
+	}
+	same("from the first", first)
+	same("from the last", last)
+	if text := must(json.Marshal(whole)); len(whole.Rulesets) > 0 {
+		again := mustParse(t, string(text))
+		if must(json.Marshal(again)); !reflect.DeepEqual(must(policy.Compose(again)).Rulesets, whole.Rulesets) || string(must(json.Marshal(again))) != string(text) {
+			t.Errorf("%s: by way of JSON it is another", text)
+		}
+	}
+}
+
+// randomDocument returns a document that is right, of few words and paths, so that
+// several have some in common.
+func randomDocument(random *rand.Rand) *policy.Document {
+	pick := func(all ...string) []string {
+		var some []string
+		for range 1 + random.IntN(3) {
+			some = append(some, all[random.IntN(len(all))])
+		}
+		return some
+	}
+	fsWords := []string{"read_file", "read_dir", "execute", "truncate", "resolve_unix", "abi.all", "abi.read_write", "abi.read_execute"}
+	netWords := []string{"bind_tcp", "connect_tcp", "bind_udp", "abi.all"}
+	d := &policy.Document{ABI: new(1 + random.IntN(12))}
+	if random.IntN(3) == 0 { // without an ABI there are no groups
+		d.ABI, fsWords, netWords = nil, fsWords[:5], netWords[:3]
+	}
+	for range random.IntN(3) {
+		d.Variables = append(d.Variables, policy.Variable{Name: pick("a", "b", "c")[0], Literal: pick("", "/", "x", "/y", "$", "${a}", "z/.")})
+	}
+	d.Variables = append(d.Variables, policy.Variable{Name: "a"}, policy.Variable{Name: "b", Literal: []string{"b", "."}}, policy.Variable{Name: "c"})
+	for range random.IntN(3) {
+		d.Rulesets = append(d.Rulesets, policy.Handled{AccessFS: pick(fsWords...), AccessNet: pick(netWords...), Scoped: pick("signal", "abstract_unix_socket")})
+	}
+	for range random.IntN(4) {
+		d.PathsBeneath = append(d.PathsBeneath, policy.PathBeneath{AllowedAccess: pick(fsWords...),
+			Parent: pick("/", "/x", "/x/.", "${a}", "${b}${c}", "$${a}", "/$", "/$$", "./${a}/${b}", "", "a")})
+	}
+	for range random.IntN(3) {
+		d.NetPorts = append(d.NetPorts, policy.NetPort{AllowedAccess: pick(netWords...), Port: []uint64{uint64(random.IntN(3)), 80}})
+	}
+	return d
+}
+
+// Documents compose as they should, and what they say survives being written down.
+func TestRandomDocuments(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	handling := 0
+	for range 1000 {
+		documents := []*policy.Document{randomDocument(random), randomDocument(random), randomDocument(random)}
+		checkLaws(t, documents...)
+		d := documents[0]
+		if again := mustParse(t, string(must(json.Marshal(d)))); !reflect.DeepEqual(again, d) {
+			t.Fatalf("%s is read as %s", must(json.Marshal(d)), must(json.Marshal(again)))
+		}
+		r, err := d.Ruleset()
+		if err != nil {
+			if handled := must(d.Handled()); handled != (landlock.Rights{}) {
+				t.Fatalf("%s: %v", must(json.Marshal(d)), err)
+			}
+			continue
+		}
+		handling++
+		for what, other := range map[string]*policy.Document{"Of": must(policy.Of(r)), "Compose": must(policy.Compose(d))} {
+			if got, want := says(mustRuleset(t, other)), says(r); got != want {
+				t.Fatalf("%s: by %s\n%s\nwant\n%s", must(json.Marshal(d)), what, got, want)
+			}
+		}
+	}
+	if handling < 500 {
+		t.Errorf("%d of 1000 handle something: this shows nothing", handling)
+	}
+}
