@@ -1,0 +1,197 @@
+// Package policyformats tries policies in TOML and YAML, read by decoders that the
+// library does not depend on: it is a module of its own, so that importers never see
+// them. The functions are those of docs/policy.md.
+package policyformats
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/BurntSushi/toml"
+	"go.yaml.in/yaml/v3"
+
+	"example.com/landlock/policy"
+)
+
+func parseTOML(text string) (*policy.Document, error) {
+	d := new(policy.Document)
+	meta, err := toml.Decode(text, d)
+	for _, key := range meta.Keys() { // the decoder takes them in any case
+		if name := key.String(); name != strings.ToLower(name) {
+			err = errors.Join(err, fmt.Errorf("unknown key %q", name))
+		}
+	}
+	for _, key := range meta.Undecoded() {
+		err = errors.Join(err, fmt.Errorf("unknown key %q", key))
+	}
+	return d, err
+}
+
+func parseYAML(text []byte) (*policy.Document, error) {
+	d := new(policy.Document)
+	decoder := yaml.NewDecoder(bytes.NewReader(text))
+	decoder.KnownFields(true)
+	err := decoder.Decode(d)
+	if err == nil && decoder.Decode(new(any)) != io.EOF {
+		err = errors.New("more than one document")
+	}
+	return d, err
+}
+
+const inTOML = `
+abi = 5
+
+[[variable]]
+name = "data"
+literal = ["/srv/data", "/var/cache/service"]
+
+[[ruleset]]
+handled_access_fs = ["abi.all"]
+handled_access_net = ["abi.all"]
+scoped = ["signal"]
+
+[[path_beneath]]
+allowed_access = ["abi.read_execute"]
+parent = ["/usr", "/etc/ssl/certs"]
+
+[[path_beneath]]
+allowed_access = ["abi.read_write"]
+parent = ["${data}"]
+
+[[net_port]]
+allowed_access = ["bind_tcp"]
+port = [80, 8443]
+`
+
+const inYAML = `
+abi: 5
+variable:
+  - name: data
+    literal: [/srv/data, /var/cache/service]
+ruleset:
+  - handledAccessFs: [abi.all]
+    handledAccessNet: [abi.all]
+    scoped: [signal]
+pathBeneath:
+  - allowedAccess: [abi.read_execute]
+    parent: [/usr, /etc/ssl/certs]
+  - allowedAccess: [abi.read_write]
+    parent: ["${data}"]
+netPort:
+  - allowedAccess: [bind_tcp]
+    port: [80, 8443]
+`
+
+const inJSON = `{
+  "abi": 5,
+  "variable": [{"name": "data", "literal": ["/srv/data", "/var/cache/service"]}],
+  "ruleset": [{"handledAccessFs": ["abi.all"], "handledAccessNet": ["abi.all"], "scoped": ["signal"]}],
+  "pathBeneath": [{"allowedAccess": ["abi.read_execute"], "parent": ["/usr", "/etc/ssl/certs"]}, {"allowedAccess": ["abi.read_write"], "parent": ["${data}"]}],
+  "netPort": [{"allowedAccess": ["bind_tcp"], "port": [80, 8443]}]
+}`
+
+// docs/policy.md shows these functions.
+func TestShown(t *testing.T) {
+	source, err := os.ReadFile("formats_test.go")
+	page, pageErr := os.ReadFile("../../docs/policy.md")
+	if err := errors.Join(err, pageErr); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"parseTOML", "parseYAML"} {
+		_, rest, _ := strings.Cut(string(source), "\nfunc "+name)
+		body, _, _ := strings.Cut(rest, "\n}\n")
+		if want := strings.ReplaceAll("\nfunc "+name+body+"\n}", "\n", "\n    ") + "\n"; !strings.Contains(string(page), want) {
+			t.Errorf("docs/policy.md does not show %s", want)
+		}
+	}
+}
+
+// The three forms are one document.
+func TestSame(t *testing.T) {
+	want, err := policy.Parse([]byte(inJSON))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for form, parse := range map[string]func() (*policy.Document, error){
+		"TOML": func() (*policy.Document, error) { return parseTOML(inTOML) },
+		"YAML": func() (*policy.Document, error) { return parseYAML([]byte(inYAML)) },
+	} {
+		d, err := parse()
+		if err != nil || !reflect.DeepEqual(d, want) {
+			t.Errorf("%s: %v, %+v\nwant %+v", form, err, d, want)
+			continue
+		}
+		if _, err := d.Ruleset(); err != nil {
+			t.Errorf("%s: %v", form, err)
+		}
+	}
+	var text bytes.Buffer
+	if err := toml.NewEncoder(&text).Encode(want); err != nil {
+		t.Fatal(err)
+	}
+	if d, err := parseTOML(text.String()); err != nil || !reflect.DeepEqual(d, want) {
+		t.Errorf("TOML written: %v\n%s", err, text.String())
+	}
+	written, err := yaml.Marshal(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d, err := parseYAML(written); err != nil || !reflect.DeepEqual(d, want) {
+		t.Errorf("YAML written: %v\n%s", err, written)
+	}
+}
+
+// What is wrong is an error, of the decoder or of the document.
+func TestErrors(t *testing.T) {
+	for text, want := range map[string]string{
+		"abi = 0\n[[ruleset]]\nscoped = ['signal']":  "abi: 0 is no ABI",
+		"abi = -1\n[[ruleset]]\nscoped = ['signal']": "abi: -1 is no ABI",
+		"abi = '4'":                        "incompatible types",
+		"abi = 4\nabi = 4":                 "already been defined",
+		"[[ruleset]]\nscope = ['signal']":  `unknown key "ruleset.scope"`,
+		"[[Ruleset]]\nscoped = ['signal']": `unknown key "Ruleset"`,
+		"[[ruleset]]\nscoped = ['signal']\nSCOPED = ['abstract_unix_socket']": `unknown key "ruleset.SCOPED"`,
+		"[[pathBeneath]]\nallowed_access = ['execute']\nparent = ['/']":       `unknown key "pathBeneath"`,
+		"[[ruleset]]\nscoped = []":                                                "ruleset[0].scoped: an empty array",
+		"[[ruleset]]\nhandled_access_fs = ['abi.all']":                            `ruleset[0].handledAccessFs[0]: "abi.all" stands for`,
+		"[[ruleset]]\nhandled_access_fs = ['signal']":                             `"signal" is a scope`,
+		"variable = []\n[[ruleset]]\nscoped = ['signal']":                         "variable: an empty array",
+		"[[net_port]]\nallowed_access = ['bind_tcp']\nport = [-1]":                "must be 0 to 65535",
+		"[[net_port]]\nallowed_access = ['bind_tcp']\nport = [65536]":             "port 65536: must be",
+		"[[path_beneath]]\nallowed_access = ['execute']\nparent = ['/${x}']":      `no variable "x"`,
+		"[[path_beneath]]\nallowed_access = ['execute']\nparent = [\"/\\u0000\"]": "has a NUL",
+		"[[path_beneath]]\nallowed_access = ['execute']":                          `the key "parent" is missing`,
+		"": "handles no right at all",
+	} {
+		d, err := parseTOML(text)
+		if err == nil {
+			_, err = d.Ruleset()
+		}
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s\n%v, want %s", text, err, want)
+		}
+	}
+	for text, want := range map[string]string{
+		"abi: 0\nruleset: [{scoped: [signal]}]":              "abi: 0 is no ABI",
+		"abi: 4\nabi: 4":                                     "already defined",
+		"Ruleset: [{scoped: [signal]}]":                      "field Ruleset not found",
+		"ruleset: [{scoped: []}]":                            "ruleset[0].scoped: an empty array",
+		"ruleset: [{scoped: [signal]}]\n---\nruleset: []":    "more than one document",
+		"netPort: [{allowedAccess: [bind_tcp], port: [-1]}]": "cannot unmarshal",
+		"ruleset: null":                                      "handles no right at all",
+	} {
+		d, err := parseYAML([]byte(text))
+		if err == nil {
+			_, err = d.Ruleset()
+		}
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s\n%v, want %s", text, err, want)
+		}
+	}
+}
