@@ -100,7 +100,7 @@ func (l *loaded) addRules() []error {
 		}
 		switch {
 		case err == nil:
-		case rule.Optional && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNoPlace)):
+		case rule.Optional && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNoPlace) || errors.Is(err, errOnlyDirectories)):
 			l.skip(rule)
 		default:
 			errs = appendRuleError(errs, err, rule)

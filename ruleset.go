@@ -201,8 +201,9 @@ func (r *Ruleset) AllowExecute(paths ...string) *Ruleset { return r.Allow(FSRead
 // skipped and named in [Report].Skipped, unless a preset of [Ruleset.Use] adds the
 // rule. So is one that leads to a pipe, a socket, a memfd or another object of no
 // filesystem, as /dev/stdout does in some runs: Landlock does not restrict those,
-// and has no rules for them. Any other failure is still an error. Where Allow names
-// the path too, Allow still needs it to exist.
+// and has no rules for them. And so is one that leads to a file, where only directories
+// can have the access. Any other failure is still an error. Where Allow names the path
+// too, Allow still needs it to exist.
 func (r *Ruleset) AllowOptional(access AccessFS, paths ...string) *Ruleset {
 	return r.addPaths(wantedRule{Rule: Rule{FS: access, Optional: true}}, paths)
 }
@@ -229,8 +230,9 @@ func (r *Ruleset) AllowOptional(access AccessFS, paths ...string) *Ruleset {
 // that are loaded at the same time are called at the same time.
 //
 // The error of judge is that of a [RuleError]. One that Is [io/fs.ErrNotExist] has
-// the path skipped, as one that does not exist. A pipe, a socket and their like are
-// skipped as by AllowOptional, if judge has nothing against them. What is skipped
+// the path skipped, as one that does not exist. A pipe, a socket, a file that can have
+// none of the access and their like are skipped as by AllowOptional, if judge has nothing
+// against them. What is skipped
 // is named in [Report].Skipped, unless a preset of [Ruleset.Use] adds the rule. A
 // nil judge is a mistake.
 func (r *Ruleset) AllowIf(access AccessFS, judge func(*os.File) error, paths ...string) *Ruleset {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 
@@ -13,42 +14,59 @@ import (
 // Loss is what a document lost when it was composed with others: rights that it handles,
 // and the result does not, so that they are not restricted any more.
 type Loss struct {
-	File   string // its name, if it is one of ReadDir's, and else empty: then the loss is that of all such
+	File   string // its path, if it is one of ReadDir's, and else empty: then the loss is that of all such
 	Rights landlock.Rights
 }
 
 // String returns the loss in one line, such as
 //
-//	base.json: fs.truncate,net.bind_tcp not restricted, since another document does not handle it
+//	/etc/service/10.json: fs.truncate,net.bind_tcp not restricted, since another document does not handle it
 func (l Loss) String() string {
 	text := l.Rights.String() + " not restricted, since another document does not handle it"
 	if l.File != "" {
-		text = l.File + ": " + text
+		text = printable(l.File) + ": " + text
 	}
 	return text
 }
 
 // Lost returns what was lost by composing the document, by file; nil where nothing was. It
-// is not in the JSON of the document.
+// is not in the JSON of the document. Refer is in it only if no right to files is handled
+// any more, since the kernel denies it together with any other: see [Compose].
 func (d *Document) Lost() []Loss {
-	if d == nil {
+	m, err := d.meaning()
+	if err != nil {
 		return nil
 	}
-	return slices.Clone(d.lost)
+	var all []Loss
+	for _, loss := range m.lost {
+		if m.handled.FS != 0 {
+			loss.Rights.FS &^= landlock.FSRefer
+		}
+		if loss.Rights != (landlock.Rights{}) {
+			all = append(all, loss)
+		}
+	}
+	return all
 }
 
 // Compose makes one document of several, whatever their order. It handles the rights that
-// all of them handle: **so one that handles less loosens all the others**, and one that
-// declares variables alone, and handles nothing, leaves nothing restricted.
-// [Document.Lost] of the result says which rights that were. (To have all of several
-// documents enforced, do not compose them: Apply the ruleset of each, as a layer of its
-// own. What any layer denies is denied.)
+// all of them handle: so one that handles less loosens all the others, and one that
+// declares variables alone, and handles nothing, leaves nothing restricted. [Document.Lost]
+// of the result says which rights that were.
+//
+// Refer is the exception. A document that does not handle it takes it from the rules of the
+// others, and files cannot be moved or linked to other directories any more, since the
+// kernel denies that together with any other right to files.
 //
 // The result has the rules of all, cut down to the rights that it handles, and those that
 // allow nothing then are left out. Variables are united by their names, before any is put
 // into a path: so one document can declare what another uses, and one can add to the paths
 // of another. Its abi is the lowest of those that have one. Groups are resolved, each by
 // the abi of its own document, so the result has the kernel's words alone.
+//
+// To have all of several documents enforced, do not compose them: Apply the ruleset of
+// each, as a layer of its own. What any layer denies is denied, and a layer that does not
+// handle refer denies it, too.
 //
 // Where the documents handle no right in common the result handles none, and its Ruleset
 // is an error. No document at all, and one that is wrong, are errors; those of several are
@@ -85,7 +103,7 @@ func compose(all []meaning) *Document {
 	lost := map[string]landlock.Rights{}
 	for _, m := range all {
 		result.add(m)
-		lost[m.name] = union(lost[m.name], minus(m.handled, result.handled))
+		lost[m.file] = union(lost[m.file], minus(m.handled, result.handled))
 		for _, earlier := range m.lost {
 			lost[earlier.File] = union(lost[earlier.File], earlier.Rights)
 		}
@@ -136,9 +154,12 @@ func minus(a, b landlock.Rights) landlock.Rights {
 
 // document writes down what a document says: the same for all that say the same.
 func (m *meaning) document() *Document {
-	d := &Document{lost: m.lost, open: slices.Clip(m.open)}
+	d := &Document{lost: m.lost}
+	if len(m.open) > 0 {
+		d.open = m.open
+	}
 	if m.abi != 0 {
-		d.ABI = &m.abi
+		d.ABI = new(m.abi)
 	}
 	for _, name := range slices.Sorted(maps.Keys(m.variables)) {
 		d.Variables = append(d.Variables, Variable{name, slices.Sorted(maps.Keys(m.variables[name]))})
@@ -152,11 +173,12 @@ func (m *meaning) document() *Document {
 	for access, ports := range byAccess(m.ports) {
 		d.NetPorts = append(d.NetPorts, NetPort{wordsOf(access), ports})
 	}
+	d.nothing = d.Variables == nil && d.Rulesets == nil // without rights there are no rules
 	return d
 }
 
 // byAccess yields the objects that each set of rights is allowed on, in order.
-func byAccess[K cmp.Ordered, M mask](allowed map[K]M) func(yield func(M, []K) bool) {
+func byAccess[K cmp.Ordered, M mask](allowed map[K]M) iter.Seq2[M, []K] {
 	return func(yield func(M, []K) bool) {
 		objects := map[M][]K{}
 		for _, object := range slices.Sorted(maps.Keys(allowed)) {
@@ -170,17 +192,22 @@ func byAccess[K cmp.Ordered, M mask](allowed map[K]M) func(yield func(M, []K) bo
 	}
 }
 
-// Of returns the document of a ruleset, so that it can be stored, shown and handed on: its
-// Ruleset handles the same rights, and allows the same.
+// Of returns the document of a ruleset, so that it can be stored, shown and handed on. Its
+// Ruleset handles the same rights, and refer too where a rule allows that; and it allows the
+// same.
 //
 // What the format has no words for is an error that names it, and all of that is named:
 // the options (BestEffort, AllowNewPrivs, FilterSockets, Log, QuietScope), so call them
 // after Of, or on a [landlock.Ruleset.Clone]; rules for open files, judged ones, which
 // presets have, and quiet ones; and paths that are not UTF-8. The mistakes of a ruleset
-// are errors, too. Each of these Is [fs.ErrInvalid].
+// are errors, too, and so is more than a document may have. Each of these Is
+// [fs.ErrInvalid].
 //
-// The format skips every path that does not exist, so a path that Allow needs is one that
-// need not exist afterwards. A $ in a path is written as $$.
+// Two things are not told. The format skips every path that does not exist, so a path that
+// Allow needs is one that need not exist afterwards. And it has rights and no target: the
+// document of New(V8), which adds none to ABI 6, is one for ABI 6.
+//
+// A $ in a path is written as $$.
 func Of(r *landlock.Ruleset) (*Document, error) {
 	if r == nil {
 		return nil, &Error{Err: errors.New("nil Ruleset")}
@@ -194,10 +221,6 @@ func Of(r *landlock.Ruleset) (*Document, error) {
 		fail(fmt.Errorf("the format has no words for %s: call it on what Document.Ruleset returns", option))
 	}
 	m := meaning{handled: r.Handled(), paths: map[string]landlock.AccessFS{}, ports: map[uint64]landlock.AccessNet{}}
-	fsHandled := m.handled.FS
-	if fsHandled != 0 {
-		fsHandled |= landlock.FSRefer // which the kernel handles with any other
-	}
 	for rule := range r.Rules() {
 		switch {
 		case rule.Open || rule.Judged || rule.Quiet:
@@ -208,13 +231,18 @@ func Of(r *landlock.Ruleset) (*Document, error) {
 			if err := checkText(rule.Path); err != nil {
 				fail(fmt.Errorf("the rule %v: %w", rule, err))
 			}
-			m.paths[escape(normal(rule.Path))] |= rule.FS & fsHandled
+			handled := m.handled.FS | landlock.FSRefer // which the kernel handles with any other
+			m.paths[escape(normal(rule.Path))] |= rule.FS & handled
 		}
 	}
 	if len(wrong) > 0 {
 		return nil, errors.Join(wrong...)
 	}
-	return m.document(), nil
+	d := m.document()
+	if _, err := d.Ruleset(); err != nil { // it is too large
+		return nil, err
+	}
+	return d, nil
 }
 
 // optionsOf names the options that were chosen, by their calls.

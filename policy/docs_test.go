@@ -18,15 +18,18 @@ func TestShown(t *testing.T) {
 	if err != nil || pageErr != nil {
 		t.Skip("needs the source of the package: ", err, pageErr)
 	}
-	_, shown, _ := strings.Cut(string(source), "var current")
-	lines := strings.Split("var current"+shown, "\n")
-	for i, line := range lines {
-		if line != "" {
-			lines[i] = "    " + line
+	for begin, indent := range map[string]string{"func restrict": "", "var current": "", "	for _, loss": "	"} {
+		_, shown, _ := strings.Cut(string(source), "\n"+begin)
+		shown, _, _ = strings.Cut(begin+shown, "\n"+indent+"}\n")
+		lines := strings.Split(shown+"\n"+indent+"}", "\n")
+		for i, line := range lines {
+			if line != "" {
+				lines[i] = "    " + strings.TrimPrefix(line, indent)
+			}
 		}
-	}
-	if !strings.Contains(string(page), strings.Join(lines, "\n")) {
-		t.Error("docs/policy.md shows another program")
+		if want := "\n" + strings.Join(lines, "\n") + "\n"; !strings.Contains(string(page), want) {
+			t.Errorf("docs/policy.md shows another program, not\n%s", want)
+		}
 	}
 }
 

@@ -67,6 +67,28 @@ func ExampleOf() {
 	// true
 }
 
+func restrict(path string) error {
+	d, err := policy.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	rules, err := d.Ruleset()
+	if err != nil {
+		return err
+	}
+	rules.BestEffort(landlock.V1)
+	if rules.Handled().Net != 0 {
+		rules.FilterSockets() // no way around the rights to ports
+	}
+	report, err := rules.Apply()
+	if err != nil {
+		return err
+	}
+	log.Print(report)
+	log.Printf("not there: %q", report.Skipped)
+	return nil
+}
+
 var current atomic.Pointer[landlock.Sandbox]
 
 func reload(path string) error {

@@ -13,7 +13,7 @@ import (
 // meaning is what a document says, however it is written: two documents that say the same
 // have the same.
 type meaning struct {
-	name      string // of the document, where it has one
+	file      string // of the document, if it is one of ReadDir's
 	abi       int    // 0 for none
 	handled   landlock.Rights
 	variables map[string]set
@@ -62,14 +62,19 @@ func (d *Document) meaning() (meaning, error) {
 	if d == nil {
 		return meaning{}, &Error{Err: errors.New("nil Document")}
 	}
-	r := reading{abi: d.ABI, meaning: meaning{
-		variables: map[string]set{}, paths: map[string]landlock.AccessFS{}, ports: map[uint64]landlock.AccessNet{},
-		lost: d.lost, open: d.open,
+	r := reading{abi: d.ABI, known: map[any]bool{}, meaning: meaning{
+		variables: map[string]set{}, paths: map[string]landlock.AccessFS{}, ports: map[uint64]landlock.AccessNet{}, lost: d.lost,
 	}}
+	for _, o := range d.open {
+		r.known[o.object] = true
+	}
 	if d.ABI != nil {
 		if r.meaning.abi = *d.ABI; *d.ABI < 1 || *d.ABI > math.MaxInt32 {
 			r.fail(place{"abi", -1, "", -1}, badABI(fmt.Sprint(*d.ABI)))
 		}
+	}
+	if d.Variables == nil && d.Rulesets == nil && d.PathsBeneath == nil && d.NetPorts == nil && !d.nothing {
+		r.fail(nowhere, errors.New("the document says nothing: needs one of the keys variable, ruleset, pathBeneath and netPort"))
 	}
 	section(&r, "variable", d.Variables, r.variable)
 	section(&r, "ruleset", d.Rulesets, r.ruleset)
@@ -78,16 +83,18 @@ func (d *Document) meaning() (meaning, error) {
 	if r.wrong != nil {
 		return meaning{}, r.wrong
 	}
+	r.open = slices.DeleteFunc(append(r.open, d.open...), func(o openObject) bool { return !r.isOpen(o.object) })
 	return r.meaning, nil
 }
 
-// openObject is the parent of a variable that is not declared, or a port above 65535, in
-// the text it was parsed from: Ruleset refuses it, but composition may still make it right.
+// openObject is a parent with a variable that is not declared, or a port above 65535.
+// Ruleset refuses it, but composition may still declare the one, and take the rules of the
+// other away.
 type openObject struct {
 	object       any // the text of the parent's template, or the port
-	file         string
-	line, column int
 	at           place
+	file         string // and where that is in a text that was parsed
+	line, column int
 }
 
 // compare puts objects in the order of the texts.
@@ -95,44 +102,22 @@ func (o openObject) compare(other openObject) int {
 	if c := cmp.Or(cmp.Compare(o.file, other.file), cmp.Compare(o.line, other.line), cmp.Compare(o.column, other.column)); c != 0 {
 		return c
 	}
-	return cmp.Compare(fmt.Sprint(o.object, o.at), fmt.Sprint(other.object, other.at)) // of several texts without a name
+	return cmp.Compare(fmt.Sprint(o.object, o.at), fmt.Sprint(other.object, other.at)) // of texts without a name
 }
 
 // isOpen reports whether an object that was open still is.
 func (m *meaning) isOpen(object any) bool {
 	text, isParent := object.(string)
-	t, _ := parseTemplate(text)
-	return !isParent || slices.ContainsFunc(t, func(p part) bool { return p.variable && m.variables[p.text] == nil })
+	_, missing := m.undeclared(text)
+	return missing || !isParent
 }
 
-// located returns an error of Ruleset with the place of what it is about.
-func (d *Document) located(err error) error {
-	wrong, ok := errors.AsType[*Error](err)
-	if !ok || wrong.about == nil {
-		return err
+// mayBeOpen keeps the first place of an object, unless that is known from a text.
+func (r *reading) mayBeOpen(object any, at place) {
+	if !r.known[object] {
+		r.known[object] = true
+		r.open = append(r.open, openObject{object: object, at: at})
 	}
-	if i := slices.IndexFunc(d.open, func(o openObject) bool { return o.object == wrong.about }); i >= 0 {
-		o := d.open[i]
-		wrong.Name, wrong.Line, wrong.Column, wrong.Where = o.file, o.line, o.column, o.at.String()
-		return wrong
-	}
-	for i, rule := range d.PathsBeneath {
-		for j, parent := range rule.Parent {
-			if t, err := parseTemplate(parent); err == nil && wrong.about == t.String() {
-				wrong.Where = place{"pathBeneath", i, "parent", j}.String()
-				return wrong
-			}
-		}
-	}
-	for i, rule := range d.NetPorts {
-		for j, port := range rule.Port {
-			if wrong.about == port {
-				wrong.Where = place{"netPort", i, "port", j}.String()
-				return wrong
-			}
-		}
-	}
-	return wrong
 }
 
 func badABI(value string) error {
@@ -144,6 +129,7 @@ func badABI(value string) error {
 type reading struct {
 	meaning
 	abi   *int
+	known map[any]bool // objects that are open or may be, and whose place is known
 	wrong *Error
 }
 
@@ -184,11 +170,11 @@ func (r *reading) variable(v *Variable, at place) {
 	} else if err := checkName(v.Name); err != nil {
 		r.fail(at.at("name", -1), err)
 	}
-	optional(r, v.Literal, at.at("literal", -1))
+	optional(r, v.Literals, at.at("literal", -1))
 	if r.variables[v.Name] == nil {
 		r.variables[v.Name] = set{}
 	}
-	for i, text := range v.Literal {
+	for i, text := range v.Literals {
 		if err := checkText(text); err != nil {
 			r.fail(at.at("literal", i), err)
 		}
@@ -210,28 +196,33 @@ func (r *reading) ruleset(h *Handled, at place) {
 
 func (r *reading) pathBeneath(p *PathBeneath, at place) {
 	needed(r, p.AllowedAccess, at, "allowedAccess")
-	needed(r, p.Parent, at, "parent")
+	needed(r, p.Parents, at, "parent")
 	access := rights(r, fsWords, p.AllowedAccess, at, "allowedAccess")
 	r.handled.FS |= access
-	for i, parent := range p.Parent {
+	for i, parent := range p.Parents {
 		t, err := parseTemplate(parent)
 		if err != nil {
 			r.fail(at.at("parent", i), err)
+			continue
 		}
-		if access != 0 {
-			r.paths[t.String()] |= access
+		text := t.String()
+		if r.paths[text] |= access; t.hasVariables() {
+			r.mayBeOpen(text, at.at("parent", i))
 		}
 	}
 }
 
 func (r *reading) netPort(p *NetPort, at place) {
 	needed(r, p.AllowedAccess, at, "allowedAccess")
-	needed(r, p.Port, at, "port")
+	needed(r, p.Ports, at, "port")
 	access := rights(r, netWords, p.AllowedAccess, at, "allowedAccess")
 	r.handled.Net |= access
-	for _, port := range p.Port {
-		if access != 0 {
-			r.ports[port] |= access
+	for i, port := range p.Ports {
+		if access == 0 {
+			continue // a group that its ABI has nothing of: there is no rule
+		}
+		if r.ports[port] |= access; port > math.MaxUint16 {
+			r.mayBeOpen(port, at.at("port", i))
 		}
 	}
 }

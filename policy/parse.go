@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,67 +26,77 @@ func Parse(data []byte) (*Document, error) {
 	if len(data) > MaxSize {
 		return nil, &Error{Err: errTooLarge}
 	}
-	p := parser{data: data}
+	p := parser{data: data, at: nowhere}
 	if err := p.checkSyntax(); err != nil {
 		return nil, err
 	}
-	d, err := p.document(nil)
-	if err != nil {
+	d := new(Document)
+	if err := p.document(d); err != nil {
 		return nil, err
 	}
 	m, err := d.meaning()
-	if err != nil {
-		wrong, _ := errors.AsType[*Error](err)
-		_, err := p.document(wrong) // once more, for where it is
-		return nil, err
+	if wrong, ok := errors.AsType[*Error](err); ok {
+		wrong.Line, wrong.Column = p.find(wrong.at)
+		return nil, wrong
 	}
-	for _, object := range p.objects {
-		if m.isOpen(object.object) {
-			object.line, object.column = p.position(object.offset)
-			d.open = append(d.open, object.openObject)
-		}
-	}
+	d.open = p.locate(m.open)
 	return d, nil
 }
 
-// parser reads a text whose syntax is right. (encoding/json decodes into a Document by
-// itself, and then takes keys in any case, the last of several, null, and what is not
-// Unicode.)
+// UnmarshalJSON is [Parse], so that encoding/json is as strict where a document is a part
+// of a larger text. Lines and columns are then those of the part.
+func (d *Document) UnmarshalJSON(data []byte) error {
+	parsed, err := Parse(data)
+	if err == nil {
+		*d = *parsed
+	}
+	return err
+}
+
+// parser reads a text whose syntax is right. (encoding/json decodes into structs by itself,
+// and then takes keys in any case, the last of several, null, and what is not Unicode.)
 type parser struct {
 	data   []byte
 	tokens *json.Decoder
-	at     place  // the value that comes next
-	find   *Error // what to say at its place, in place of reading on; or nil
+	at     place         // the value that comes next
+	values []parsedValue // all so far
 
-	objects      []parsedObject // that may be open
-	counted      int            // the offset whose line and column these are
-	line, column int            // less one
+	counted      int // the offset whose line and column these are
+	line, column int // less one
 }
 
-type parsedObject struct {
-	openObject
+type parsedValue struct {
+	at     place
 	offset int
 }
 
 // checkSyntax returns what is not JSON.
 func (p *parser) checkSyntax() error {
-	if !utf8.Valid(p.data) {
-		at := 0
-		for {
-			r, size := utf8.DecodeRune(p.data[at:])
-			if r == utf8.RuneError && size == 1 {
-				return p.wrong(at, errors.New("the text is not UTF-8"))
-			}
-			at += size
+	for at := 0; at < len(p.data); {
+		char, size := utf8.DecodeRune(p.data[at:])
+		if char == utf8.RuneError && size == 1 {
+			return p.wrong(at, errors.New("the text is not UTF-8"))
 		}
+		at += size
 	}
 	var whole json.RawMessage
 	err := json.Unmarshal(p.data, &whole)
 	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
-		return p.wrong(max(0, int(syntax.Offset)-1), err)
+		at := max(0, min(int(syntax.Offset-offsetOfFirst), len(p.data)-1))
+		for at > 0 && !utf8.RuneStart(p.data[at]) {
+			at--
+		}
+		return p.wrong(at, err)
 	}
 	return err
 }
+
+// offsetOfFirst is what encoding/json calls the offset of a first byte that is wrong: 1,
+// or 0 in its second version.
+var offsetOfFirst = func() int64 {
+	syntax, _ := errors.AsType[*json.SyntaxError](json.Unmarshal([]byte("?"), new(any)))
+	return syntax.Offset
+}()
 
 // wrong returns an error about what begins at an offset.
 func (p *parser) wrong(offset int, err error) error {
@@ -95,11 +104,8 @@ func (p *parser) wrong(offset int, err error) error {
 	return &Error{Line: line, Column: column, Where: p.at.String(), Err: err}
 }
 
-// position returns the line and the column of an offset. It counts on from the last one.
+// position returns the line and the column of an offset, which is not before the last one.
 func (p *parser) position(offset int) (line, column int) {
-	if offset < p.counted {
-		p.counted, p.line, p.column = 0, 0, 0
-	}
 	for _, char := range string(p.data[p.counted:offset]) {
 		if p.column++; char == '\n' {
 			p.line, p.column = p.line+1, 0
@@ -109,33 +115,43 @@ func (p *parser) position(offset int) (line, column int) {
 	return 1 + p.line, 1 + p.column
 }
 
-// document reads the document, or only up to what is wrong in it, if that is known.
-func (p *parser) document(find *Error) (*Document, error) {
+// find returns the line and the column of a value.
+func (p *parser) find(at place) (line, column int) {
+	i := slices.IndexFunc(p.values, func(v parsedValue) bool { return v.at == at })
+	return p.position(p.values[i].offset)
+}
+
+// locate returns objects with their lines and columns, in the order of the text.
+func (p *parser) locate(objects []openObject) (located []openObject) {
+	at := map[place]openObject{}
+	for _, o := range objects {
+		at[o.at] = o
+	}
+	for _, v := range p.values {
+		if o, ok := at[v.at]; ok {
+			o.line, o.column = p.position(v.offset)
+			located = append(located, o)
+		}
+	}
+	return located
+}
+
+func (p *parser) document(d *Document) error {
 	p.tokens = json.NewDecoder(bytes.NewReader(p.data))
 	p.tokens.UseNumber()
-	p.at, p.find = nowhere, find
-	d := new(Document)
-	start := p.start()
-	err := p.object(
+	return p.object(
 		field{"abi", func() error { return p.abi(&d.ABI) }},
 		field{"variable", func() error { return array(p, &d.Variables, p.variable) }},
 		field{"ruleset", func() error { return array(p, &d.Rulesets, p.ruleset) }},
 		field{"pathBeneath", func() error { return array(p, &d.PathsBeneath, p.pathBeneath) }},
 		field{"netPort", func() error { return array(p, &d.NetPorts, p.netPort) }},
 	)
-	if err == nil && d.Variables == nil && d.Rulesets == nil && d.PathsBeneath == nil && d.NetPorts == nil {
-		err = p.wrong(start, errors.New("the document says nothing: needs one of the keys variable, ruleset, pathBeneath and netPort"))
-	}
-	if err == nil && find != nil {
-		err = find
-	}
-	return d, err
 }
 
 func (p *parser) variable(v *Variable) error {
 	return p.object(
 		field{"name", func() error { return p.text(&v.Name) }},
-		field{"literal", func() error { return array(p, &v.Literal, p.text) }},
+		field{"literal", func() error { return array(p, &v.Literals, p.text) }},
 	)
 }
 
@@ -150,14 +166,14 @@ func (p *parser) ruleset(h *Handled) error {
 func (p *parser) pathBeneath(b *PathBeneath) error {
 	return p.object(
 		field{"allowedAccess", func() error { return array(p, &b.AllowedAccess, p.text) }},
-		field{"parent", func() error { return array(p, &b.Parent, p.parent) }},
+		field{"parent", func() error { return array(p, &b.Parents, p.text) }},
 	)
 }
 
 func (p *parser) netPort(n *NetPort) error {
 	return p.object(
 		field{"allowedAccess", func() error { return array(p, &n.AllowedAccess, p.text) }},
-		field{"port", func() error { return array(p, &n.Port, p.port) }},
+		field{"port", func() error { return array(p, &n.Ports, p.port) }},
 	)
 }
 
@@ -175,10 +191,11 @@ func (p *parser) object(fields ...field) error {
 	at := p.at
 	seen := map[string]bool{}
 	for p.tokens.More() {
+		p.at = at
 		start := p.start()
 		token, err := p.tokens.Token()
 		if err != nil {
-			return p.wrong(start, err)
+			return err
 		}
 		key := token.(string) // as the syntax has it
 		i := slices.IndexFunc(fields, func(f field) bool { return f.key == key })
@@ -265,15 +282,11 @@ func (p *parser) open(delim json.Delim, kind string) error {
 	return err
 }
 
-// value reads the first token of a value, unless it is the one that is to be found.
+// value reads the first token of a value.
 func (p *parser) value() (token json.Token, start int, err error) {
 	start = p.start()
-	if p.find != nil && p.at == p.find.at {
-		return nil, start, p.wrong(start, p.find.Err)
-	}
-	if token, err = p.tokens.Token(); err != nil {
-		err = p.wrong(start, err)
-	}
+	p.values = append(p.values, parsedValue{p.at, start})
+	token, err = p.tokens.Token()
 	return token, start, err
 }
 
@@ -283,7 +296,7 @@ func (p *parser) wrongKind(start int, token json.Token, want string) error {
 	case string:
 		is = "the text " + quote(token)
 	case json.Number:
-		is = "the number " + token.String()
+		is = "the number " + shortened(token.String())
 	case bool:
 		is = strconv.FormatBool(token)
 	case json.Delim:
@@ -306,22 +319,6 @@ func (p *parser) text(text *string) error {
 	}
 	*text = value
 	return nil
-}
-
-func (p *parser) parent(parent *string) error {
-	start := p.start()
-	if err := p.text(parent); err != nil {
-		return err
-	}
-	if t, err := parseTemplate(*parent); err == nil && strings.Contains(*parent, "${") {
-		p.keep(t.String(), start)
-	}
-	return nil
-}
-
-// keep keeps an object that may be open.
-func (p *parser) keep(object any, start int) {
-	p.objects = append(p.objects, parsedObject{openObject{object: object, at: p.at}, start})
 }
 
 // hasLoneSurrogate reports whether a text in JSON has one, for which encoding/json puts
@@ -382,13 +379,9 @@ func (p *parser) abi(abi **int) error {
 }
 
 func (p *parser) port(port *uint64) error {
-	start := p.start()
 	return p.number("the number of a port", func(text string) (err error) {
 		if *port, err = strconv.ParseUint(text, 10, 64); err != nil {
 			return fmt.Errorf("%s is no port: must be a whole number from 0 to 65535", quote(text))
-		}
-		if *port > math.MaxUint16 {
-			p.keep(*port, start)
 		}
 		return nil
 	})

@@ -60,12 +60,14 @@
 package policy
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"example.com/landlock"
@@ -92,14 +94,15 @@ type Document struct {
 	PathsBeneath []PathBeneath `json:"pathBeneath,omitempty" toml:"path_beneath,omitempty" yaml:"pathBeneath,omitempty"`
 	NetPorts     []NetPort     `json:"netPort,omitempty" toml:"net_port,omitempty" yaml:"netPort,omitempty"`
 
-	lost []Loss
-	open []openObject // of the texts that it was parsed from
+	lost    []Loss
+	open    []openObject // of the texts that it was parsed from
+	nothing bool         // composed, and nothing is left: no section at all
 }
 
-// Variable gives a name to texts for [PathBeneath].Parent.
+// Variable gives a name to texts for [PathBeneath].Parents.
 type Variable struct {
-	Name    string   `json:"name" toml:"name" yaml:"name"`                                        // a letter, and then letters, digits and _
-	Literal []string `json:"literal,omitempty" toml:"literal,omitempty" yaml:"literal,omitempty"` // those of several declarations unite
+	Name     string   `json:"name" toml:"name" yaml:"name"`                                        // a letter, and then letters, digits and _
+	Literals []string `json:"literal,omitempty" toml:"literal,omitempty" yaml:"literal,omitempty"` // those of several declarations unite
 }
 
 // Handled is what is denied, unless a rule allows it. One of the three is there at least.
@@ -112,13 +115,13 @@ type Handled struct {
 // PathBeneath allows access to files beneath directories, or to files.
 type PathBeneath struct {
 	AllowedAccess []string `json:"allowedAccess" toml:"allowed_access" yaml:"allowedAccess"`
-	Parent        []string `json:"parent" toml:"parent" yaml:"parent"` // paths, with variables
+	Parents       []string `json:"parent" toml:"parent" yaml:"parent"` // paths, with variables
 }
 
 // NetPort allows access on ports.
 type NetPort struct {
 	AllowedAccess []string `json:"allowedAccess" toml:"allowed_access" yaml:"allowedAccess"`
-	Port          []uint64 `json:"port" toml:"port" yaml:"port"` // 0 to 65535: more is an error of Ruleset
+	Ports         []uint64 `json:"port" toml:"port" yaml:"port"` // 0 to 65535: more is an error of Ruleset
 }
 
 // Error says where a document is wrong, and why. It Is [fs.ErrInvalid].
@@ -128,8 +131,7 @@ type Error struct {
 	Where        string // in the document, by the names of JSON, such as pathBeneath[0].parent[2]; may be empty
 	Err          error  // why
 
-	at    place
-	about any // the object, until it is known where that is
+	at place
 }
 
 // Error returns the place and the cause, such as
@@ -139,16 +141,24 @@ func (e *Error) Error() string {
 	text := "policy: "
 	switch {
 	case e.Line > 0 && e.Name != "":
-		text += fmt.Sprintf("%s:%d:%d: ", e.Name, e.Line, e.Column)
+		text += fmt.Sprintf("%s:%d:%d: ", printable(e.Name), e.Line, e.Column)
 	case e.Line > 0:
 		text += fmt.Sprintf("line %d, column %d: ", e.Line, e.Column)
 	case e.Name != "":
-		text += e.Name + ": "
+		text += printable(e.Name) + ": "
 	}
 	if e.Line == 0 && e.Where != "" {
 		text += e.Where + ": "
 	}
 	return text + fmt.Sprint(e.Err)
+}
+
+// printable returns the name of a file for a line of text, quoted if it would not be one.
+func printable(name string) string {
+	if strings.ContainsFunc(name, func(char rune) bool { return !strconv.IsPrint(char) }) {
+		return strconv.Quote(name)
+	}
+	return name
 }
 
 // Unwrap returns the cause.
@@ -221,18 +231,21 @@ func ReadDir(path string) (*Document, error) {
 		if name := entry.Name(); !entry.Type().IsRegular() || name[0] == '.' || !strings.HasSuffix(name, ".json") {
 			continue
 		}
-		d, size, err := readFile(filepath.Join(path, entry.Name()), left)
+		file := filepath.Join(path, entry.Name())
+		d, size, err := readFile(file, left)
+		var m meaning
+		if err == nil {
+			m, err = d.meaning()
+		}
+		if err != nil {
+			errs = append(errs, err)
+			if errors.Is(err, errTooLarge) {
+				break // the others would be, too
+			}
+			continue
+		}
 		left -= size
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		m, err := d.meaning()
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		m.name = entry.Name()
+		m.file = file
 		all = append(all, m)
 	}
 	if len(all) == 0 && len(errs) == 0 {
@@ -262,13 +275,12 @@ func (d *Document) Ruleset() (*landlock.Ruleset, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := m.ruleset()
-	return r, d.located(err)
-}
-
-// Handled returns the rights that the document handles: what its items of "ruleset" name
-// and its rules use.
-func (d *Document) Handled() (landlock.Rights, error) {
-	m, err := d.meaning()
-	return m.handled, err
+	text, err := json.Marshal(d)
+	if err == nil && len(text) > MaxSize {
+		err = fmt.Errorf("the document has %d bytes in JSON, and may have %d", len(text), MaxSize)
+	}
+	if err != nil {
+		return nil, &Error{Err: err}
+	}
+	return m.ruleset()
 }

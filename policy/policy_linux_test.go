@@ -1,7 +1,9 @@
 package policy_test
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -67,6 +69,36 @@ func TestComposedIsLooser(t *testing.T) {
 					landlocktest.Denied(t, err)
 				} else {
 					landlocktest.Allowed(t, err)
+				}
+			})
+		})
+	}
+}
+
+// The program of docs/policy.md restricts itself, with and without rights to ports.
+func TestRestrict(t *testing.T) {
+	landlocktest.NeedABI(t, landlock.V1)
+	dir := t.TempDir()
+	write(t, dir, map[string]string{
+		"policy.json": `{"ruleset": [{"handledAccessFs": ["read_file"]}], "pathBeneath": [{"allowedAccess": ["read_file"], "parent": ["/nonexistent"]}]}`,
+		"ports.json":  `{"ruleset": [{"handledAccessFs": ["read_file"], "handledAccessNet": ["bind_tcp"]}]}`,
+		"wrong.json":  `{"ruleset": [{"handledAccessFs": ["read"]}]}`,
+	})
+	unrestricted := landlock.NewHandling(landlock.Rights{FS: landlock.FSMakeChar})
+	for _, name := range []string{"policy.json", "ports.json", "wrong.json"} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(dir, name)
+			landlocktest.Run(t, unrestricted, func(t *testing.T) {
+				err := restrict(path)
+				_, readErr := os.ReadFile(path)
+				if name == "wrong.json" {
+					if err == nil || readErr != nil {
+						t.Errorf("a policy that is wrong: %v, and then %v", err, readErr)
+					}
+					return
+				}
+				if err != nil || !errors.Is(readErr, fs.ErrPermission) {
+					t.Errorf("%v, and then %v", err, readErr)
 				}
 			})
 		})

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -50,6 +51,10 @@ func parseTemplate(parent string) (t template, err error) {
 		}
 	}
 	return t.withText(&text), nil
+}
+
+func (t template) hasVariables() bool {
+	return slices.ContainsFunc(t, func(p part) bool { return p.variable })
 }
 
 // withText returns t with the text that has come together after it.
@@ -135,18 +140,20 @@ func (e *expansion) expand(t template) ([]string, error) {
 	}
 	made := []string{""}
 	for _, texts := range alternatives {
-		if e.paths+len(made)*len(texts) > MaxPaths {
+		if len(texts) > (MaxPaths-e.paths)/len(made) { // by division, since the product may not fit into an int
 			return nil, fmt.Errorf("%s: the document makes more than %d paths with it, which is the most that one may have", quote(t.String()), MaxPaths)
 		}
 		next := make([]string, 0, len(made)*len(texts))
 		bytes := e.bytes
 		for _, before := range made {
 			for _, text := range texts {
-				path := before + text
-				if bytes += len(path); len(path) > maxPath || bytes > maxText {
-					return nil, e.tooLong(t, len(path))
+				if bytes += len(before) + len(text); bytes > maxText {
+					return nil, fmt.Errorf("%s: the paths of the document have more than %d bytes with it, which is the most that they may have together", quote(t.String()), maxText)
 				}
-				next = append(next, path)
+				if len(before)+len(text) > maxPath {
+					return nil, errLongPath(t)
+				}
+				next = append(next, before+text)
 			}
 		}
 		made = next
@@ -159,63 +166,48 @@ func (e *expansion) expand(t template) ([]string, error) {
 	return made, nil
 }
 
-func (e *expansion) tooLong(t template, length int) error {
-	if length > maxPath {
-		return fmt.Errorf("%s makes a path of more than %d bytes, which is the most that the kernel takes", quote(t.String()), maxPath)
-	}
-	return fmt.Errorf("%s: the paths of the document have more than %d bytes with it, which is the most that they may have together", quote(t.String()), maxText)
+func errLongPath(t template) error {
+	return fmt.Errorf("%s makes a path of more than %d bytes, which is the most that the kernel takes", quote(t.String()), maxPath)
 }
 
-// alternatives returns the texts that the parts of a template have, without any where it
-// makes no path. What has no choice is one text with what is before it: so each list but
-// every second doubles the paths at least, and there are few.
+// alternatives returns the texts that each part of a template has, and one part without
+// any where the template makes no path. Neighbours with one text each are joined, so that
+// thousands of them are a single step.
 func (e *expansion) alternatives(t template) (all [][]string, err error) {
-	none := false
+	joins := false // the last of all is one text
 	for _, part := range t {
 		texts := []string{part.text}
 		if part.variable {
-			var declared bool
-			if texts, declared = e.variables[part.text]; !declared {
-				return nil, e.undeclared(t, part.text)
-			}
+			texts = e.variables[part.text]
 		}
-		switch last := len(all) - 1; {
+		switch {
 		case len(texts) == 0:
-			none = true
-		case len(texts) == 1 && last >= 0 && len(all[last]) == 1:
-			if all[last][0] += texts[0]; len(all[last][0]) > maxPath {
-				return nil, e.tooLong(t, len(all[last][0]))
+			return [][]string{nil}, nil
+		case joins && len(texts) == 1:
+			joined := all[len(all)-1][0] + texts[0]
+			if len(joined) > maxPath {
+				return nil, errLongPath(t)
 			}
+			all[len(all)-1] = []string{joined} // a list of its own: the other may be a variable's
 		default:
 			all = append(all, texts)
+			joins = len(texts) == 1
 		}
-	}
-	if none {
-		return [][]string{nil}, nil
 	}
 	return all, nil
 }
 
-func (e *expansion) undeclared(t template, name string) error {
-	names := slices.Sorted(maps.Keys(e.variables))
-	err := fmt.Errorf("%s: no variable %q is declared", quote(t.String()), name)
-	switch {
-	case len(names) == 0:
-		return fmt.Errorf("%w, nor any other", err)
-	case len(names) > 20:
-		names = append(names[:20], "…")
-	}
-	return fmt.Errorf("%w: there are %s", err, strings.Join(names, ", "))
-}
-
-// quote quotes a text for an error, of a long one its beginning.
-func quote(text string) string {
+// shortened returns a text for an error, of a long one its beginning.
+func shortened(text string) string {
 	const most = 200
 	if len(text) <= most {
-		return fmt.Sprintf("%q", text)
+		return text
 	}
-	return fmt.Sprintf("%q…", strings.ToValidUTF8(text[:most], ""))
+	return strings.ToValidUTF8(text[:most], "") + "…"
 }
+
+// quote quotes a text for an error.
+func quote(text string) string { return strconv.Quote(shortened(text)) }
 
 // expand returns the paths of a document, and what is allowed beneath each.
 func (m *meaning) expand() (map[string]landlock.AccessFS, error) {
@@ -231,7 +223,7 @@ func (m *meaning) expand() (map[string]landlock.AccessFS, error) {
 		}
 		made, err := e.expand(t)
 		if err != nil {
-			return nil, &Error{Err: err, about: text}
+			return nil, &Error{Err: err}
 		}
 		for _, path := range made {
 			if path != "" {
@@ -247,6 +239,9 @@ func (m *meaning) ruleset() (*landlock.Ruleset, error) {
 	if m.handled == (landlock.Rights{}) {
 		return nil, &Error{Err: errors.New("the document handles no right at all, so it would restrict nothing")}
 	}
+	if err := m.checkOpen(); err != nil {
+		return nil, err
+	}
 	paths, err := m.expand()
 	if err != nil {
 		return nil, err
@@ -257,14 +252,64 @@ func (m *meaning) ruleset() (*landlock.Ruleset, error) {
 	}
 	for access, ports := range byAccess(m.ports) {
 		for _, port := range ports {
-			if port > math.MaxUint16 {
-				return nil, &Error{Err: fmt.Errorf("port %d: must be 0 to %d", port, math.MaxUint16), about: port}
-			}
-			r.AllowNet(access, uint16(port))
+			r.AllowNet(access, uint16(port)) // which it is: checkOpen has seen it
 		}
 	}
-	if mistakes := r.Mistakes(); len(mistakes) > 0 {
-		return nil, &Error{Err: errors.Join(mistakes...)}
-	}
 	return r, nil
+}
+
+// checkOpen returns what is still open.
+func (m *meaning) checkOpen() error {
+	for _, o := range m.open {
+		if err := m.fault(o.object); err != nil {
+			return &Error{Name: o.file, Line: o.line, Column: o.column, Where: o.at.String(), Err: err}
+		}
+	}
+	return nil
+}
+
+// fault returns why there is no rule for an object, if it is open.
+func (m *meaning) fault(object any) error {
+	switch object := object.(type) {
+	case uint64:
+		if m.ports[object] != 0 {
+			return fmt.Errorf("%d is no port: must be 0 to %d", object, math.MaxUint16)
+		}
+	case string:
+		if name, missing := m.undeclared(object); missing && m.paths[object] != 0 {
+			return fmt.Errorf("%s: no variable %s is declared%s", quote(object), quote(name), m.declared())
+		}
+	}
+	return nil
+}
+
+// undeclared returns a variable of a template that is not declared.
+func (m *meaning) undeclared(text string) (name string, missing bool) {
+	t, _ := parseTemplate(text)
+	for _, part := range t {
+		if part.variable && m.variables[part.text] == nil {
+			return part.text, true
+		}
+	}
+	return "", false
+}
+
+// declared lists the variables for an error, of many the first.
+func (m *meaning) declared() string {
+	const most = 20
+	names := slices.Sorted(maps.Keys(m.variables))
+	if len(names) == 0 {
+		return ", nor any other"
+	}
+	text := ": there are "
+	for i, name := range names {
+		if i == most {
+			return text + ", …"
+		}
+		if i > 0 {
+			text += ", "
+		}
+		text += shortened(name)
+	}
+	return text
 }

@@ -73,12 +73,23 @@ func (v vocabulary[M]) mask(words []string, abi *int) (all M, wrong int, err err
 // unknown says what a word is, if it is one of another kind, and which there are.
 func (v vocabulary[M]) unknown(word string) error {
 	is := "is not"
-	for kind, words := range map[string][]string{fsWords.kind: fsWords.known(), netWords.kind: netWords.known(), scopeWords.kind: scopeWords.known()} {
-		if kind != v.kind && slices.Contains(words, word) {
-			is = "is " + kind + ", and not"
-		}
+	if kind := kindOf(word); kind != "" {
+		is = "is " + kind + ", and not"
 	}
 	return fmt.Errorf("%s %s %s: known are %s", quote(word), is, v.kind, strings.Join(v.known(), ", "))
+}
+
+// kindOf returns what a word is; empty for none.
+func kindOf(word string) string {
+	switch {
+	case slices.Contains(fsWords.known(), word):
+		return fsWords.kind
+	case slices.Contains(netWords.known(), word):
+		return netWords.kind
+	case slices.Contains(scopeWords.known(), word):
+		return scopeWords.kind
+	}
+	return ""
 }
 
 // known returns all words of the kind.

@@ -66,7 +66,7 @@ func TestDirectory(t *testing.T) {
 	})
 	out, errs, err := service(t, dir, "", "-policy", "policy.d", "-check")
 	if err != nil || !strings.HasSuffix(out, `read_file beneath "/a" (optional), "/b" (optional)`+"\n") ||
-		errs != "service: 10.json: fs.truncate not restricted, since another document does not handle it\n" {
+		errs != "service: policy.d/10.json: fs.truncate not restricted, since another document does not handle it\n" {
 		t.Errorf("%v\n%s%s", err, out, errs)
 	}
 }

@@ -5,11 +5,13 @@ package policyformats
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -19,12 +21,14 @@ import (
 	"example.com/landlock/policy"
 )
 
+var wrongInKey = regexp.MustCompile(`[^a-z_.]`)
+
 func parseTOML(text string) (*policy.Document, error) {
 	d := new(policy.Document)
 	meta, err := toml.Decode(text, d)
-	for _, key := range meta.Keys() { // the decoder takes them in any case
-		if name := key.String(); name != strings.ToLower(name) {
-			err = errors.Join(err, fmt.Errorf("unknown key %q", name))
+	for _, key := range meta.Keys() {
+		if wrongInKey.MatchString(key.String()) { // the decoder takes keys in any case, and ſ for an s
+			err = errors.Join(err, fmt.Errorf("unknown key %q", key))
 		}
 	}
 	for _, key := range meta.Undecoded() {
@@ -34,14 +38,19 @@ func parseTOML(text string) (*policy.Document, error) {
 }
 
 func parseYAML(text []byte) (*policy.Document, error) {
-	d := new(policy.Document)
 	decoder := yaml.NewDecoder(bytes.NewReader(text))
-	decoder.KnownFields(true)
-	err := decoder.Decode(d)
-	if err == nil && decoder.Decode(new(any)) != io.EOF {
-		err = errors.New("more than one document")
+	var value any
+	if err := decoder.Decode(&value); err != nil {
+		return nil, err
 	}
-	return d, err
+	if decoder.Decode(new(any)) != io.EOF {
+		return nil, errors.New("more than one document")
+	}
+	inJSON, err := json.Marshal(value) // the decoder rounds numbers and drops null where it fills a struct
+	if err != nil {
+		return nil, err
+	}
+	return policy.Parse(inJSON)
 }
 
 const inTOML = `
@@ -103,10 +112,11 @@ func TestShown(t *testing.T) {
 	if err := errors.Join(err, pageErr); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"parseTOML", "parseYAML"} {
-		_, rest, _ := strings.Cut(string(source), "\nfunc "+name)
+	for _, begin := range []string{"var wrongInKey", "func parseYAML"} {
+		_, rest, _ := strings.Cut(string(source), "\n"+begin)
 		body, _, _ := strings.Cut(rest, "\n}\n")
-		if want := strings.ReplaceAll("\nfunc "+name+body+"\n}", "\n", "\n    ") + "\n"; !strings.Contains(string(page), want) {
+		lines := strings.ReplaceAll(strings.ReplaceAll("\n"+begin+body+"\n}", "\n", "\n    "), "\n    \n", "\n\n")
+		if want := lines + "\n"; !strings.Contains(string(page), want) {
 			t.Errorf("docs/policy.md does not show %s", want)
 		}
 	}
@@ -142,6 +152,10 @@ func TestSame(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	direct := new(policy.Document)
+	if err := yaml.Unmarshal([]byte(inYAML), direct); err != nil || !reflect.DeepEqual(direct, want) {
+		t.Errorf("YAML, without the way by JSON: %v, %+v", err, direct)
+	}
 	if d, err := parseYAML(written); err != nil || !reflect.DeepEqual(d, want) {
 		t.Errorf("YAML written: %v\n%s", err, written)
 	}
@@ -163,11 +177,13 @@ func TestErrors(t *testing.T) {
 		"[[ruleset]]\nhandled_access_fs = ['signal']":                             `"signal" is a scope`,
 		"variable = []\n[[ruleset]]\nscoped = ['signal']":                         "variable: an empty array",
 		"[[net_port]]\nallowed_access = ['bind_tcp']\nport = [-1]":                "must be 0 to 65535",
-		"[[net_port]]\nallowed_access = ['bind_tcp']\nport = [65536]":             "port 65536: must be",
+		"[[net_port]]\nallowed_access = ['bind_tcp']\nport = [65536]":             "netPort[0].port[0]: 65536 is no port",
+		"[[net_port]]\nallowed_access = ['bind_tcp']\nport = [80.5]":              "incompatible types",
+		"[[ruleset]]\nscoped = ['signal']\n'ſcoped' = ['abstract_unix_socket']":   "unknown key",
 		"[[path_beneath]]\nallowed_access = ['execute']\nparent = ['/${x}']":      `no variable "x"`,
 		"[[path_beneath]]\nallowed_access = ['execute']\nparent = [\"/\\u0000\"]": "has a NUL",
 		"[[path_beneath]]\nallowed_access = ['execute']":                          `the key "parent" is missing`,
-		"": "handles no right at all",
+		"": "the document says nothing",
 	} {
 		d, err := parseTOML(text)
 		if err == nil {
@@ -178,13 +194,21 @@ func TestErrors(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{
-		"abi: 0\nruleset: [{scoped: [signal]}]":              "abi: 0 is no ABI",
-		"abi: 4\nabi: 4":                                     "already defined",
-		"Ruleset: [{scoped: [signal]}]":                      "field Ruleset not found",
-		"ruleset: [{scoped: []}]":                            "ruleset[0].scoped: an empty array",
-		"ruleset: [{scoped: [signal]}]\n---\nruleset: []":    "more than one document",
-		"netPort: [{allowedAccess: [bind_tcp], port: [-1]}]": "cannot unmarshal",
-		"ruleset: null":                                      "handles no right at all",
+		"abi: 0\nruleset: [{scoped: [signal]}]":                   `"0" is no ABI`,
+		"abi: 5.5\nruleset: [{scoped: [signal]}]":                 `"5.5" is no ABI`,
+		"abi: 4\nabi: 4":                                          "already defined",
+		"Ruleset: [{scoped: [signal]}]":                           `unknown key "Ruleset"`,
+		"ruleset: [{scoped: []}]":                                 "an empty array",
+		"ruleset: [null, {scoped: [signal]}]":                     "null, where an object has to be",
+		"ruleset: [{scoped: [signal]}]\n---\nruleset: []":         "more than one document",
+		"netPort: [{allowedAccess: [bind_tcp], port: [-1]}]":      `"-1" is no port`,
+		"netPort: [{allowedAccess: [bind_tcp], port: [-0.5]}]":    `"-0.5" is no port`,
+		"netPort: [{allowedAccess: [bind_tcp], port: [80.9]}]":    `"80.9" is no port`,
+		"pathBeneath: [{allowedAccess: [execute], parent: [~]}]":  "null, where a text has to be",
+		"pathBeneath: [{allowedAccess: [execute], parent: [12]}]": "the number 12, where a text has to be",
+		"ruleset: null": "null, where an array has to be",
+		"1: 2":          "unsupported type",
+		"":              "EOF",
 	} {
 		d, err := parseYAML([]byte(text))
 		if err == nil {
