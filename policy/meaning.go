@@ -102,6 +102,9 @@ func (o openObject) compare(other openObject) int {
 	if c := cmp.Or(cmp.Compare(o.file, other.file), cmp.Compare(o.line, other.line), cmp.Compare(o.column, other.column)); c != 0 {
 		return c
 	}
+	if o == other {
+		return 0
+	}
 	return cmp.Compare(fmt.Sprint(o.object, o.at), fmt.Sprint(other.object, other.at)) // of texts without a name
 }
 

@@ -16,8 +16,8 @@ import (
 // it is an [Error] with its line and column: syntax, a key or a word that is not known
 // (also where its case alone is another), a key that is there twice, a value of another
 // kind, null, an empty array, a number out of range, a NUL, text that is not Unicode, a
-// group without an abi, a document with nothing but an abi, and more than MaxSize bytes.
-// Of several faults it names one.
+// group without an abi, and a document with nothing but an abi. Of several faults it names
+// one. More than MaxSize bytes are an error, too.
 //
 // A variable that is not declared is no fault yet, since another document may declare it
 // (see [Compose]), and neither is a port above 65535. [Document.Ruleset] refuses them, with

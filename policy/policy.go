@@ -25,7 +25,8 @@
 // # The format
 //
 // Handled, and so denied where no rule allows it, is what the items of "ruleset" name and
-// every right that a rule uses. What is not handled is not restricted.
+// every right that a rule uses. What is not handled is not restricted, but for refer, which
+// the kernel denies together with any other right to files.
 //
 // The words are the kernel's, as [landlock.AccessFS], [landlock.AccessNet] and
 // [landlock.Scope] print them. The groups abi.all, abi.read_execute and abi.read_write
@@ -56,6 +57,9 @@
 // that was. The rules of all are in the result, cut down to what it handles, and the
 // literals of variables are united. The order does not matter.
 //
+// docs/policy.md is a page for those who write policies, and for those who read TOML or
+// YAML.
+//
 // Everything here works on any system; to load the ruleset takes Linux.
 package policy
 
@@ -75,7 +79,7 @@ import (
 
 // The bounds of a document. One that is beyond them is an error that says so.
 const (
-	MaxSize  = 1 << 20 // bytes of a text, and of all files of a directory together
+	MaxSize  = 1 << 20 // bytes of a text, of all files of a directory together, and of what Ruleset takes, written in JSON
 	MaxPaths = 1 << 16 // paths, once every combination of variables is made
 
 	maxPath = 4095     // bytes of a path: more the kernel does not take
@@ -83,8 +87,9 @@ const (
 )
 
 // Document is a policy. Its tags are the format's names, so that a decoder of JSON, TOML
-// or YAML fills it; [Parse] is the one for JSON, and the strictest. Whatever filled it,
-// Ruleset and Compose check it.
+// or YAML fills it. encoding/json does by way of [Parse], and so takes what Parse takes.
+// What another decoder fills Ruleset and Compose check, but for what it has changed, such
+// as a number that it rounds, or dropped, such as a null in a list.
 //
 // An array that is there and empty is an error, one that is nil is not there.
 type Document struct {
@@ -264,11 +269,11 @@ func ReadDir(path string) (*Document, error) {
 // Log and their like: call them on what is returned.
 //
 // A path that does not exist when the ruleset is loaded is skipped, and named in
-// [landlock.Report].Skipped, as by AllowOptional. Any other failure to open a path is an
-// error then.
+// [landlock.Report].Skipped, as by AllowOptional. So is a file where only directories can
+// have what the rule allows. Any other failure to open a path is an error then.
 //
-// A variable that is not declared, a port above 65535, more than MaxPaths paths, and a
-// document that handles nothing are errors, as is all else that is wrong in it: see
+// A variable that is not declared, a port above 65535, more than the bounds ([MaxSize]),
+// and a document that handles nothing are errors, as is all else that is wrong in it: see
 // [Error].
 func (d *Document) Ruleset() (*landlock.Ruleset, error) {
 	m, err := d.meaning()
