@@ -203,7 +203,7 @@ func TestProgramsLoaderSettings(t *testing.T) {
 func TestProgramsExchanged(t *testing.T) {
 	landlocktest.NeedABI(t, landlock.V1)
 	h := newHostile(t)
-	rounds := 100
+	rounds := 40
 	if longTests() {
 		rounds = 3000
 	}
@@ -233,6 +233,10 @@ func TestTempExchanged(t *testing.T) {
 	landlocktest.NeedABI(t, landlock.V1)
 	h := newHostile(t)
 	noVariables(t)
+	rounds := 300
+	if longTests() {
+		rounds = 3000
+	}
 	temp := filepath.Join(h.dir, "temp")
 	for what, other := range map[string]string{"the root directory": "/", "a directory": filepath.Dir(h.secret)} {
 		if err := os.MkdirAll(temp, 0o755); err != nil {
@@ -244,7 +248,7 @@ func TestTempExchanged(t *testing.T) {
 			t.Error(err)
 		}
 		h.exchanging(t, temp, other, func() {
-			for range 1000 {
+			for range rounds {
 				if r.Check(landlock.FSWriteFile, h.secret) == nil || landlock.New(landlock.V1).Use(Temp).Clone().Check(landlock.FSReadFile, "/etc/passwd") == nil {
 					t.Errorf("exchanged for a link to %s: others may be written or read", what)
 					return
@@ -368,9 +372,9 @@ func TestProgramsDescriptors(t *testing.T) {
 		t.Error(err)
 	}
 	alive = nil
-	forgotten := 2000
+	forgotten, different := 1000, 200
 	if longTests() {
-		forgotten = 10000
+		forgotten, different = 10000, 500
 	}
 	var makers sync.WaitGroup
 	for range 4 {
@@ -385,7 +389,7 @@ func TestProgramsDescriptors(t *testing.T) {
 		t.Errorf("%d descriptors, %d before, and no ruleset is left", descriptors(t), before)
 	}
 	// Programs that are all different.
-	for i := range 500 {
+	for i := range different {
 		allowing(h.elf(t, fmt.Sprint("programs/", i), elftest.File{}))
 	}
 	if !closeForgotten(before) {

@@ -620,7 +620,7 @@ func everythingAtOnce(c *child) {
 	c.startSleepers()
 	c.startChurn()
 	c.start(cthreads.SetGID, 1)
-	rounds := 2 // each takes a second or two
+	rounds := 1 // each takes a second or two
 	if long {
 		rounds = 5
 	}

@@ -27,7 +27,7 @@ import (
 )
 
 const (
-	checkOps  = "LANDLOCK_CHECK_OPS"  // how many operations to compare; without, as many as there are in half a second
+	checkOps  = "LANDLOCK_CHECK_OPS"  // how many operations to compare; without, as many as there are in a quarter of a second
 	checkSeed = "LANDLOCK_CHECK_SEED" // begin with this seed
 	checkHere = "LANDLOCK_CHECK_HERE" // in a mount namespace of its own
 )
@@ -69,7 +69,7 @@ func checkInNamespace(t *testing.T) {
 const compared = "operations compared"
 
 func checkRandomly(t *testing.T, dir string) {
-	ops, limit := math.MaxInt, time.Now().Add(time.Second/2)
+	ops, limit := math.MaxInt, time.Now().Add(time.Second/4)
 	if testenv.LongTests() {
 		limit = limit.Add(10 * time.Second)
 	}

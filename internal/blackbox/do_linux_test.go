@@ -167,7 +167,7 @@ func TestThreadsAreNotShared(t *testing.T) {
 				}
 			})
 		}
-		rounds := 10
+		rounds := 4
 		if testenv.LongTests() {
 			rounds = 100
 		}

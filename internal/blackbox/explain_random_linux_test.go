@@ -38,7 +38,7 @@ func TestExplainHelps(t *testing.T) {
 
 func explainRandomly(t *testing.T, dir string) {
 	unix.Umask(0)
-	ops, limit := math.MaxInt, time.Now().Add(time.Second/2)
+	ops, limit := math.MaxInt, time.Now().Add(time.Second/4)
 	if testenv.LongTests() {
 		limit = limit.Add(10 * time.Second)
 	}

@@ -840,7 +840,7 @@ func TestDescriptorsThatChange(t *testing.T) {
 				}
 			})
 		}
-		children := 25
+		children := 10
 		if testenv.LongTests() {
 			children = 1500
 		}
@@ -1128,7 +1128,7 @@ func TestStartIsLikeExec(t *testing.T) {
 		openPoller()
 		scratch := filepath.Join(dir, "scratch")
 		for i, s := range startings {
-			if os.Getuid() != 0 && testing.Short() && i%3 > 0 {
+			if os.Getuid() != 0 && !testenv.LongTests() && i%3 > 0 {
 				continue
 			}
 			t.Run(s.name, func(t *testing.T) {
