@@ -98,10 +98,16 @@ func (l *loaded) addRules() []error {
 		} else {
 			err = l.addPathRule(rule)
 		}
+		refusal, refused := err.(judgeRefusal)
+		if refused {
+			err = refusal.error
+		}
 		switch {
 		case err == nil:
-		case rule.Optional && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNoPlace) || errors.Is(err, errOnlyDirectories)):
+		case rule.Optional && (errors.Is(err, fs.ErrNotExist) || !refused && (errors.Is(err, errNoPlace) || errors.Is(err, errOnlyDirectories))):
 			l.skip(rule)
+		case refused:
+			errs = append(errs, rule.failed(err))
 		default:
 			errs = appendRuleError(errs, err, rule)
 		}
@@ -165,13 +171,17 @@ func (l *loaded) addPathRule(rule *wantedRule) error {
 	return l.addOpenRule(rule, fd)
 }
 
+// judgeRefusal is the error of a judge, which may be one of this package's from
+// elsewhere, and has not to be taken for one about the rule.
+type judgeRefusal struct{ error }
+
 // addJudgedRule adds the rule for what was found at its path, unless its judge
 // objects.
 func (l *loaded) addJudgedRule(rule *wantedRule, found *os.File) error {
 	defer found.Close()
 	given := *found // which the judge may overwrite
 	if err := rule.judge(&given); err != nil {
-		return err
+		return judgeRefusal{err}
 	}
 	return l.addFileRule(rule, found)
 }

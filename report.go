@@ -52,9 +52,9 @@ type Report struct {
 	// Report's own, as in report.Missing, and are so in JSON.
 	Shortfall
 	// Skipped are the paths of the caller's AllowOptional, AllowIf and Quiet
-	// that got no rule, each once: they did not exist, led to a file that can
-	// have none of the access, or to a pipe, a socket or another object of no
-	// filesystem, which is not restricted.
+	// of which a call got no rule, each once: they did not exist, led to a file
+	// that can have none of the access, or to a pipe, a socket or another object
+	// of no filesystem, which is not restricted.
 	// What the presets of Use skip is not in it. It does not count in Complete.
 	Skipped []string `json:"skipped,omitempty"`
 	// NoIoctl are the paths of rules that let devices in /dev be read or written,

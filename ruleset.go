@@ -430,10 +430,10 @@ func (r *Ruleset) Log(flags LogFlags) *Ruleset {
 }
 
 // Quiet keeps denials of access beneath the paths out of the audit log (ABI
-// 10). It allows nothing, so a path is skipped, and named in [Report].Skipped, where
-// AllowOptional would do that. The kernel has one quiet mask for each ruleset: several
-// calls add up to all their rights beneath all their paths. Mistakes are those
-// of [Ruleset.Allow].
+// 10). It allows nothing, so a path that does not exist, or leads to an object of no
+// filesystem, is skipped and named in [Report].Skipped. The kernel has one quiet mask
+// for each ruleset: several calls add up to all their rights beneath all their paths.
+// Mistakes are those of [Ruleset.Allow].
 //
 // A denial is kept out where this layer is the innermost one that denies, and all
 // rights that it denies there are quiet: to open a file for reading and writing is

@@ -11,8 +11,9 @@ import (
 	"example.com/landlock"
 )
 
-// Loss is what a document lost when it was composed with others: rights that it handles,
-// and the result does not, so that they are not restricted any more.
+// Loss is what a document lost when it was composed with others: rights that it denies
+// where no rule allows them, and the result does not, so that they are not restricted any
+// more.
 type Loss struct {
 	File   string // its path, if it is one of ReadDir's, and else empty: then the loss is that of all such
 	Rights landlock.Rights
@@ -30,23 +31,29 @@ func (l Loss) String() string {
 }
 
 // Lost returns what was lost by composing the document, by file; nil where nothing was. It
-// is not in the JSON of the document. Refer is in it only if no right to files is handled
-// any more, since the kernel denies it together with any other: see [Compose].
+// is not in the JSON of the document. The kernel denies refer together with any other right
+// to files, so that is lost with the last of them: see [Compose].
 func (d *Document) Lost() []Loss {
 	m, err := d.meaning()
 	if err != nil {
 		return nil
 	}
+	denied := withRefer(m.handled)
 	var all []Loss
 	for _, loss := range m.lost {
-		if m.handled.FS != 0 {
-			loss.Rights.FS &^= landlock.FSRefer
-		}
-		if loss.Rights != (landlock.Rights{}) {
+		if loss.Rights = minus(withRefer(loss.Rights), denied); loss.Rights != (landlock.Rights{}) {
 			all = append(all, loss)
 		}
 	}
 	return all
+}
+
+// withRefer returns what the kernel denies where a ruleset handles these rights.
+func withRefer(handled landlock.Rights) landlock.Rights {
+	if handled.FS != 0 {
+		handled.FS |= landlock.FSRefer
+	}
+	return handled
 }
 
 // Compose makes one document of several, whatever their order. It handles the rights that
@@ -65,8 +72,8 @@ func (d *Document) Lost() []Loss {
 // the abi of its own document, so the result has the kernel's words alone.
 //
 // To have all of several documents enforced, do not compose them: Apply the ruleset of
-// each, as a layer of its own. What any layer denies is denied, and a layer that does not
-// handle refer denies it, too.
+// each, as a layer of its own. What any layer denies is denied. Where one handles rights to
+// files, a layer that does not handle refer denies it, too.
 //
 // Where the documents handle no right in common the result handles none, and its Ruleset
 // is an error. No document at all, and one that is wrong, are errors; those of several are
@@ -103,6 +110,10 @@ func compose(all []meaning) *Document {
 	lost := map[string]landlock.Rights{}
 	for _, m := range all {
 		result.add(m)
+	}
+	for _, m := range all {
+		result.inherit(m.open)
+		result.inherit(m.inherited)
 		lost[m.file] = union(lost[m.file], minus(m.handled, result.handled))
 		for _, earlier := range m.lost {
 			lost[earlier.File] = union(lost[earlier.File], earlier.Rights)
@@ -113,15 +124,13 @@ func compose(all []meaning) *Document {
 			result.lost = append(result.lost, Loss{file, lost[file]})
 		}
 	}
-	result.open = slices.DeleteFunc(result.open, func(o openObject) bool { return !result.isOpen(o.object) })
-	slices.SortFunc(result.open, openObject.compare)
-	result.open = slices.Compact(result.open)
+	slices.SortFunc(result.inherited, openObject.compare)
+	result.inherited = slices.Compact(result.inherited)
 	return result.document()
 }
 
 // add adds the variables and rules of a document, as far as their rights are handled.
 func (m *meaning) add(other meaning) {
-	m.open = append(m.open, other.open...)
 	for name, literals := range other.variables {
 		if m.variables[name] == nil {
 			m.variables[name] = set{}
@@ -140,6 +149,16 @@ func (m *meaning) add(other meaning) {
 	}
 }
 
+// inherit keeps where objects are in files, as long as they are open, and their rules are
+// there.
+func (m *meaning) inherit(objects []openObject) {
+	for _, o := range objects {
+		if o.rights = intersect(o.rights, m.handled); o.file != "" && o.rights != (landlock.Rights{}) && m.isOpen(o.object) {
+			m.inherited = append(m.inherited, o)
+		}
+	}
+}
+
 func intersect(a, b landlock.Rights) landlock.Rights {
 	return landlock.Rights{FS: a.FS & b.FS, Net: a.Net & b.Net, Scope: a.Scope & b.Scope}
 }
@@ -154,10 +173,7 @@ func minus(a, b landlock.Rights) landlock.Rights {
 
 // document writes down what a document says: the same for all that say the same.
 func (m *meaning) document() *Document {
-	d := &Document{lost: m.lost}
-	if len(m.open) > 0 {
-		d.open = m.open
-	}
+	d := &Document{lost: m.lost, inherited: m.inherited}
 	if m.abi != 0 {
 		d.ABI = new(m.abi)
 	}
@@ -203,8 +219,9 @@ func byAccess[K cmp.Ordered, M mask](allowed map[K]M) iter.Seq2[M, []K] {
 // are errors, too, and so is more than a document may have. Each of these Is
 // [fs.ErrInvalid].
 //
-// Two things are not told. The format skips every path that does not exist, so a path that
-// Allow needs is one that need not exist afterwards. And it has rights and no target: the
+// Two things are not told. The format skips paths, as AllowOptional does, and so do the
+// rules of a document where those of Allow are errors; and a slash at the end of a path,
+// which only a directory may have, is dropped. And the format has rights and no target: the
 // document of New(V8), which adds none to ABI 6, is one for ABI 6.
 //
 // A $ in a path is written as $$.

@@ -85,7 +85,7 @@ func restrict(path string) error {
 		return err
 	}
 	log.Print(report)
-	log.Printf("not there: %q", report.Skipped)
+	log.Printf("skipped: %q", report.Skipped)
 	return nil
 }
 

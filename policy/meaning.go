@@ -20,7 +20,8 @@ type meaning struct {
 	paths     map[string]landlock.AccessFS // by the text of a template
 	ports     map[uint64]landlock.AccessNet
 	lost      []Loss
-	open      []openObject
+	open      []openObject // each with the first place for the same rights
+	inherited []openObject // in the files that it was composed of
 }
 
 type set map[string]struct{}
@@ -62,12 +63,10 @@ func (d *Document) meaning() (meaning, error) {
 	if d == nil {
 		return meaning{}, &Error{Err: errors.New("nil Document")}
 	}
-	r := reading{abi: d.ABI, known: map[any]bool{}, meaning: meaning{
-		variables: map[string]set{}, paths: map[string]landlock.AccessFS{}, ports: map[uint64]landlock.AccessNet{}, lost: d.lost,
+	r := reading{abi: d.ABI, met: map[openObject]bool{}, meaning: meaning{
+		variables: map[string]set{}, paths: map[string]landlock.AccessFS{}, ports: map[uint64]landlock.AccessNet{},
+		lost: d.lost, inherited: d.inherited,
 	}}
-	for _, o := range d.open {
-		r.known[o.object] = true
-	}
 	if d.ABI != nil {
 		if r.meaning.abi = *d.ABI; *d.ABI < 1 || *d.ABI > math.MaxInt32 {
 			r.fail(place{"abi", -1, "", -1}, badABI(fmt.Sprint(*d.ABI)))
@@ -83,7 +82,8 @@ func (d *Document) meaning() (meaning, error) {
 	if r.wrong != nil {
 		return meaning{}, r.wrong
 	}
-	r.open = slices.DeleteFunc(append(r.open, d.open...), func(o openObject) bool { return !r.isOpen(o.object) })
+	r.open = slices.DeleteFunc(r.open, func(o openObject) bool { return !r.isOpen(o.object) })
+	r.locate(d.open)
 	return r.meaning, nil
 }
 
@@ -91,7 +91,8 @@ func (d *Document) meaning() (meaning, error) {
 // Ruleset refuses it, but composition may still declare the one, and take the rules of the
 // other away.
 type openObject struct {
-	object       any // the text of the parent's template, or the port
+	object       any             // the text of the parent's template, or the port
+	rights       landlock.Rights // that the rule allows
 	at           place
 	file         string // and where that is in a text that was parsed
 	line, column int
@@ -99,13 +100,10 @@ type openObject struct {
 
 // compare puts objects in the order of the texts.
 func (o openObject) compare(other openObject) int {
-	if c := cmp.Or(cmp.Compare(o.file, other.file), cmp.Compare(o.line, other.line), cmp.Compare(o.column, other.column)); c != 0 {
+	if c := cmp.Or(cmp.Compare(o.file, other.file), cmp.Compare(o.line, other.line), cmp.Compare(o.column, other.column)); c != 0 || o == other {
 		return c
 	}
-	if o == other {
-		return 0
-	}
-	return cmp.Compare(fmt.Sprint(o.object, o.at), fmt.Sprint(other.object, other.at)) // of texts without a name
+	return cmp.Compare(fmt.Sprint(o), fmt.Sprint(other)) // a file that was read twice, and has changed
 }
 
 // isOpen reports whether an object that was open still is.
@@ -115,11 +113,25 @@ func (m *meaning) isOpen(object any) bool {
 	return missing || !isParent
 }
 
-// mayBeOpen keeps the first place of an object, unless that is known from a text.
-func (r *reading) mayBeOpen(object any, at place) {
-	if !r.known[object] {
-		r.known[object] = true
-		r.open = append(r.open, openObject{object: object, at: at})
+// mayBeOpen keeps the first place of an object with these rights.
+func (r *reading) mayBeOpen(object any, rights landlock.Rights, at place) {
+	if key := (openObject{object: object, rights: rights}); !r.met[key] {
+		r.met[key] = true
+		r.open = append(r.open, openObject{object: object, rights: rights, at: at})
+	}
+}
+
+// locate says of open objects where they are in the text, if they are still at the same
+// place in the document.
+func (m *meaning) locate(parsed []openObject) {
+	known := map[openObject]openObject{}
+	for _, o := range parsed {
+		known[openObject{object: o.object, rights: o.rights, at: o.at}] = o
+	}
+	for i, o := range m.open {
+		if k, ok := known[o]; ok {
+			m.open[i] = k
+		}
 	}
 }
 
@@ -132,7 +144,7 @@ func badABI(value string) error {
 type reading struct {
 	meaning
 	abi   *int
-	known map[any]bool // objects that are open or may be, and whose place is known
+	met   map[openObject]bool // objects that may be open, without their places
 	wrong *Error
 }
 
@@ -210,7 +222,7 @@ func (r *reading) pathBeneath(p *PathBeneath, at place) {
 		}
 		text := t.String()
 		if r.paths[text] |= access; t.hasVariables() {
-			r.mayBeOpen(text, at.at("parent", i))
+			r.mayBeOpen(text, landlock.Rights{FS: access}, at.at("parent", i))
 		}
 	}
 }
@@ -225,7 +237,7 @@ func (r *reading) netPort(p *NetPort, at place) {
 			continue // a group that its ABI has nothing of: there is no rule
 		}
 		if r.ports[port] |= access; port > math.MaxUint16 {
-			r.mayBeOpen(port, at.at("port", i))
+			r.mayBeOpen(port, landlock.Rights{Net: access}, at.at("port", i))
 		}
 	}
 }

@@ -73,6 +73,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"example.com/landlock"
 )
@@ -99,9 +100,10 @@ type Document struct {
 	PathsBeneath []PathBeneath `json:"pathBeneath,omitempty" toml:"path_beneath,omitempty" yaml:"pathBeneath,omitempty"`
 	NetPorts     []NetPort     `json:"netPort,omitempty" toml:"net_port,omitempty" yaml:"netPort,omitempty"`
 
-	lost    []Loss
-	open    []openObject // of the texts that it was parsed from
-	nothing bool         // composed, and nothing is left: no section at all
+	open      []openObject // where they are in the text that it was parsed from
+	inherited []openObject // and in the files that it was composed of
+	lost      []Loss
+	nothing   bool // composed, and nothing is left: no section at all
 }
 
 // Variable gives a name to texts for [PathBeneath].Parents.
@@ -160,7 +162,7 @@ func (e *Error) Error() string {
 
 // printable returns the name of a file for a line of text, quoted if it would not be one.
 func printable(name string) string {
-	if strings.ContainsFunc(name, func(char rune) bool { return !strconv.IsPrint(char) }) {
+	if !utf8.ValidString(name) || strings.ContainsFunc(name, func(char rune) bool { return !strconv.IsPrint(char) }) {
 		return strconv.Quote(name)
 	}
 	return name
@@ -242,6 +244,7 @@ func ReadDir(path string) (*Document, error) {
 		if err == nil {
 			m, err = d.meaning()
 		}
+		left -= size
 		if err != nil {
 			errs = append(errs, err)
 			if errors.Is(err, errTooLarge) {
@@ -249,7 +252,6 @@ func ReadDir(path string) (*Document, error) {
 			}
 			continue
 		}
-		left -= size
 		m.file = file
 		all = append(all, m)
 	}

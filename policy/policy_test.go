@@ -299,6 +299,53 @@ func TestRulesetErrors(t *testing.T) {
 	}
 }
 
+// An error of Ruleset names a place where the fault is now.
+func TestPlaces(t *testing.T) {
+	refused := func(want string, d *policy.Document) {
+		t.Helper()
+		if _, err := d.Ruleset(); err == nil || !strings.HasPrefix(err.Error(), "policy: "+want) {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+	dir := t.TempDir()
+	write(t, dir, map[string]string{
+		"a.json": "{\"ruleset\": [{\"handledAccessNet\": [\"bind_tcp\"]}],\n \"netPort\": [{\"allowedAccess\": [\"bind_tcp\"], \"port\": [70000]}, {\"allowedAccess\": [\"connect_tcp\"], \"port\": [70000]}]}",
+		"b.json": "{\"ruleset\": [{\"handledAccessNet\": [\"bind_tcp\"]}],\n\n \"netPort\": [{\"allowedAccess\": [\"connect_tcp\"], \"port\": [70000]}]}",
+	})
+	read := func(name string) *policy.Document { return must(policy.ReadFile(filepath.Join(dir, name))) }
+	a := filepath.Join(dir, "a.json")
+	refused(a+":2:55: 70000 is no port", read("a.json"))
+	refused(a+":2:55: 70000 is no port", must(policy.Compose(read("b.json"), read("a.json"))))
+	refused(a+":2:108: 70000 is no port", must(policy.Compose(read("a.json"), mustParse(t, `{"ruleset": [{"handledAccessNet": ["connect_tcp"]}]}`))))
+	mended := read("a.json")
+	mended.NetPorts[0].Ports[0] = 80
+	refused(a+":2:108: 70000 is no port", mended)
+	mended.NetPorts[1].Ports[0] = 80
+	mustRuleset(t, mended)
+	refused(filepath.Join(dir, "b.json")+":3:58: 70000 is no port", must(policy.Compose(read("b.json"), mended)))
+	moved := read("b.json")
+	moved.NetPorts = append([]policy.NetPort{{AllowedAccess: []string{"bind_tcp"}, Ports: []uint64{1}}}, moved.NetPorts...)
+	refused("netPort[1].port[0]: 70000 is no port", moved)
+
+	write(t, dir, map[string]string{
+		"c.json": "{\"pathBeneath\": [{\"allowedAccess\": [\"read_file\"],\n \"parent\": [\"${x}\", \"${y}\"]}]}", "d.json": `{"ruleset": [{"handledAccessFs": ["read_file"]}], "variable": [{"name": "x"}]}`,
+		"e.json": `{"ruleset": [{"handledAccessFs": ["read_file"]}], "variable": [{"name": "y"}]}`,
+	})
+	refused(filepath.Join(dir, "c.json")+`:2:21: "${y}"`, must(policy.Compose(must(policy.Compose(read("c.json"), read("d.json"))), read("d.json"))))
+	checkLaws(t, read("c.json"), read("d.json"))
+	checkLaws(t, read("c.json"), read("d.json"), read("e.json"))
+	checkLaws(t, read("a.json"), read("b.json"), read("c.json"))
+
+	// Of several documents without a name it is the place in what they make.
+	first := mustParse(t, `{"pathBeneath": [{"allowedAccess": ["read_file"], "parent": ["${x}"]}]}`)
+	second := mustParse(t, `{"ruleset": [{"handledAccessFs": ["read_file"]}], "pathBeneath": [{"allowedAccess": ["execute"], "parent": ["/usr"]}]}`)
+	third := mustParse(t, `{"ruleset": [{"handledAccessFs": ["read_file", "execute"]}]}`)
+	refused(`line 1, column 62: "${x}"`, first)
+	refused(`pathBeneath[0].parent[0]: "${x}"`, must(policy.Compose(first, second)))
+	first.Rulesets = third.Rulesets
+	refused(`pathBeneath[1].parent[0]: "${x}"`, must(policy.Compose(first, second)))
+}
+
 // A Document that is not parsed is held to the same, by the place in it.
 func TestDocumentErrors(t *testing.T) {
 	rule := policy.PathBeneath{AllowedAccess: []string{"read_file"}, Parents: []string{"/"}}
@@ -593,8 +640,13 @@ func TestReadDir(t *testing.T) {
 	if _, err := policy.ReadDir(filepath.Join(dir, "none")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("%v", err)
 	}
+	wrong := t.TempDir()
+	write(t, wrong, map[string]string{"1.json": strings.Repeat(" ", policy.MaxSize/2+1) + "x", "2.json": strings.Repeat(" ", policy.MaxSize/2), "3.json": "x"})
+	if _, err := policy.ReadDir(wrong); len(landlock.All[*policy.Error](err)) != 2 || !strings.Contains(err.Error(), "2.json: more than 1048576 bytes") {
+		t.Errorf("more than there may be, and wrong: %v", err)
+	}
 	many := t.TempDir()
-	write(t, many, map[string]string{"1.json": strings.Repeat(" ", policy.MaxSize/2) + `{"ruleset": [{"scoped": ["signal"]}]}`, "2.json": strings.Repeat(" ", policy.MaxSize/2) + "{}", "3.json": "x"})
+	write(t, many, map[string]string{"1.json": strings.Repeat(" ", policy.MaxSize/2) + `{"ruleset": [{"scoped": ["signal"]}]}`, "2.json": strings.Repeat(" ", policy.MaxSize/2) + "x", "3.json": "x"})
 	if _, err := policy.ReadDir(many); len(landlock.All[*policy.Error](err)) != 1 || !strings.Contains(err.Error(), "2.json: more than 1048576 bytes") {
 		t.Errorf("more than there may be: %v", err)
 	}
@@ -629,7 +681,10 @@ func TestCompose(t *testing.T) {
 		"what no ruleset could have, and that is not handled": {[]string{
 			`{"ruleset": [{"scoped": ["signal"]}], "netPort": [{"allowedAccess": ["bind_tcp"], "port": [70000]}], "pathBeneath": [{"allowedAccess": ["execute"], "parent": ["${x}"]}]}`,
 			`{"ruleset": [{"scoped": ["signal"]}]}`},
-			"scope.signal", landlock.Rights{FS: landlock.FSExecute, Net: landlock.NetBindTCP}},
+			"scope.signal", landlock.Rights{FS: landlock.FSExecute | landlock.FSRefer, Net: landlock.NetBindTCP}},
+		"refer, of one that does not name it": {[]string{
+			`{"ruleset": [{"handledAccessFs": ["read_dir"], "handledAccessNet": ["bind_tcp"]}]}`, `{"ruleset": [{"handledAccessNet": ["bind_tcp"]}]}`},
+			"net.bind_tcp", landlock.Rights{FS: landlock.FSReadDir | landlock.FSRefer}},
 		"refer, once no right is": {[]string{
 			`{"ruleset": [{"handledAccessFs": ["read_file", "refer"], "scoped": ["signal"]}]}`, `{"ruleset": [{"handledAccessFs": ["read_file"], "scoped": ["signal"]}]}`,
 			`{"ruleset": [{"scoped": ["signal"]}]}`},
@@ -697,6 +752,7 @@ func handled(d *policy.Document) (words []string) {
 func TestNames(t *testing.T) {
 	name := "a\nb"
 	for want, text := range map[string]string{
+		`policy: "a\x9b": x`:    (&policy.Error{Name: "a\x9b", Err: errors.New("x")}).Error(),
 		`policy: "a\nb": x`:     (&policy.Error{Name: name, Err: errors.New("x")}).Error(),
 		`policy: "a\nb":1:2: x`: (&policy.Error{Name: name, Line: 1, Column: 2, Where: "abi", Err: errors.New("x")}).Error(),
 		`"a\nb": fs.execute not restricted, since another document does not handle it`: policy.Loss{File: name, Rights: landlock.Rights{FS: landlock.FSExecute}}.String(),

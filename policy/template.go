@@ -258,29 +258,24 @@ func (m *meaning) ruleset() (*landlock.Ruleset, error) {
 	return r, nil
 }
 
-// checkOpen returns what is still open.
+// checkOpen returns the first thing that is still open.
 func (m *meaning) checkOpen() error {
-	for _, o := range m.open {
-		if err := m.fault(o.object); err != nil {
-			return &Error{Name: o.file, Line: o.line, Column: o.column, Where: o.at.String(), Err: err}
-		}
+	if len(m.open) == 0 {
+		return nil
 	}
-	return nil
-}
-
-// fault returns why there is no rule for an object, if it is open.
-func (m *meaning) fault(object any) error {
-	switch object := object.(type) {
+	o := m.open[0]
+	if i := slices.IndexFunc(m.inherited, func(other openObject) bool { return other.object == o.object }); i >= 0 {
+		o = m.inherited[i]
+	}
+	wrong := &Error{Name: o.file, Line: o.line, Column: o.column, Where: o.at.String()}
+	switch object := o.object.(type) {
 	case uint64:
-		if m.ports[object] != 0 {
-			return fmt.Errorf("%d is no port: must be 0 to %d", object, math.MaxUint16)
-		}
+		wrong.Err = fmt.Errorf("%d is no port: must be 0 to %d", object, math.MaxUint16)
 	case string:
-		if name, missing := m.undeclared(object); missing && m.paths[object] != 0 {
-			return fmt.Errorf("%s: no variable %s is declared%s", quote(object), quote(name), m.declared())
-		}
+		name, _ := m.undeclared(object)
+		wrong.Err = fmt.Errorf("%s: no variable %s is declared%s", quote(object), quote(name), m.declared())
 	}
-	return nil
+	return wrong
 }
 
 // undeclared returns a variable of a template that is not declared.

@@ -95,6 +95,11 @@ func TestRulesStandAlone(t *testing.T) {
 			fmt.Sprintf("landlock: Allow(landlock.FSReadDir|landlock.FSMakeDir, %q): not a directory, and only directories can have these rights", file)},
 		{"rights of directories on a file, optional", landlock.New(landlock.V1).AllowOptional(landlock.FSMakeDir|landlock.FSReadDir, file, dir), file},
 		{"rights of directories on a file, judged", landlock.New(landlock.V1).AllowIf(landlock.FSReadDir, func(*os.File) error { return nil }, file, dir), file},
+		{"rights of directories elsewhere, by a judge", landlock.New(landlock.V1).AllowIf(landlock.FSRead, func(*os.File) error {
+			_, err := landlock.New(landlock.V1).Allow(landlock.FSReadDir, file).DryRun()
+			return err
+		}, dir),
+			fmt.Sprintf("landlock: AllowIf(landlock.FSRead, judge, %q): landlock: Allow(landlock.FSReadDir, %q): not a directory, and only directories can have these rights", dir, file)},
 		{"rights of directories that no kernel had, optional", landlock.New(landlock.V10).BestEffort(landlock.V1).AllowOptional(landlock.FSRefer, file, dir), file},
 		{"rights of directories on a file, quiet", landlock.New(landlock.V10).BestEffort(landlock.V1).Quiet(landlock.FSMakeDir|landlock.FSReadDir, file), ""},
 		{"rights of files and directories on a file", landlock.New(landlock.V1).AllowRead(file).AllowReadWrite(file), ""},

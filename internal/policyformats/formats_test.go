@@ -5,7 +5,6 @@ package policyformats
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -26,31 +25,55 @@ var wrongInKey = regexp.MustCompile(`[^a-z_.]`)
 func parseTOML(text string) (*policy.Document, error) {
 	d := new(policy.Document)
 	meta, err := toml.Decode(text, d)
+	if err != nil {
+		return nil, err
+	}
+	unknown := meta.Undecoded()
 	for _, key := range meta.Keys() {
 		if wrongInKey.MatchString(key.String()) { // the decoder takes keys in any case, and ſ for an s
-			err = errors.Join(err, fmt.Errorf("unknown key %q", key))
+			unknown = append(unknown, key)
 		}
 	}
-	for _, key := range meta.Undecoded() {
-		err = errors.Join(err, fmt.Errorf("unknown key %q", key))
+	if len(unknown) > 0 {
+		return nil, fmt.Errorf("unknown keys %v", unknown)
 	}
-	return d, err
+	return d, nil
 }
 
+var number = regexp.MustCompile(`^(0|[1-9][0-9]*)$`)
+
 func parseYAML(text []byte) (*policy.Document, error) {
+	var tree yaml.Node
+	if err := yaml.Unmarshal(text, &tree); err != nil {
+		return nil, err
+	}
+	if err := onlyPlain(&tree); err != nil {
+		return nil, err
+	}
+	d := new(policy.Document)
 	decoder := yaml.NewDecoder(bytes.NewReader(text))
-	var value any
-	if err := decoder.Decode(&value); err != nil {
+	decoder.KnownFields(true)
+	if err := decoder.Decode(d); err != nil {
 		return nil, err
 	}
 	if decoder.Decode(new(any)) != io.EOF {
 		return nil, errors.New("more than one document")
 	}
-	inJSON, err := json.Marshal(value) // the decoder rounds numbers and drops null where it fills a struct
-	if err != nil {
-		return nil, err
+	return d, nil
+}
+
+// onlyPlain refuses what the decoder would change, such as 80.9, or drop, such as null,
+// and aliases, by which a small text becomes a large one.
+func onlyPlain(node *yaml.Node) error {
+	if node.Kind == yaml.AliasNode || node.Kind == yaml.ScalarNode && node.ShortTag() != "!!str" && !number.MatchString(node.Value) {
+		return fmt.Errorf("line %d, column %d: %q is no text, and no whole number", node.Line, node.Column, node.Value)
 	}
-	return policy.Parse(inJSON)
+	for _, part := range node.Content {
+		if err := onlyPlain(part); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 const inTOML = `
@@ -112,11 +135,12 @@ func TestShown(t *testing.T) {
 	if err := errors.Join(err, pageErr); err != nil {
 		t.Fatal(err)
 	}
-	for _, begin := range []string{"var wrongInKey", "func parseYAML"} {
-		_, rest, _ := strings.Cut(string(source), "\n"+begin)
+	for first, last := range map[string]string{"var wrongInKey": "func parseTOML", "var number": "func onlyPlain"} {
+		_, rest, _ := strings.Cut(string(source), "\n"+first)
+		before, rest, _ := strings.Cut(rest, "\n"+last)
 		body, _, _ := strings.Cut(rest, "\n}\n")
-		lines := strings.ReplaceAll(strings.ReplaceAll("\n"+begin+body+"\n}", "\n", "\n    "), "\n    \n", "\n\n")
-		if want := lines + "\n"; !strings.Contains(string(page), want) {
+		shown := strings.ReplaceAll("\n"+first+before+"\n"+last+body+"\n}\n", "\n", "\n    ")
+		if want := strings.TrimSuffix(strings.ReplaceAll(shown, "\n    \n", "\n\n"), "    "); !strings.Contains(string(page), want) {
 			t.Errorf("docs/policy.md does not show %s", want)
 		}
 	}
@@ -152,10 +176,6 @@ func TestSame(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	direct := new(policy.Document)
-	if err := yaml.Unmarshal([]byte(inYAML), direct); err != nil || !reflect.DeepEqual(direct, want) {
-		t.Errorf("YAML, without the way by JSON: %v, %+v", err, direct)
-	}
 	if d, err := parseYAML(written); err != nil || !reflect.DeepEqual(d, want) {
 		t.Errorf("YAML written: %v\n%s", err, written)
 	}
@@ -168,10 +188,10 @@ func TestErrors(t *testing.T) {
 		"abi = -1\n[[ruleset]]\nscoped = ['signal']": "abi: -1 is no ABI",
 		"abi = '4'":                        "incompatible types",
 		"abi = 4\nabi = 4":                 "already been defined",
-		"[[ruleset]]\nscope = ['signal']":  `unknown key "ruleset.scope"`,
-		"[[Ruleset]]\nscoped = ['signal']": `unknown key "Ruleset"`,
-		"[[ruleset]]\nscoped = ['signal']\nSCOPED = ['abstract_unix_socket']": `unknown key "ruleset.SCOPED"`,
-		"[[pathBeneath]]\nallowed_access = ['execute']\nparent = ['/']":       `unknown key "pathBeneath"`,
+		"[[ruleset]]\nscope = ['signal']":  "unknown keys [ruleset.scope",
+		"[[Ruleset]]\nscoped = ['signal']": "unknown keys [Ruleset",
+		"[[ruleset]]\nscoped = ['signal']\nSCOPED = ['abstract_unix_socket']": "unknown keys [ruleset.SCOPED",
+		"[[pathBeneath]]\nallowed_access = ['execute']\nparent = ['/']":       "unknown keys [pathBeneath",
 		"[[ruleset]]\nscoped = []":                                                "ruleset[0].scoped: an empty array",
 		"[[ruleset]]\nhandled_access_fs = ['abi.all']":                            `ruleset[0].handledAccessFs[0]: "abi.all" stands for`,
 		"[[ruleset]]\nhandled_access_fs = ['signal']":                             `"signal" is a scope`,
@@ -179,7 +199,7 @@ func TestErrors(t *testing.T) {
 		"[[net_port]]\nallowed_access = ['bind_tcp']\nport = [-1]":                "must be 0 to 65535",
 		"[[net_port]]\nallowed_access = ['bind_tcp']\nport = [65536]":             "netPort[0].port[0]: 65536 is no port",
 		"[[net_port]]\nallowed_access = ['bind_tcp']\nport = [80.5]":              "incompatible types",
-		"[[ruleset]]\nscoped = ['signal']\n'ſcoped' = ['abstract_unix_socket']":   "unknown key",
+		"[[ruleset]]\nscoped = ['signal']\n'ſcoped' = ['abstract_unix_socket']":   "unknown keys",
 		"[[path_beneath]]\nallowed_access = ['execute']\nparent = ['/${x}']":      `no variable "x"`,
 		"[[path_beneath]]\nallowed_access = ['execute']\nparent = [\"/\\u0000\"]": "has a NUL",
 		"[[path_beneath]]\nallowed_access = ['execute']":                          `the key "parent" is missing`,
@@ -194,20 +214,22 @@ func TestErrors(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{
-		"abi: 0\nruleset: [{scoped: [signal]}]":                   `"0" is no ABI`,
-		"abi: 5.5\nruleset: [{scoped: [signal]}]":                 `"5.5" is no ABI`,
-		"abi: 4\nabi: 4":                                          "already defined",
-		"Ruleset: [{scoped: [signal]}]":                           `unknown key "Ruleset"`,
-		"ruleset: [{scoped: []}]":                                 "an empty array",
-		"ruleset: [null, {scoped: [signal]}]":                     "null, where an object has to be",
-		"ruleset: [{scoped: [signal]}]\n---\nruleset: []":         "more than one document",
-		"netPort: [{allowedAccess: [bind_tcp], port: [-1]}]":      `"-1" is no port`,
-		"netPort: [{allowedAccess: [bind_tcp], port: [-0.5]}]":    `"-0.5" is no port`,
-		"netPort: [{allowedAccess: [bind_tcp], port: [80.9]}]":    `"80.9" is no port`,
-		"pathBeneath: [{allowedAccess: [execute], parent: [~]}]":  "null, where a text has to be",
-		"pathBeneath: [{allowedAccess: [execute], parent: [12]}]": "the number 12, where a text has to be",
-		"ruleset: null": "null, where an array has to be",
-		"1: 2":          "unsupported type",
+		"abi: 0\nruleset: [{scoped: [signal]}]":                                "abi: 0 is no ABI",
+		"abi: 5.5\nruleset: [{scoped: [signal]}]":                              `line 1, column 6: "5.5" is no text`,
+		"abi: 4\nabi: 4":                                                       "already defined",
+		"Ruleset: [{scoped: [signal]}]":                                        "field Ruleset not found",
+		"ruleset: [{scoped: []}]":                                              "ruleset[0].scoped: an empty array",
+		"ruleset: [null, {scoped: [signal]}]":                                  `"null" is no text`,
+		"ruleset: [{scoped: [signal]}]\n---\nruleset: []":                      "more than one document",
+		"netPort: [{allowedAccess: [bind_tcp], port: [-1]}]":                   `"-1" is no text`,
+		"netPort: [{allowedAccess: [bind_tcp], port: [80.00000000000000001]}]": `"80.00000000000000001" is no text`,
+		"netPort: [{allowedAccess: [bind_tcp], port: [0443]}]":                 `"0443" is no text`,
+		"netPort: [{allowedAccess: [bind_tcp], port: ['80']}]":                 "cannot unmarshal !!str",
+		"pathBeneath: [{allowedAccess: [execute], parent: [~]}]":               `"~" is no text`,
+		"pathBeneath: [{allowedAccess: [execute], parent: [2001-01-01]}]":      `"2001-01-01" is no text`,
+		"pathBeneath: [{allowedAccess: [execute], parent: [!!binary /w==]}]":   `"/w==" is no text`,
+		"pathBeneath: [{allowedAccess: &a [execute], parent: *a}]":             `"a" is no text`,
+		"ruleset: null": `"null" is no text`,
 		"":              "EOF",
 	} {
 		d, err := parseYAML([]byte(text))
