@@ -573,6 +573,9 @@ func laterThreadFails(c *child) {
 
 // everythingAtOnce has the Go runtime do all it can do to threads meanwhile.
 func everythingAtOnce(c *child) {
+	c.startSleepers() // before the storms, in which that takes long
+	c.startChurn()
+	c.start(cthreads.SetGID, 1)
 	signals := make(chan os.Signal, 100)
 	signal.Notify(signals)
 	c.must("pprof.StartCPUProfile", pprof.StartCPUProfile(io.Discard))
@@ -601,30 +604,31 @@ func everythingAtOnce(c *child) {
 		},
 		func() error { return unix.Kill(os.Getpid(), unix.SIGUSR1) },
 	}
+	running := make(chan bool)
 	for _, storm := range storms {
 		go func() {
-			for {
+			for first := true; ; first = false {
 				select {
 				case <-stop:
 					stopped <- nil
 					return
 				default:
 				}
-				if err := storm(); err != nil {
+				err := storm()
+				if first {
+					running <- true
+				}
+				if err != nil {
 					stopped <- err
 					return
 				}
 			}
 		}()
 	}
-	c.startSleepers()
-	c.startChurn()
-	c.start(cthreads.SetGID, 1)
-	rounds := 1 // each takes a second or two
-	if long {
-		rounds = 5
+	for range storms {
+		<-running
 	}
-	for range rounds {
+	for range 5 {
 		c.mustRestrict(c.ruleset)
 	}
 	close(stop)
