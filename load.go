@@ -98,16 +98,12 @@ func (l *loaded) addRules() []error {
 		} else {
 			err = l.addPathRule(rule)
 		}
-		refusal, refused := err.(judgeRefusal)
-		if refused {
-			err = refusal.error
-		}
-		switch {
+		switch _, refused := err.(*RuleError); {
 		case err == nil:
 		case rule.Optional && (errors.Is(err, fs.ErrNotExist) || !refused && (errors.Is(err, errNoPlace) || errors.Is(err, errOnlyDirectories))):
 			l.skip(rule)
 		case refused:
-			errs = append(errs, rule.failed(err))
+			errs = append(errs, err)
 		default:
 			errs = appendRuleError(errs, err, rule)
 		}
@@ -171,17 +167,14 @@ func (l *loaded) addPathRule(rule *wantedRule) error {
 	return l.addOpenRule(rule, fd)
 }
 
-// judgeRefusal is the error of a judge, which may be one of this package's from
-// elsewhere, and has not to be taken for one about the rule.
-type judgeRefusal struct{ error }
-
 // addJudgedRule adds the rule for what was found at its path, unless its judge
-// objects.
+// objects. That is a RuleError: what the judge returns may be an error of this package
+// from elsewhere, and is not to be taken for one about the rule.
 func (l *loaded) addJudgedRule(rule *wantedRule, found *os.File) error {
 	defer found.Close()
 	given := *found // which the judge may overwrite
 	if err := rule.judge(&given); err != nil {
-		return judgeRefusal{err}
+		return rule.failed(err)
 	}
 	return l.addFileRule(rule, found)
 }
