@@ -607,22 +607,18 @@ func everythingAtOnce(c *child) {
 	running := make(chan bool)
 	for _, storm := range storms {
 		go func() {
-			for first := true; ; first = false {
+			err := storm()
+			running <- true
+			for err == nil {
 				select {
 				case <-stop:
 					stopped <- nil
 					return
 				default:
-				}
-				err := storm()
-				if first {
-					running <- true
-				}
-				if err != nil {
-					stopped <- err
-					return
+					err = storm()
 				}
 			}
+			stopped <- err
 		}()
 	}
 	for range storms {
