@@ -82,7 +82,7 @@ func (p *parser) checkSyntax() error {
 	var whole json.RawMessage
 	err := json.Unmarshal(p.data, &whole)
 	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
-		at := max(0, min(int(syntax.Offset-offsetOfFirst), len(p.data)-1))
+		at := max(0, min(int(syntax.Offset-offsetOfFirst()), len(p.data)-1))
 		for at > 0 && !utf8.RuneStart(p.data[at]) {
 			at--
 		}
@@ -93,10 +93,10 @@ func (p *parser) checkSyntax() error {
 
 // offsetOfFirst is what encoding/json calls the offset of a first byte that is wrong: 1,
 // or 0 in its second version.
-var offsetOfFirst = func() int64 {
+func offsetOfFirst() int64 {
 	syntax, _ := errors.AsType[*json.SyntaxError](json.Unmarshal([]byte("?"), new(any)))
 	return syntax.Offset
-}()
+}
 
 // wrong returns an error about what begins at an offset.
 func (p *parser) wrong(offset int, err error) error {
@@ -305,14 +305,20 @@ func (p *parser) wrongKind(start int, token json.Token, want string) error {
 	return p.wrong(start, fmt.Errorf("%s, where %s has to be", is, want))
 }
 
-func (p *parser) text(text *string) error {
+// scalar reads a text or a number.
+func scalar[T string | json.Number](p *parser, kind string) (value T, start int, err error) {
 	token, start, err := p.value()
+	value, ok := token.(T)
+	if err == nil && !ok {
+		err = p.wrongKind(start, token, kind)
+	}
+	return value, start, err
+}
+
+func (p *parser) text(text *string) error {
+	value, start, err := scalar[string](p, "a text")
 	if err != nil {
 		return err
-	}
-	value, ok := token.(string)
-	if !ok {
-		return p.wrongKind(start, token, "a text")
 	}
 	if hasLoneSurrogate(p.data[start:p.tokens.InputOffset()]) {
 		return p.wrong(start, errors.New("the text has half of a surrogate pair, which is no character"))
@@ -353,13 +359,9 @@ func escaped(digits []byte) rune {
 
 // number reads a whole number.
 func (p *parser) number(is string, parse func(string) error) error {
-	token, start, err := p.value()
+	number, start, err := scalar[json.Number](p, is)
 	if err != nil {
 		return err
-	}
-	number, ok := token.(json.Number)
-	if !ok {
-		return p.wrongKind(start, token, is)
 	}
 	if err := parse(number.String()); err != nil {
 		return p.wrong(start, err)
