@@ -19,9 +19,6 @@ func TestEnforced(t *testing.T) {
 	landlocktest.NeedABI(t, landlock.V1)
 	dir := t.TempDir()
 	for _, name := range []string{"read", "write", "secret"} {
-		if err := os.Mkdir(filepath.Join(dir, name), 0o700); err != nil {
-			t.Fatal(err)
-		}
 		write(t, filepath.Join(dir, name), map[string]string{"file": "text"})
 	}
 	text := fmt.Sprintf(`{

@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"example.com/landlock"
+	"example.com/landlock/internal/testenv"
 	"example.com/landlock/policy"
 )
 
@@ -554,9 +555,7 @@ func TestOfErrors(t *testing.T) {
 func write(t *testing.T, dir string, files map[string]string) {
 	t.Helper()
 	for name, text := range files {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Write(t, filepath.Join(dir, name), text)
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 
 	"example.com/landlock"
 	"example.com/landlock/internal/elftest"
+	"example.com/landlock/internal/testenv"
 	"example.com/landlock/landlocktest"
 )
 
@@ -204,7 +205,7 @@ func TestProgramsExchanged(t *testing.T) {
 	landlocktest.NeedABI(t, landlock.V1)
 	h := newHostile(t)
 	rounds := 40
-	if longTests() {
+	if testenv.LongTests() {
 		rounds = 3000
 	}
 	for name, leads := range h.programs(t) {
@@ -234,7 +235,7 @@ func TestTempExchanged(t *testing.T) {
 	h := newHostile(t)
 	noVariables(t)
 	rounds := 300
-	if longTests() {
+	if testenv.LongTests() {
 		rounds = 3000
 	}
 	temp := filepath.Join(h.dir, "temp")
@@ -373,7 +374,7 @@ func TestProgramsDescriptors(t *testing.T) {
 	}
 	alive = nil
 	forgotten, different := 1000, 200
-	if longTests() {
+	if testenv.LongTests() {
 		forgotten, different = 10000, 500
 	}
 	var makers sync.WaitGroup
@@ -462,5 +463,3 @@ func TestProgramsKept(t *testing.T) {
 	checks(fs.ErrPermission, library+" old")
 	checks(nil, library)
 }
-
-func longTests() bool { return os.Getenv("LANDLOCK_LONG_TESTS") != "" }

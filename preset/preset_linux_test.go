@@ -25,6 +25,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"example.com/landlock"
+	"example.com/landlock/internal/testenv"
 	"example.com/landlock/landlocktest"
 )
 
@@ -752,7 +753,7 @@ func TestSQLite(t *testing.T) {
 
 // What it takes to build a program of Go.
 func TestGoBuild(t *testing.T) {
-	if os.Getenv("LANDLOCK_LONG_TESTS") == "" {
+	if !testenv.LongTests() {
 		t.Skip("builds binaries, which takes long: set LANDLOCK_LONG_TESTS")
 	}
 	if lacking := programsLacking("go")(); lacking != "" {

@@ -9,6 +9,7 @@ import (
 
 	"example.com/landlock"
 	"example.com/landlock/internal/testchild"
+	"example.com/landlock/internal/testenv"
 	"example.com/landlock/landlocktest"
 )
 
@@ -29,13 +30,7 @@ func files(t *testing.T, texts map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()
 	for name, text := range texts {
-		path := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Write(t, filepath.Join(dir, name), text)
 	}
 	return dir
 }
